@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+# Builds libhysgd, the command hysgd, tests, examples and benchmarks into build/$(BUILD).
+#   make                 the command and the libraries
+#   make check           build and run every test program
+#   make BUILD=asan ...  address and undefined-behaviour sanitizers; also tsan, plain (without oneDNN)
+BUILD ?= release
+B := build/$(BUILD)
+
+CC := gcc
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
+	-Wwrite-strings -Wundef -Wvla -Wunused-result -Werror=implicit-function-declaration
+CFLAGS_release := -O3 -g
+CFLAGS_plain := -O3 -g
+CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DHYSGD_SANITIZE
+CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -DHYSGD_SANITIZE
+CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+	-DHYSGD_SANITIZE -Wno-unknown-warning-option
+ifeq ($(BUILD),fuzz)
+CC := clang
+endif
+
+CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE
+CFLAGS += -std=c17 $(WARN) -fvisibility=hidden -fPIC -ffp-contract=off -pthread $(CFLAGS_$(BUILD))
+LDLIBS += -ljansson -lz -lm -pthread
+
+ifneq ($(BUILD),plain)
+ifneq ($(wildcard /usr/include/oneapi/dnnl/dnnl.h /usr/include/dnnl.h),)
+CPPFLAGS += -DHYSGD_HAVE_ONEDNN
+LDLIBS += -ldnnl -lgomp
+HAVE_ONEDNN := yes
+endif
+endif
+
+DYGRAPHS := $(firstword $(wildcard /usr/share/javascript/dygraphs/dygraph-combined.js /usr/share/javascript/dygraphs/dygraph.min.js))
+CPPFLAGS += -DHYSGD_DYGRAPHS='"$(DYGRAPHS)"'
+
+SOURCES := $(filter-out src/cli/% $(if $(HAVE_ONEDNN),,src/linalg/onednn%),$(wildcard src/*/*.c)) $(wildcard src/*/*.S)
+CLI_SOURCES := $(wildcard src/cli/*.c)
+OBJECTS := $(patsubst src/%,$(B)/src/%.o,$(SOURCES))
+CLI_OBJECTS := $(patsubst src/%,$(B)/src/%.o,$(CLI_SOURCES))
+TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/*/test_*.c))
+EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard bench/bench_*.c))
+FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: all tests check examples benches fuzzers clean
+all: $(B)/hysgd $(B)/libhysgd.so
+tests: $(TESTS)
+examples: $(EXAMPLES)
+benches: $(BENCHES)
+fuzzers: $(FUZZERS)
+
+check: all tests examples
+	tests/run-programs $(B)
+
+$(B)/libhysgd.a: $(OBJECTS)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/libhysgd.so: $(OBJECTS)
+	$(CC) $(CFLAGS) -shared -Wl,-soname,libhysgd.so.0 -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
+$(B)/hysgd: $(CLI_OBJECTS) $(B)/libhysgd.a
+	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
+$(B)/src/%.c.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/src/%.S.o: src/%.S
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/tests/%: tests/%.c $(B)/libhysgd.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(B)/libhysgd.a $(LDFLAGS) -lcmocka $(LDLIBS)
+
+$(B)/tests/fuzz/%: tests/fuzz/%.c $(B)/libhysgd.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d -o $@ $< $(B)/libhysgd.a $(LDFLAGS) $(LDLIBS)
+
+# Examples see the public header and the shared library's interface only.
+$(B)/examples/%: examples/%.c $(B)/libhysgd.a
+	@mkdir -p $(@D)
+	$(CC) -Iinclude $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(B)/libhysgd.a $(LDFLAGS) $(LDLIBS)
+
+$(B)/bench/%: bench/%.c $(B)/libhysgd.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(B)/libhysgd.a $(LDFLAGS) $(LDLIBS)
+
+clean:
+	rm -rf build
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Heap memory whose exhaustion is a status in every build, and whose n-th request can be made to fail by a test. */
+#ifndef HYSGD_BASE_MEMORY_H
+#define HYSGD_BASE_MEMORY_H
+
+#include "base/status.h"
+
+/* Memory for vectors starts on a cache line and holds a whole number of them. */
+#define MEMORY_ALIGNMENT 64
+
+/* Zeroed memory for `count` objects of `size` bytes, aligned to MEMORY_ALIGNMENT; count 0 gives a valid pointer.
+ * HYSGD_MEMORY (also when count * size overflows) says how many bytes were wanted. Free with memory_free. */
+HYSGD_MUST_CHECK enum hysgd_status memory_alloc(size_t count, size_t size, void *pointer_out);
+
+/* As memory_alloc, not zeroed, on huge pages where the system gives them: for vectors. */
+HYSGD_MUST_CHECK enum hysgd_status memory_alloc_vector(size_t count, size_t size, void *pointer_out);
+
+/* A copy of a string. */
+HYSGD_MUST_CHECK enum hysgd_status memory_copy_text(const char *text, char **text_out);
+
+/* Frees what the functions above gave; NULL is allowed. */
+void memory_free(void *pointer);
+
+/* Bytes given out and not yet freed, by all threads, and the largest value this ever had. */
+size_t memory_used(void);
+size_t memory_peak(void);
+
+/* For tests: the n-th request from now on (1 = the next) fails, once; 0 switches it off. */
+void memory_fail_at(uint64_t n);
+
+#endif

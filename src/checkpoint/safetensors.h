@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The safetensors file format: eight bytes of header length, a JSON header, raw little-endian tensors. Reading runs no code and trusts
+ * nothing; writing replaces the file as a whole or leaves the old one. */
+#ifndef HYSGD_CHECKPOINT_SAFETENSORS_H
+#define HYSGD_CHECKPOINT_SAFETENSORS_H
+
+#include "base/status.h"
+
+enum safetensors_type {
+    SAFETENSORS_F64, SAFETENSORS_F32, SAFETENSORS_F16, SAFETENSORS_BF16, SAFETENSORS_I64, SAFETENSORS_I32,
+    SAFETENSORS_I16, SAFETENSORS_I8, SAFETENSORS_U64, SAFETENSORS_U32, SAFETENSORS_U16, SAFETENSORS_U8, SAFETENSORS_BOOL
+};
+
+#define SAFETENSORS_MOST_RANK 8
+
+/* One tensor. In a file that was read, name and data belong to the file; for writing, to the caller. */
+struct safetensors_tensor {
+    const char *name;
+    enum safetensors_type type;
+    int rank;                            /* 0: a scalar */
+    uint64_t dims[SAFETENSORS_MOST_RANK]; /* outermost first */
+    const void *data;                    /* product of dims elements; unaligned in a file that was read */
+};
+
+struct safetensors_file; /* opaque */
+
+/* Bytes of an element, and the format's name of the type ("F32"). */
+size_t safetensors_type_size(enum safetensors_type type);
+const char *safetensors_type_name(enum safetensors_type type);
+
+/* Reads a file. Every offset, length, type, name and overlap is checked before anything is handed out. HYSGD_INPUT names
+ * the file and what is wrong with it. */
+HYSGD_MUST_CHECK enum hysgd_status safetensors_open(const char *path, struct safetensors_file **file_out);
+/* The same on bytes in memory, which must outlive the file; `name` is for messages. The fuzz target's entry. */
+HYSGD_MUST_CHECK enum hysgd_status safetensors_open_bytes(const char *name, const void *bytes, size_t length,
+                                                          struct safetensors_file **file_out);
+void safetensors_close(struct safetensors_file *file);
+
+size_t safetensors_count(const struct safetensors_file *file);
+const struct safetensors_tensor *safetensors_at(const struct safetensors_file *file, size_t index);
+/* NULL when there is none. */
+const struct safetensors_tensor *safetensors_find(const struct safetensors_file *file, const char *name);
+/* The value of a key of __metadata__, or NULL. */
+const char *safetensors_metadata(const struct safetensors_file *file, const char *key);
+size_t safetensors_metadata_count(const struct safetensors_file *file);
+void safetensors_metadata_at(const struct safetensors_file *file, size_t index, const char **key_out,
+                             const char **value_out);
+
+/* Copies the tensor's elements out; HYSGD_INPUT when name, type or element count is not what the caller needs. */
+HYSGD_MUST_CHECK enum hysgd_status safetensors_read(const struct safetensors_file *file, const char *name,
+                                                    enum safetensors_type type, uint64_t elements, void *data_out);
+
+/* Writes tensors and metadata (pairs key, value) to a temporary file beside `path`, syncs it, renames it over `path` and
+ * syncs the directory. HYSGD_OUTPUT names path and fault; the old file is then whole and the temporary one gone. */
+HYSGD_MUST_CHECK enum hysgd_status safetensors_write(const char *path, const struct safetensors_tensor *tensors,
+                                                     size_t count, const char *const (*metadata)[2],
+                                                     size_t metadata_count);
+
+#endif

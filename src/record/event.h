@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What happened in a run, as a sequence of fixed-size events: the one source of progress lines, logs, tables and the report. */
+#ifndef HYSGD_RECORD_EVENT_H
+#define HYSGD_RECORD_EVENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum event_kind {
+    EVENT_START,      /* a worker reads a version and begins a gradient */
+    EVENT_ARRIVAL,    /* a gradient reached the server and has its verdict */
+    EVENT_UPDATE,     /* held gradients were applied */
+    EVENT_EVALUATION, /* the parameters were evaluated on the test data */
+    EVENT_CHECKPOINT, /* the state was saved */
+    EVENT_LOST,       /* a worker left for good */
+    EVENT_JOINED      /* a worker (re)joined */
+};
+
+struct event {
+    enum event_kind kind;
+    int32_t worker;   /* -1 where none is concerned */
+    double seconds;   /* on the run's clock */
+    uint64_t version; /* EVENT_START: read; EVENT_ARRIVAL: at the verdict; EVENT_UPDATE: after it; else the present one */
+    union {
+        struct {
+            uint64_t draw;      /* the worker's gradients before this one */
+        } start;
+        struct {
+            uint64_t read;      /* version that the gradient was computed at; staleness = version - read */
+            double weight;      /* admitted weight; 0: dropped */
+            double loss;        /* of its batch */
+            double compute_seconds, transit_seconds, queue_seconds; /* computing; on the way; at the server before the verdict */
+            uint64_t threshold; /* K at the verdict */
+            uint64_t held;      /* gradients held after the verdict, this one included, before any update */
+        } arrival;
+        struct {
+            uint64_t gradients; /* applied by it */
+            double weight;      /* their total weight */
+            double rate;        /* learning rate used */
+            double service_seconds; /* that the server spent on it */
+            uint64_t threshold; /* K that was reached, or not when is_forced */
+            bool is_forced;     /* nobody could go on otherwise */
+        } update;
+        struct {
+            double loss;        /* mean over the test data */
+            double accuracy;    /* 0 to 1; NaN where the model has none */
+            double epochs;      /* samples received / size of the training set */
+            uint64_t received;  /* gradients so far */
+        } evaluation;
+        struct {
+            uint64_t received;
+        } checkpoint;
+    };
+};
+
+/* What is fixed for a run; given to every sink before the first event. Strings are borrowed for the length of the run. */
+struct event_run {
+    const char *title;         /* short: the policy with the options that were set */
+    const char *const (*description)[2]; /* [description_count] resolved options of the run: key, value */
+    int description_count;
+    const char *runtime;       /* "virtual", "threads" */
+    int workers;
+    uint64_t batch;            /* samples per gradient */
+    uint64_t train_count;      /* samples in the training set */
+    uint64_t parameter_count;
+    double limit_epochs, limit_seconds; /* of the run; 0: none */
+    uint64_t limit_updates, limit_gradients; /* 0: none */
+    double target_accuracy, target_loss;     /* 0: none */
+};
+
+/* The account of one worker. received = applied + dropped + held. */
+struct event_account {
+    uint64_t received, applied, dropped, held;
+    double compute_seconds, transit_seconds, waiting_seconds;
+    uint64_t most_staleness;
+    double staleness_sum; /* over the applied gradients */
+};
+
+/* The end of a run. */
+struct event_summary {
+    const char *reason;        /* "epochs", "deadline", "target", "interrupted", "diverged: ..." */
+    double seconds;
+    uint64_t updates, forced_updates, unfinished;
+    double server_seconds;     /* in which the server was busy */
+    double train_loss, test_loss, test_accuracy, target_seconds; /* NaN where there is none */
+    const struct event_account *accounts; /* [workers] */
+    int workers;
+};
+
+#endif
