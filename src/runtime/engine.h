@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Turns a policy's answers into decisions: which gradient counts, when an update is due, who goes on. Keeps the account of every gradient.
+ * Holds no vectors, no clock and no lock: the same code decides for every runtime, also for a coordinator without parameters. */
+#ifndef HYSGD_RUNTIME_ENGINE_H
+#define HYSGD_RUNTIME_ENGINE_H
+
+#include "base/plugin.h"
+
+/* How the admitted gradients of an update become one: divided by their total weight, or not. */
+enum engine_combine { ENGINE_MEAN, ENGINE_SUM };
+
+enum engine_activity {
+    ENGINE_COMPUTING, /* between its release and its arrival */
+    ENGINE_WAITING,   /* delivered and not yet released */
+    ENGINE_LOST       /* takes no part any more */
+};
+
+struct engine_worker {
+    enum engine_activity activity;
+    enum hysgd_release wait;  /* what a waiting worker waits for */
+    uint64_t read;            /* version that its present or latest gradient was computed at */
+    bool is_in_buffer;        /* its latest gradient is held and still lies in the worker's own buffer, not in the server's sum */
+    float weight;             /* of that gradient */
+    uint64_t held, applied, dropped; /* gradients; they sum to the worker's clock */
+    uint64_t most_staleness;  /* of its applied gradients */
+    double staleness_sum;     /* over its applied gradients */
+    double held_staleness;    /* over its held gradients */
+};
+
+/* A worker's gradient buffer and its weight. */
+struct engine_part {
+    int worker;
+    float weight;
+};
+
+struct engine {
+    const struct hysgd_policy_ops *policy;
+    void *policy_self;
+    enum engine_combine combine;
+    int worker_count;              /* ever known; progress.workers counts those that take part */
+    int computing;                 /* workers that are computing */
+    struct engine_worker *workers; /* [worker_count] */
+    uint64_t *clocks;              /* [worker_count] gradients delivered */
+    int at_slowest;                /* workers that take part whose clock is the smallest */
+    struct hysgd_progress progress;
+    double held_weight;            /* total weight of the gradients held */
+    uint64_t held_folded;          /* of them, in the server's sum */
+    uint64_t threshold;            /* the policy's latest answer */
+    uint64_t forced;               /* updates that no threshold asked for */
+    bool update_is_due;            /* between a verdict ENGINE_UPDATE and engine_updated */
+    int *waiting, waiting_count;          /* waiting workers, in the order of their arrival */
+    int *contributors, contributor_count; /* workers with gradients held */
+    /* Set by each call below for its caller, valid until the next call: */
+    struct engine_part *parts; int part_count; /* gradients in their workers' buffers, ordered by worker: of the update, or to be folded */
+    int *released, released_count;             /* workers that go on now, in this order */
+};
+
+/* What the caller must do before it calls again. */
+enum engine_action {
+    ENGINE_NOTHING, /* start the released workers */
+    ENGINE_FOLD,    /* add the parts to the server's sum, then start the released workers */
+    ENGINE_UPDATE   /* apply the sum (if anything was folded) and the parts, then call engine_updated; nobody is released yet */
+};
+
+struct engine_verdict {
+    enum engine_action action;
+    double weight;      /* of the gradient that arrived; 0: dropped */
+    uint64_t staleness;
+    uint64_t threshold; /* the policy's latest */
+    uint64_t held;      /* gradients held after the verdict and before an update */
+    bool is_forced;     /* of ENGINE_UPDATE: no threshold was reached, but nobody could have gone on otherwise */
+};
+
+/* `policy` has been opened and its init called with `workers`. HYSGD_MEMORY. Safe to fini when it fails. */
+HYSGD_MUST_CHECK enum hysgd_status engine_init(struct engine *engine, const struct plugin *policy,
+                                               enum engine_combine combine, int workers);
+void engine_fini(struct engine *engine);
+
+/* All workers take part and compute their first gradient at version 0. */
+void engine_begin(struct engine *engine);
+
+/* The gradient of a computing worker has arrived whole. HYSGD_FAILED when the policy lets nobody go on. */
+HYSGD_MUST_CHECK enum hysgd_status engine_arrive(struct engine *engine, int worker, double seconds, double fraction,
+                                                 struct engine_verdict *verdict_out);
+
+/* The update is applied: the version advances, the held gradients count as applied, waiting workers are asked again.
+ * HYSGD_FAILED when the policy lets nobody go on. */
+HYSGD_MUST_CHECK enum hysgd_status engine_updated(struct engine *engine, double seconds, double fraction);
+
+/* A worker leaves: what it was computing is lost, what it had delivered stays. An update may become due. */
+HYSGD_MUST_CHECK enum hysgd_status engine_lose(struct engine *engine, int worker, double seconds, double fraction,
+                                               struct engine_verdict *verdict_out);
+
+/* A lost worker takes part again and is released at once; its clock is raised to the slowest one's. Its account goes on. */
+void engine_join(struct engine *engine, int worker);
+
+/* What the combined gradient of the update that is due is multiplied with: 1 / total weight, or 1. */
+double engine_scale(const struct engine *engine);
+
+#endif
