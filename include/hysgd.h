@@ -106,7 +106,7 @@ struct hysgd_option {
     enum hysgd_option_type type;
     size_t offset;               /* of the field in the plug-in's state, in bytes */
     const char *initial;         /* the default, as the user would write it */
-    double least, most;          /* smallest and largest value, both allowed; for INT and REAL */
+    double least, most;          /* smallest and largest value, both allowed; for INT and REAL; both 0: no limits */
     const char *words;           /* for CHOICE: the valid words, separated by '|' */
     const char *help;            /* one line, with the unit */
 };

@@ -21,7 +21,8 @@ HYSGD_MUST_CHECK enum hysgd_status memory_copy_text(const char *text, char **tex
 /* Frees what the functions above gave; NULL is allowed. */
 void memory_free(void *pointer);
 
-/* Bytes given out and not yet freed, by all threads, and the largest value this ever had. */
+/* Bytes given out and not yet freed, by all threads, and the largest value this ever had. Vectors count with the
+ * bytes that fill their last cache line. */
 size_t memory_used(void);
 size_t memory_peak(void);
 

@@ -5,12 +5,13 @@
 
 #include "hysgd.h"
 
-/* Returns from the calling function with the status of `call` unless it is HYSGD_OK. The only macro that hides a return. */
-#define HYSGD_TRY(call)                                                                                         \
-    do {                                                                                                        \
-        enum hysgd_status status_of_call = (call);                                                              \
-        if (status_of_call != HYSGD_OK)                                                                         \
-            return status_of_call;                                                                              \
+/* Returns from the calling function with the status of `call` unless it is HYSGD_OK. The only macro that hides a
+ * return. */
+#define HYSGD_TRY(call)                                                                                            \
+    do {                                                                                                           \
+        enum hysgd_status status_of_call = (call);                                                                 \
+        if (status_of_call != HYSGD_OK)                                                                            \
+            return status_of_call;                                                                                 \
     } while (0)
 
 /* Puts "WHERE: " before the message of the calling thread's latest failure and returns `status`. */
