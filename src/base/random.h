@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Counter-based random streams (Philox 4x32-10 of the Random123 library): a stream is named by (seed, worker, purpose, index) and
- * is the same whatever else was drawn elsewhere. */
+/* Counter-based random streams (Philox 4x32-10 of the Random123 library): a stream is named by (seed, worker,
+ * purpose, index) and is the same whatever else was drawn elsewhere. */
 #ifndef HYSGD_BASE_RANDOM_H
 #define HYSGD_BASE_RANDOM_H
 
@@ -21,7 +21,7 @@ enum random_purpose {
     RANDOM_TEST       /* tests */
 };
 
-/* The worker number of streams that belong to no worker. */
+/* The worker number of streams that belong to no worker. Workers count from 0 to 2^24 - 2. */
 #define RANDOM_NO_WORKER UINT32_MAX
 
 struct random {
@@ -31,15 +31,19 @@ struct random {
     unsigned used;       /* words of the block that are used up */
 };
 
-/* Starts the stream (seed, worker, purpose, index) at its beginning. Never fails, allocates nothing. */
-void random_init(struct random *random, uint64_t seed, uint32_t worker, enum random_purpose purpose, uint64_t index);
+/* Starts the stream (seed, worker, purpose, index) at its beginning. Never fails, allocates nothing. A stream has
+ * 2^34 words of random bits and then begins again. */
+void random_init(struct random *random, uint64_t seed, uint32_t worker, enum random_purpose purpose,
+                 uint64_t index);
 
 uint32_t random_bits(struct random *random);
-double random_uniform(struct random *random);                  /* in (0, 1), 53 bits, never 0 or 1 */
-double random_normal(struct random *random);                   /* mean 0, variance 1 (Box and Muller) */
-uint64_t random_below(struct random *random, uint64_t bound);  /* 0 to bound - 1 without bias; bound > 0 */
+double random_uniform(struct random *random);                 /* odd multiples of 2^-53: in (0, 1), never 0 or 1 */
+double random_normal(struct random *random);                  /* mean 0, variance 1 (Box and Muller) */
+uint64_t random_below(struct random *random, uint64_t bound); /* 0 to bound - 1 without bias; bound > 0 */
 
-/* Fills [count] floats with normal or uniform [0, 1) values. */
+/* Fills [count] floats with normal or uniform [0, 1) values. A uniform value takes one word of random bits (24 bits
+ * of it count), two normal values take two; so the values differ from those of the functions above, and filling in
+ * pieces, for normal values of even length, gives the same as filling at once. Normal values are below 6.8. */
 void random_fill_normal(struct random *random, float *values, size_t count);
 void random_fill_uniform(struct random *random, float *values, size_t count);
 
