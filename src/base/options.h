@@ -20,7 +20,8 @@ void options_fini(const struct hysgd_option *table, void *self);
 HYSGD_MUST_CHECK enum hysgd_status options_set(const struct hysgd_option *table, void *self, const char *what,
                                                const char *key, const char *value);
 
-/* Sets the options of "key=value,key=value". A value may be put in double quotes or parentheses to hold commas.
+/* Sets the options of "key=value,key=value". A value may be put in double quotes or parentheses to hold commas;
+ * inside double quotes \" and \\ stand for the character after the backslash. Options set before a fault stay set.
  * A key given twice is refused. "" is allowed. */
 HYSGD_MUST_CHECK enum hysgd_status options_parse(const struct hysgd_option *table, void *self, const char *what,
                                                  const char *text);
@@ -30,7 +31,8 @@ HYSGD_MUST_CHECK enum hysgd_status options_parse(const struct hysgd_option *tabl
 void options_print_value(const struct hysgd_option *option, const void *self, FILE *out);
 void options_print(const struct hysgd_option *table, const void *self, FILE *out);
 
-/* Prints a help line per option, wrapped to `columns` and indented by `indent`: key=<default>, range or words, help. */
+/* Prints a help line per option, wrapped to `columns` and indented by `indent`: key=default,
+ * then the help with the range or the words in parentheses, on as many lines as it needs. */
 void options_help(const struct hysgd_option *table, int indent, int columns, FILE *out);
 
 /* The number of rows. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Turning a text such as "threshold,step=300" or "mnist:DIR,limit=1k" into an ops table and its private state. Used for every axis:
- * policies, optimizers, models, data, runtimes. Knows nothing of what the ops do. */
+/* Turning a text such as "threshold,step=300" or "mnist:DIR,limit=1k" into an ops table and its private state. Used
+ * for every axis: policies, optimizers, models, data, runtimes. Knows nothing of what the ops do. */
 #ifndef HYSGD_BASE_PLUGIN_H
 #define HYSGD_BASE_PLUGIN_H
 

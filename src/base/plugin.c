@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finding a plug-in by its name and making its state from text. */
+#include "base/plugin.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/option_text.h"
+
+#define NAME_BYTES  64
+#define WHAT_BYTES  128
+#define NAMES_BYTES 512
+
+static enum hysgd_status fail_unknown_name(const struct plugin_list *list, const char *name) {
+    struct option_near near = {0};
+    char names[NAMES_BYTES] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct hysgd_plugin *entry = list->entries[i];
+        option_near_take(&near, name, entry->name, strlen(entry->name));
+        if (entry->alias != NULL)
+            option_near_take(&near, name, entry->alias, strlen(entry->alias));
+        if (used < sizeof names)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "", entry->name);
+    }
+    if (near.word != NULL)
+        return hysgd_fail(HYSGD_USAGE, "unknown %s '%s': did you mean '%s'?", list->kind, name, near.word);
+    return hysgd_fail(HYSGD_USAGE, "unknown %s '%s': expected one of %s", list->kind, name, names);
+}
+
+enum hysgd_status plugin_find(const struct plugin_list *list, const char *name,
+                              const struct hysgd_plugin **ops_out) {
+    for (size_t i = 0; i < list->count; i++) {
+        const struct hysgd_plugin *entry = list->entries[i];
+        if (strcmp(entry->name, name) == 0 || (entry->alias != NULL && strcmp(entry->alias, name) == 0)) {
+            *ops_out = entry;
+            return HYSGD_OK;
+        }
+    }
+    return fail_unknown_name(list, name);
+}
+
+static bool has_option(const struct hysgd_plugin *ops, const char *key) {
+    for (size_t i = 0; i < options_count(ops->options); i++)
+        if (strcmp(ops->options[i].key, key) == 0)
+            return true;
+    return false;
+}
+
+enum hysgd_status plugin_adopt(const char *kind, const struct hysgd_plugin *ops, void *self,
+                               const char *options_text, struct plugin *plugin_out) {
+    char what[WHAT_BYTES];
+    *plugin_out = (struct plugin){0};
+    snprintf(what, sizeof what, "%s %s", kind, ops->name);
+    if (self != NULL && options_text != NULL && *options_text != '\0')
+        return hysgd_fail(HYSGD_USAGE, "%s: its state is given, so '%s' cannot be set", what, options_text);
+    struct plugin plugin = {.ops = ops, .self = self, .is_owned = self == NULL};
+    if (plugin.is_owned) {
+        HYSGD_TRY(memory_alloc(1, ops->size, &plugin.self));
+        enum hysgd_status status = options_init(ops->options, plugin.self);
+        if (status == HYSGD_OK && options_text != NULL)
+            status = options_parse(ops->options, plugin.self, what, options_text);
+        if (status != HYSGD_OK) {
+            plugin_close(&plugin);
+            return status;
+        }
+    }
+    *plugin_out = plugin;
+    return HYSGD_OK;
+}
+
+/* The text after a colon is "path=" less its key; given back it, options_parse has one grammar for all. */
+static enum hysgd_status open_with_path(const char *kind, const struct hysgd_plugin *ops, const char *rest,
+                                        struct plugin *plugin_out) {
+    static const char key[] = "path=";
+    if (!has_option(ops, "path"))
+        return hysgd_fail(HYSGD_USAGE, "%s %s takes no path: expected a comma instead of ':%s'", kind, ops->name,
+                          rest);
+    char *text;
+    HYSGD_TRY(memory_alloc(sizeof key + strlen(rest), 1, &text));
+    memcpy(text, key, sizeof key - 1);
+    memcpy(text + sizeof key - 1, rest, strlen(rest));
+    enum hysgd_status status = plugin_adopt(kind, ops, NULL, text, plugin_out);
+    memory_free(text);
+    return status;
+}
+
+enum hysgd_status plugin_open(const struct plugin_list *list, const char *text, struct plugin *plugin_out) {
+    char name[NAME_BYTES];
+    const struct hysgd_plugin *ops = NULL;
+    *plugin_out = (struct plugin){0};
+    size_t length = strcspn(text, ":,");
+    if (length >= sizeof name)
+        return hysgd_fail(HYSGD_USAGE, "unknown %s '%s': the name is too long", list->kind, text);
+    memcpy(name, text, length);
+    name[length] = '\0';
+    HYSGD_TRY(plugin_find(list, name, &ops));
+    const char *rest = text + length;
+    if (*rest == ':')
+        return open_with_path(list->kind, ops, rest + 1, plugin_out);
+    if (*rest == ',' && rest[1] == '\0')
+        return hysgd_fail(HYSGD_USAGE, "%s %s: '%s' ends with a comma: expected key=value", list->kind, name, text);
+    return plugin_adopt(list->kind, ops, NULL, *rest == ',' ? rest + 1 : rest, plugin_out);
+}
+
+void plugin_close(struct plugin *plugin) {
+    if (plugin->is_owned && plugin->self != NULL) {
+        options_fini(plugin->ops->options, plugin->self);
+        memory_free(plugin->self);
+    }
+    *plugin = (struct plugin){0};
+}
+
+void plugin_print(const struct plugin *plugin, FILE *out) {
+    fputs(plugin->ops->name, out);
+    if (options_count(plugin->ops->options) > 0) {
+        fputc(',', out);
+        options_print(plugin->ops->options, plugin->self, out);
+    }
+}
