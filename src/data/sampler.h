@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which samples a worker trains on, and in which order: disjoint partitions, each read as an endless sequence of fresh permutations cut
- * into batches. A worker's batches depend on (seed, worker, its partition) only. */
+/* Which samples a worker trains on, and in which order: disjoint partitions, each read as an endless sequence of
+ * fresh permutations cut into batches. A worker's batches depend on (seed, worker, its partition) only. */
 #ifndef HYSGD_DATA_SAMPLER_H
 #define HYSGD_DATA_SAMPLER_H
 
@@ -24,9 +24,9 @@ struct sampler {
     uint64_t count;
     uint64_t seed;
     uint32_t worker;
-    uint64_t position;       /* samples drawn so far */
-    uint64_t *order;         /* [count] the permutation of the present pass */
-    uint64_t pass;           /* the pass that `order` belongs to; UINT64_MAX: none yet */
+    uint64_t position; /* samples drawn so far */
+    uint64_t *order;   /* [count] the permutation of the present pass */
+    uint64_t pass;     /* the pass that `order` belongs to; UINT64_MAX: none yet */
 };
 
 HYSGD_MUST_CHECK enum hysgd_status sampler_init(struct sampler *sampler, const struct partition *partition,
