@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The data plug-ins that are listed, and reading a whole (possibly gzipped) file into memory for them. */
+/* The data plug-ins that are listed. */
 #ifndef HYSGD_DATA_DATA_H
 #define HYSGD_DATA_DATA_H
 
