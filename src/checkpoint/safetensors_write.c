@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writes safetensors: composes the header, then replaces the target as a whole. The new file grows under a
+ * temporary name in the target's directory and takes its name only when it is complete and on the disk. */
+#include "checkpoint/safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+#define LENGTH_BYTES   8 /* of the header's length, which begins the file */
+#define DATA_ALIGNMENT 8 /* the data begin at a multiple of this */
+#define METADATA_KEY   "__metadata__"
+
+static enum hysgd_status no_memory(void) {
+    return hysgd_fail(HYSGD_MEMORY, "out of memory for the header");
+}
+
+/* jansson does not say whether it lacked memory or the text is not UTF-8: in the latter case only the unchecked way
+ * works. */
+static enum hysgd_status fail_text(const char *what, const char *text) {
+    json_t *checked = json_string(text), *unchecked = json_string_nocheck(text);
+    bool is_wrong = checked == NULL && unchecked != NULL;
+    json_decref(checked);
+    json_decref(unchecked);
+    return is_wrong ? hysgd_fail(HYSGD_OUTPUT, "%s is not UTF-8", what) : no_memory();
+}
+
+static enum hysgd_status add_metadata(json_t *header, const char *const (*metadata)[2], size_t count) {
+    if (count == 0)
+        return HYSGD_OK;
+    json_t *object = json_object();
+    if (json_object_set_new(header, METADATA_KEY, object) != 0)
+        return no_memory();
+    for (size_t i = 0; i < count; i++) {
+        const char *key = metadata[i][0];
+        json_t *value = json_string(metadata[i][1]);
+        if (value == NULL)
+            return fail_text("a value of the metadata", metadata[i][1]);
+        if (json_object_get(object, key) != NULL) {
+            json_decref(value);
+            return hysgd_fail(HYSGD_OUTPUT, "the metadata have two values of '%s'", key);
+        }
+        if (json_object_set_new(object, key, value) != 0)
+            return fail_text("a key of the metadata", key);
+    }
+    return HYSGD_OK;
+}
+
+static json_t *shape_of(const struct safetensors_tensor *tensor) {
+    json_t *shape = json_array();
+    for (int i = 0; i < tensor->rank && shape != NULL; i++) {
+        if (json_array_append_new(shape, json_integer((json_int_t)tensor->dims[i])) != 0) {
+            json_decref(shape);
+            shape = NULL;
+        }
+    }
+    return shape;
+}
+
+static enum hysgd_status check_tensor(const json_t *header, const struct safetensors_tensor *tensor) {
+    uint64_t bytes;
+    if (strcmp(tensor->name, METADATA_KEY) == 0)
+        return hysgd_fail(HYSGD_OUTPUT, "a tensor has the name '" METADATA_KEY "', which the format reserves");
+    if (json_object_get(header, tensor->name) != NULL)
+        return hysgd_fail(HYSGD_OUTPUT, "two tensors have the name '%s'", tensor->name);
+    if (tensor->rank < 0 || tensor->rank > SAFETENSORS_MOST_RANK)
+        return hysgd_fail(HYSGD_OUTPUT, "tensor '%s' has rank %d, expected 0 to %d", tensor->name, tensor->rank,
+                          SAFETENSORS_MOST_RANK);
+    for (int i = 0; i < tensor->rank; i++) {
+        if (tensor->dims[i] > INT64_MAX)
+            return hysgd_fail(HYSGD_OUTPUT, "tensor '%s' has a dimension of %" PRIu64 ", expected less than 2^63",
+                              tensor->name, tensor->dims[i]);
+    }
+    if (!safetensors_tensor_bytes(tensor, &bytes))
+        return hysgd_fail(HYSGD_OUTPUT, "tensor '%s' has a shape beyond 2^63 bytes", tensor->name);
+    return HYSGD_OK;
+}
+
+static enum hysgd_status add_tensors(json_t *header, const struct safetensors_tensor *tensors, size_t count) {
+    uint64_t begin = 0, bytes, end;
+    for (size_t i = 0; i < count; i++) {
+        HYSGD_TRY(check_tensor(header, &tensors[i]));
+        if (!safetensors_tensor_bytes(&tensors[i], &bytes) || (end = begin + bytes) > INT64_MAX)
+            return hysgd_fail(HYSGD_OUTPUT, "the tensors are together beyond 2^63 bytes");
+        json_t *shape = shape_of(&tensors[i]);
+        if (shape == NULL)
+            return no_memory();
+        json_t *entry = json_pack("{s:s, s:o, s:[I,I]}", "dtype", safetensors_type_name(tensors[i].type), "shape",
+                                  shape, "data_offsets", (json_int_t)begin, (json_int_t)end);
+        if (entry == NULL)
+            return no_memory();
+        if (json_object_set_new(header, tensors[i].name, entry) != 0)
+            return fail_text("the name of a tensor", tensors[i].name);
+        begin = end;
+    }
+    return HYSGD_OK;
+}
+
+/* The length in front, and spaces behind so that the data are aligned. */
+static enum hysgd_status header_text(const json_t *header, char **text_out, size_t *bytes_out) {
+    size_t length = json_dumpb(header, NULL, 0, JSON_COMPACT);
+    if (length == 0)
+        return no_memory();
+    size_t padded = (length + DATA_ALIGNMENT - 1) / DATA_ALIGNMENT * DATA_ALIGNMENT;
+    if (padded > SAFETENSORS_MOST_HEADER)
+        return hysgd_fail(HYSGD_OUTPUT, "the header takes %zu bytes, expected at most %d", padded,
+                          SAFETENSORS_MOST_HEADER);
+    char *text;
+    HYSGD_TRY(memory_alloc(LENGTH_BYTES + padded, 1, &text));
+    for (int i = 0; i < LENGTH_BYTES; i++)
+        text[i] = (char)((uint64_t)padded >> 8 * i & 0xff);
+    memset(text + LENGTH_BYTES, ' ', padded);
+    if (json_dumpb(header, text + LENGTH_BYTES, length, JSON_COMPACT) != length) {
+        memory_free(text);
+        return no_memory();
+    }
+    *text_out = text;
+    *bytes_out = LENGTH_BYTES + padded;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status compose(const struct safetensors_tensor *tensors, size_t count,
+                                 const char *const (*metadata)[2], size_t metadata_count, char **text_out,
+                                 size_t *bytes_out) {
+    json_t *header = json_object();
+    if (header == NULL)
+        return no_memory();
+    enum hysgd_status status = add_metadata(header, metadata, metadata_count);
+    if (status == HYSGD_OK)
+        status = add_tensors(header, tensors, count);
+    if (status == HYSGD_OK)
+        status = header_text(header, text_out, bytes_out);
+    json_decref(header);
+    return status;
+}
+
+/* What is replaced: `name` in an open directory, so that a directory renamed meanwhile does no harm. */
+struct target {
+    int directory;                 /* file descriptor */
+    char name[NAME_MAX + 1];       /* of the file that is replaced */
+    char temporary[NAME_MAX + 48]; /* of the new file until it is complete */
+};
+
+static enum hysgd_status fail_system(const char *what) {
+    return hysgd_fail(HYSGD_OUTPUT, "%s: %s", what, strerror(errno));
+}
+
+/* Follows links to the file that is to be replaced. */
+static enum hysgd_status resolve(const char *path, char real[static PATH_MAX]) {
+    struct stat stat_of;
+    if (realpath(path, real) != NULL) {
+        if (stat(real, &stat_of) != 0)
+            return fail_system("cannot be examined");
+        if (!S_ISREG(stat_of.st_mode))
+            return hysgd_fail(HYSGD_OUTPUT, "cannot be replaced: is not a regular file");
+        return HYSGD_OK;
+    }
+    if (errno != ENOENT)
+        return fail_system("cannot be written");
+    if (lstat(path, &stat_of) == 0)
+        return hysgd_fail(HYSGD_OUTPUT, "cannot be written: is a link to a file that does not exist");
+    strcpy(real, path); /* fits: realpath would have said ENAMETOOLONG */
+    return HYSGD_OK;
+}
+
+static enum hysgd_status target_open(const char *path, struct target *target) {
+    char real[PATH_MAX];
+    HYSGD_TRY(resolve(path, real));
+    char *slash = strrchr(real, '/');
+    const char *name = slash == NULL ? real : slash + 1;
+    if (name[0] == '\0')
+        return hysgd_fail(HYSGD_OUTPUT, "cannot be written: expected the name of a file");
+    if (strlen(name) > NAME_MAX) {
+        errno = ENAMETOOLONG;
+        return fail_system("cannot be written");
+    }
+    strcpy(target->name, name);
+    if (slash != NULL)
+        *slash = '\0';
+    const char *directory = slash == NULL ? "." : slash == real ? "/" : real;
+    target->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return target->directory < 0 ? fail_system("its directory cannot be opened") : HYSGD_OK;
+}
+
+#define MOST_TRIES 1000
+
+/* Makes the temporary file. Not mkstemp: with O_EXCL the kernel applies the umask, which a thread cannot read
+ * safely. */
+static enum hysgd_status temporary_open(struct target *target, int *fd_out) {
+    for (int i = 0; i < MOST_TRIES; i++) {
+        /* Cut so that the longest allowed name still gets its suffix. */
+        snprintf(target->temporary, sizeof(target->temporary), "%.200s.%ld-%d.tmp", target->name, (long)getpid(),
+                 i);
+        int fd = openat(target->directory, target->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0) {
+            *fd_out = fd;
+            return HYSGD_OK;
+        }
+        if (errno != EEXIST && errno != EINTR)
+            break;
+    }
+    return fail_system("no temporary file can be made beside it");
+}
+
+static enum hysgd_status write_bytes(int fd, const void *bytes, uint64_t length) {
+    const char *next = bytes;
+    while (length > 0) {
+        size_t chunk = length > 1 << 30 ? 1 << 30 : (size_t)length; /* the kernel stops short of 2 GiB anyway */
+        ssize_t written = write(fd, next, chunk);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return fail_system("cannot be written");
+        next += written;
+        length -= (uint64_t)written;
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status sync_file(int fd) {
+    while (fsync(fd) != 0) {
+        if (errno != EINTR)
+            return fail_system("cannot be brought to the disk");
+    }
+    return HYSGD_OK;
+}
+
+/* Some file systems cannot sync a directory and say EINVAL; they have nothing better to offer. */
+static enum hysgd_status sync_directory(int fd) {
+    while (fsync(fd) != 0) {
+        if (errno == EINVAL)
+            return HYSGD_OK;
+        if (errno != EINTR)
+            return fail_system("is written, but its directory cannot be brought to the disk");
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status fill(int fd, const char *header, size_t header_bytes,
+                              const struct safetensors_tensor *tensors, size_t count) {
+    uint64_t bytes;
+    HYSGD_TRY(write_bytes(fd, header, header_bytes));
+    for (size_t i = 0; i < count; i++) {
+        if (safetensors_tensor_bytes(&tensors[i], &bytes))
+            HYSGD_TRY(write_bytes(fd, tensors[i].data, bytes));
+    }
+    return sync_file(fd);
+}
+
+static enum hysgd_status replace(struct target *target, const char *header, size_t header_bytes,
+                                 const struct safetensors_tensor *tensors, size_t count) {
+    int fd = -1;
+    HYSGD_TRY(temporary_open(target, &fd));
+    enum hysgd_status status = fill(fd, header, header_bytes, tensors, count);
+    if (close(fd) != 0 && status == HYSGD_OK)
+        status = fail_system("cannot be written");
+    if (status == HYSGD_OK && renameat(target->directory, target->temporary, target->directory, target->name) != 0)
+        status = fail_system("cannot be replaced");
+    if (status != HYSGD_OK) {
+        unlinkat(target->directory, target->temporary, 0);
+        return status;
+    }
+    return sync_directory(target->directory);
+}
+
+static enum hysgd_status write_all(const char *path, const struct safetensors_tensor *tensors, size_t count,
+                                   const char *const (*metadata)[2], size_t metadata_count) {
+    struct target target;
+    char *header = NULL;
+    size_t header_bytes = 0;
+    HYSGD_TRY(compose(tensors, count, metadata, metadata_count, &header, &header_bytes));
+    enum hysgd_status status = target_open(path, &target);
+    if (status == HYSGD_OK) {
+        status = replace(&target, header, header_bytes, tensors, count);
+        close(target.directory);
+    }
+    memory_free(header);
+    return status;
+}
+
+enum hysgd_status safetensors_write(const char *path, const struct safetensors_tensor *tensors, size_t count,
+                                    const char *const (*metadata)[2], size_t metadata_count) {
+    enum hysgd_status status = write_all(path, tensors, count, metadata, metadata_count);
+    return status == HYSGD_OK ? HYSGD_OK : status_locate(status, path);
+}
