@@ -66,6 +66,8 @@ struct event_run {
     double limit_epochs, limit_seconds; /* of the run; 0: none */
     uint64_t limit_updates, limit_gradients; /* 0: none */
     double target_accuracy, target_loss;     /* 0: none */
+    uint64_t first_received, first_version;  /* of a resumed run: gradients and updates before it began here; else 0 */
+    double first_seconds;                    /* likewise, where the run's clock stood */
 };
 
 /* The account of one worker. received = applied + dropped + held. */

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opens, checks and closes the record's files. */
+#include "record/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+#define SECONDS_BETWEEN_FLUSHES 0.25
+
+static enum hysgd_status fail(const struct output *output, const char *what, int error) {
+    const char *name = strcmp(output->path, "-") == 0 ? "standard output" : output->path;
+    return hysgd_fail(HYSGD_OUTPUT, "%s: %s: %s", name, what, strerror(error));
+}
+
+/* Opens `path`, or the temporary file where there is one. */
+static enum hysgd_status open_stream(struct output *output, int flags) {
+    if (strcmp(output->path, "-") == 0) {
+        output->stream = stdout;
+        return HYSGD_OK;
+    }
+    const char *path = output->temporary != NULL ? output->temporary : output->path;
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
+    if (descriptor < 0)
+        return fail(output, "cannot be opened for writing", errno);
+    output->stream = fdopen(descriptor, "w");
+    if (output->stream == NULL) {
+        int error = errno;
+        close(descriptor);
+        return fail(output, "cannot be opened for writing", error);
+    }
+    setvbuf(output->stream, output->buffer, _IOFBF, sizeof output->buffer);
+    return HYSGD_OK;
+}
+
+enum hysgd_status output_open(struct output *output, const char *path) {
+    HYSGD_TRY(memory_copy_text(path, &output->path));
+    return open_stream(output, O_TRUNC);
+}
+
+/* A rename would replace a link rather than what it points to. */
+static enum hysgd_status follow_link(struct output *output) {
+    char target[PATH_MAX];
+    if (realpath(output->path, target) == NULL)
+        return HYSGD_OK; /* not there yet: nothing to follow */
+    memory_free(output->path);
+    output->path = NULL;
+    return memory_copy_text(target, &output->path);
+}
+
+enum hysgd_status output_open_whole(struct output *output, const char *path) {
+    HYSGD_TRY(memory_copy_text(path, &output->path));
+    struct stat present;
+    bool exists = stat(path, &present) == 0;
+    if (strcmp(path, "-") == 0 || (exists && !S_ISREG(present.st_mode)))
+        return open_stream(output, O_TRUNC);
+    if (exists)
+        HYSGD_TRY(follow_link(output));
+    size_t size = strlen(output->path) + 32;
+    HYSGD_TRY(memory_alloc(size, 1, &output->temporary));
+    snprintf(output->temporary, size, "%s.%ld.tmp", output->path, (long)getpid());
+    unlink(output->temporary); /* left behind by a killed process that had the same id */
+    return open_stream(output, O_EXCL);
+}
+
+enum hysgd_status output_check(struct output *output) {
+    if (!ferror(output->stream))
+        return HYSGD_OK;
+    return fail(output, "cannot be written", errno != 0 ? errno : EIO);
+}
+
+enum hysgd_status output_pulse(struct output *output) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    double seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    if (seconds - output->flushed_seconds < SECONDS_BETWEEN_FLUSHES)
+        return HYSGD_OK;
+    output->flushed_seconds = seconds;
+    if (fflush(output->stream) != 0)
+        return fail(output, "cannot be written", errno);
+    return HYSGD_OK;
+}
+
+/* Flushes and closes; the errno of the first thing that failed, or 0. */
+static int close_stream(struct output *output) {
+    FILE *stream = output->stream;
+    output->stream = NULL;
+    int error = ferror(stream) ? EIO : 0;
+    if (fflush(stream) != 0 && error == 0)
+        error = errno;
+    if (stream == stdout)
+        return error;
+    /* Without the sync a crash after the rename could leave an empty file in the place of a good one. */
+    if (error == 0 && output->temporary != NULL && fsync(fileno(stream)) != 0)
+        error = errno;
+    if (fclose(stream) != 0 && error == 0)
+        error = errno;
+    return error;
+}
+
+enum hysgd_status output_close(struct output *output) {
+    int error = close_stream(output);
+    if (error != 0)
+        return fail(output, "cannot be written", error);
+    if (output->temporary == NULL)
+        return HYSGD_OK;
+    if (rename(output->temporary, output->path) != 0)
+        return fail(output, "cannot be put in place", errno);
+    memory_free(output->temporary);
+    output->temporary = NULL;
+    return HYSGD_OK;
+}
+
+void output_fini(struct output *output) {
+    if (output->stream != NULL)
+        (void)close_stream(output);
+    if (output->temporary != NULL)
+        unlink(output->temporary);
+    memory_free(output->temporary);
+    memory_free(output->path);
+    output->temporary = NULL;
+    output->path = NULL;
+}

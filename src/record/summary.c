@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The end of a run as text: how it went, and where every worker's gradients and time went. Checks that the accounts
+ * add up and says so loudly where they do not. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "record/sinks.h"
+
+#define MOST_ROWS   24 /* with more workers, only the extreme ones are shown */
+#define LEAST_WIDTH 40
+#define CELL_SIZE   24
+
+/* The account of a worker or of all, with what the table prints of it. */
+struct row {
+    struct event_account account;
+    int worker; /* -1: all of them */
+};
+
+static double share(double part, const struct event_account *account) {
+    double total = account->compute_seconds + account->transit_seconds + account->waiting_seconds;
+    return total > 0 ? 100 * part / total : (double)NAN;
+}
+
+/* ---- Cells ---- */
+
+/* Exact up to seven digits; `is_short`: three digits or so and a power of 1000. */
+static void print_count(uint64_t count, bool is_short, char cell[CELL_SIZE]) {
+    static const char suffixes[] = " kMGTPE";
+    double value = (double)count;
+    int power = 0;
+    while (is_short && value >= 999.5) {
+        value /= 1000;
+        power++;
+    }
+    if (power == 0)
+        snprintf(cell, CELL_SIZE, "%" PRIu64, count);
+    else
+        snprintf(cell, CELL_SIZE, "%.*f%c", value < 99.95 ? 1 : 0, value, suffixes[power]);
+}
+
+static void print_seconds(double seconds, char cell[CELL_SIZE]) {
+    if (!isfinite(seconds))
+        snprintf(cell, CELL_SIZE, "-");
+    else if (fabs(seconds) < 1)
+        snprintf(cell, CELL_SIZE, "%.3g", seconds);
+    else if (fabs(seconds) < 1e7)
+        snprintf(cell, CELL_SIZE, "%.*f", fabs(seconds) < 1000 ? 2 : 0, seconds);
+    else
+        snprintf(cell, CELL_SIZE, "%.3e", seconds);
+}
+
+static void print_real(double value, char cell[CELL_SIZE]) {
+    if (isfinite(value))
+        snprintf(cell, CELL_SIZE, "%.1f", value);
+    else
+        snprintf(cell, CELL_SIZE, "-");
+}
+
+/* In the order of importance: what does not fit is left out from the right. */
+enum column {
+    WORKER,
+    RECEIVED,
+    APPLIED,
+    DROPPED,
+    HELD,
+    WAITING_SHARE,
+    STALENESS,
+    MOST_STALENESS,
+    COMPUTE_SECONDS,
+    TRANSIT_SECONDS,
+    WAITING_SECONDS,
+    COMPUTE_SHARE,
+    TRANSIT_SHARE,
+    COLUMN_COUNT
+};
+
+static const char *const titles[COLUMN_COUNT] = {"worker",    "received",  "applied",  "dropped",   "held",
+                                                 "waiting %", "staleness", "most",     "compute s", "transit s",
+                                                 "waiting s", "compute %", "transit %"};
+
+static void print_cell(const struct row *row, enum column column, bool is_short, char cell[CELL_SIZE]) {
+    const struct event_account *account = &row->account;
+    switch (column) {
+    case WORKER:
+        if (row->worker < 0)
+            snprintf(cell, CELL_SIZE, "all");
+        else
+            snprintf(cell, CELL_SIZE, "%d", row->worker);
+        break;
+    case RECEIVED:
+        print_count(account->received, is_short, cell);
+        break;
+    case APPLIED:
+        print_count(account->applied, is_short, cell);
+        break;
+    case DROPPED:
+        print_count(account->dropped, is_short, cell);
+        break;
+    case HELD:
+        print_count(account->held, is_short, cell);
+        break;
+    case WAITING_SHARE:
+        print_real(share(account->waiting_seconds, account), cell);
+        break;
+    case STALENESS:
+        print_real(account->staleness_sum / (double)account->applied, cell);
+        break;
+    case MOST_STALENESS:
+        print_count(account->most_staleness, is_short, cell);
+        break;
+    case COMPUTE_SECONDS:
+        print_seconds(account->compute_seconds, cell);
+        break;
+    case TRANSIT_SECONDS:
+        print_seconds(account->transit_seconds, cell);
+        break;
+    case WAITING_SECONDS:
+        print_seconds(account->waiting_seconds, cell);
+        break;
+    case COMPUTE_SHARE:
+        print_real(share(account->compute_seconds, account), cell);
+        break;
+    case TRANSIT_SHARE:
+        print_real(share(account->transit_seconds, account), cell);
+        break;
+    case COLUMN_COUNT:
+        break;
+    }
+}
+
+#define COLUMNS_NEEDED 5 /* those that must add up; shortened rather than left out */
+
+/* ---- The table ---- */
+
+/* What is shown: a choice of rows, the totals last, and how wide each column is. */
+struct table {
+    struct row rows[MOST_ROWS + 1];
+    int row_count;
+    int widths[COLUMN_COUNT];
+    int column_count;
+    bool is_short;
+};
+
+static struct row total(const struct event_summary *summary) {
+    struct row sum = {.worker = -1};
+    for (int i = 0; i < summary->workers; i++) {
+        const struct event_account *account = &summary->accounts[i];
+        sum.account.received += account->received;
+        sum.account.applied += account->applied;
+        sum.account.dropped += account->dropped;
+        sum.account.held += account->held;
+        sum.account.compute_seconds += account->compute_seconds;
+        sum.account.transit_seconds += account->transit_seconds;
+        sum.account.waiting_seconds += account->waiting_seconds;
+        sum.account.staleness_sum += account->staleness_sum;
+        if (account->most_staleness > sum.account.most_staleness)
+            sum.account.most_staleness = account->most_staleness;
+    }
+    return sum;
+}
+
+static bool adds_up(const struct event_account *account) {
+    return account->received == account->applied + account->dropped + account->held;
+}
+
+/* Ways of being extreme. A larger value is more so; NaN is not. */
+static double extremity(const struct event_account *account, int way) {
+    switch (way) {
+    case 0:
+        return (double)account->received;
+    case 1:
+        return -(double)account->received;
+    case 2:
+        return share(account->waiting_seconds, account);
+    case 3:
+        return -share(account->waiting_seconds, account);
+    case 4:
+        return (double)account->dropped;
+    case 5:
+        return (double)account->most_staleness;
+    default:
+        return account->compute_seconds / (double)account->received; /* slowest */
+    }
+}
+
+#define EXTREMITY_COUNT 7
+
+static bool is_shown(const struct table *table, int worker) {
+    for (int i = 0; i < table->row_count; i++)
+        if (table->rows[i].worker == worker)
+            return true;
+    return false;
+}
+
+static void add_row(struct table *table, const struct event_summary *summary, int worker) {
+    int place = table->row_count++;
+    for (; place > 0 && table->rows[place - 1].worker > worker; place--)
+        table->rows[place] = table->rows[place - 1];
+    table->rows[place] = (struct row){.account = summary->accounts[worker], .worker = worker};
+}
+
+static void choose_rows(struct table *table, const struct event_summary *summary) {
+    if (summary->workers <= MOST_ROWS) {
+        for (int i = 0; i < summary->workers; i++)
+            add_row(table, summary, i);
+        return;
+    }
+    for (int way = 0; way < EXTREMITY_COUNT; way++) {
+        int most = -1;
+        for (int i = 0; i < summary->workers; i++) {
+            double value = extremity(&summary->accounts[i], way);
+            if (isfinite(value) && (most < 0 || value > extremity(&summary->accounts[most], way)))
+                most = i;
+        }
+        if (most >= 0 && !is_shown(table, most))
+            add_row(table, summary, most);
+    }
+}
+
+static int total_width(const struct table *table, int count) {
+    int width = 0;
+    for (int i = 0; i < count; i++)
+        width += table->widths[i] + (i > 0);
+    return width;
+}
+
+static void measure(struct table *table, bool is_short) {
+    table->is_short = is_short;
+    for (int i = 0; i < COLUMN_COUNT; i++) {
+        table->widths[i] = (int)strlen(titles[i]);
+        for (int j = 0; j < table->row_count; j++) {
+            char cell[CELL_SIZE];
+            print_cell(&table->rows[j], (enum column)i, is_short, cell);
+            int width = (int)strlen(cell);
+            table->widths[i] = width > table->widths[i] ? width : table->widths[i];
+        }
+    }
+}
+
+static void fit(struct table *table, int columns) {
+    measure(table, false);
+    if (total_width(table, COLUMNS_NEEDED) > columns)
+        measure(table, true);
+    table->column_count = COLUMN_COUNT;
+    while (table->column_count > COLUMNS_NEEDED && total_width(table, table->column_count) > columns)
+        table->column_count--;
+}
+
+static void print_table(const struct table *table, FILE *out) {
+    for (int i = 0; i < table->column_count; i++)
+        fprintf(out, "%s%*s", i > 0 ? " " : "", table->widths[i], titles[i]);
+    fputc('\n', out);
+    for (int j = 0; j < table->row_count; j++) {
+        for (int i = 0; i < table->column_count; i++) {
+            char cell[CELL_SIZE];
+            print_cell(&table->rows[j], (enum column)i, table->is_short, cell);
+            fprintf(out, "%s%*s", i > 0 ? " " : "", table->widths[i], cell);
+        }
+        fputc('\n', out);
+    }
+}
+
+/* ---- The text above the table ---- */
+
+/* Words separated by two blanks, broken into lines of at most `columns`. */
+struct paragraph {
+    FILE *out;
+    int columns, used;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct paragraph *paragraph, const char *format, ...) {
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    int length = (int)strlen(text);
+    if (paragraph->used > 0 && paragraph->used + 2 + length > paragraph->columns) {
+        fputc('\n', paragraph->out);
+        paragraph->used = 0;
+    }
+    paragraph->used += fprintf(paragraph->out, "%s%s", paragraph->used > 0 ? "  " : "", text);
+}
+
+static void say_outcome(const struct event_summary *summary, struct paragraph *paragraph) {
+    char cell[CELL_SIZE];
+    print_seconds(summary->seconds, cell);
+    say(paragraph, "ended after %s s", cell);
+    say(paragraph, "(%s)", summary->reason);
+    say(paragraph, "%" PRIu64 " updates", summary->updates);
+    if (summary->forced_updates > 0)
+        say(paragraph, "%" PRIu64 " of them forced", summary->forced_updates);
+    if (summary->unfinished > 0)
+        say(paragraph, "%" PRIu64 " gradients unfinished", summary->unfinished);
+    if (summary->seconds > 0)
+        say(paragraph, "server busy %.1f %%", 100 * summary->server_seconds / summary->seconds);
+    if (!isnan(summary->train_loss))
+        say(paragraph, "train loss %.5g", summary->train_loss);
+    if (!isnan(summary->test_loss))
+        say(paragraph, "test loss %.5g", summary->test_loss);
+    if (!isnan(summary->test_accuracy))
+        say(paragraph, "accuracy %.2f %%", 100 * summary->test_accuracy);
+    print_seconds(summary->target_seconds, cell);
+    if (!isnan(summary->target_seconds))
+        say(paragraph, "target reached after %s s", cell);
+    fputc('\n', paragraph->out);
+}
+
+static void report_faults(const struct event_summary *summary, FILE *out) {
+    for (int i = 0; i < summary->workers; i++) {
+        const struct event_account *account = &summary->accounts[i];
+        if (!adds_up(account))
+            fprintf(out,
+                    "ACCOUNTING ERROR: worker %d: received %" PRIu64 " is not applied %" PRIu64
+                    " + dropped %" PRIu64 " + held %" PRIu64 "\n",
+                    i, account->received, account->applied, account->dropped, account->held);
+    }
+}
+
+void summary_print(const struct event_summary *summary, int columns, FILE *out) {
+    columns = columns < LEAST_WIDTH ? LEAST_WIDTH : columns;
+    struct paragraph paragraph = {.out = out, .columns = columns};
+    say_outcome(summary, &paragraph);
+    struct table table = {0};
+    choose_rows(&table, summary);
+    int hidden = summary->workers - table.row_count;
+    table.rows[table.row_count++] = total(summary);
+    fit(&table, columns);
+    print_table(&table, out);
+    if (hidden > 0)
+        fprintf(out, "%d workers not shown\n", hidden);
+    report_faults(summary, out);
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The progress display: on a pseudo-terminal of a given width, and as plain lines. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+#include "base/memory.h"
+#include "record/sinks.h"
+#include "samples.h"
+
+/* Two workers deliver, one is late; one evaluation; all numbers are wide. */
+static void feed(void *sink, const struct event_run *run) {
+    assert_int_equal(sink_progress.begin(sink, run), HYSGD_OK);
+    struct event events[] = {sample_start(0, 0, 3),
+                             sample_start(1, 0, 3),
+                             sample_arrival(0, 123.4, 1, 0, 0.123456),
+                             sample_arrival(1, 200, 1, 0, 0.123456),
+                             sample_start(0, 200, 5),
+                             sample_evaluation(234.5, 0.54321, 0.98765)};
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+        assert_int_equal(sink_progress.event(sink, &events[i]), HYSGD_OK);
+    assert_int_equal(sink_progress.pulse(sink, 300), HYSGD_OK);
+    assert_int_equal(sink_progress.end(sink, &sample_summary), HYSGD_OK);
+}
+
+/* What a terminal of this width is sent. The caller frees it. */
+static char *show_on_terminal(int columns, enum progress_level level) {
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    int terminal = open(ptsname(master), O_RDWR | O_NOCTTY);
+    assert_true(terminal >= 0);
+    struct termios settings;
+    assert_int_equal(tcgetattr(terminal, &settings), 0);
+    settings.c_oflag &= ~(tcflag_t)OPOST; /* "\n" stays "\n" */
+    assert_int_equal(tcsetattr(terminal, TCSANOW, &settings), 0);
+    struct winsize size = {.ws_row = 24, .ws_col = (unsigned short)columns};
+    assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
+    FILE *out = fdopen(terminal, "w");
+    void *sink;
+    assert_int_equal(sink_progress_alloc(out, level, &sink), HYSGD_OK);
+    feed(sink, &sample_run);
+    sink_progress_free(sink);
+    char *text = calloc(1, 4096);
+    fclose(out); /* so that reading ends */
+    ssize_t length = 0, part;
+    while ((part = read(master, text + length, 4095 - (size_t)length)) > 0)
+        length += part;
+    close(master);
+    return text;
+}
+
+static void no_line_is_as_wide_as_the_terminal(void **state) {
+    (void)state;
+    const int widths[] = {40, 57, 80, 120, 500};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        char *text = show_on_terminal(widths[i], PROGRESS_VERBOSE);
+        int lines = 0;
+        for (char *rest = text, *line; (line = strsep(&rest, "\r\n")) != NULL;) {
+            assert_true(strlen(line) < (size_t)widths[i]);
+            lines += line[0] != '\0';
+        }
+        assert_true(lines >= 3); /* evaluation, pulse, end */
+        free(text);
+    }
+}
+
+static void a_narrow_terminal_loses_fields_from_the_right(void **state) {
+    (void)state;
+    char *narrow = show_on_terminal(40, PROGRESS_NORMAL), *wide = show_on_terminal(160, PROGRESS_NORMAL);
+    assert_non_null(strstr(narrow, "300.0 s  epoch 0.50/10  loss 0.1235"));
+    assert_null(strstr(narrow, "waiting"));
+    assert_null(strstr(narrow, "accuracy"));
+    assert_non_null(strstr(wide, "accuracy 98.77 %"));
+    assert_non_null(strstr(wide, "K 2  staleness 2.0  waiting "));
+    free(narrow);
+    free(wide);
+}
+
+static void the_line_is_rewritten_and_ends_with_a_newline(void **state) {
+    (void)state;
+    char *text = show_on_terminal(80, PROGRESS_NORMAL);
+    assert_int_equal(text[0], '\r');
+    size_t length = strlen(text);
+    assert_int_equal(text[length - 1], '\n');
+    assert_ptr_equal(strchr(text, '\n'), text + length - 1);
+    free(text);
+}
+
+/* What is sent to something that is not a terminal. The caller frees it. */
+static char *show_plain(const struct event_run *run, enum progress_level level) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    void *sink;
+    assert_int_equal(sink_progress_alloc(out, level, &sink), HYSGD_OK);
+    feed(sink, run);
+    sink_progress_free(sink);
+    fclose(out);
+    return text;
+}
+
+static void without_a_terminal_an_evaluation_is_a_plain_line(void **state) {
+    (void)state;
+    char *text = show_plain(&sample_run, PROGRESS_NORMAL);
+    /* 100 gradients of 32 samples in 234.5 s; worker 0 waited 76.6 s, worker 1 34.5 s, of 469 s together. */
+    assert_string_equal(text, "234.5 s  epoch 0.50/10  loss 0.1235  test loss 0.5432  accuracy 98.77 %  "
+                              "14 samples/s  K 2  staleness 2.0  waiting 24 %\n");
+    free(text);
+}
+
+static void verbose_adds_lines_and_quiet_says_nothing(void **state) {
+    (void)state;
+    char *verbose = show_plain(&sample_run, PROGRESS_VERBOSE), *quiet = show_plain(&sample_run, PROGRESS_QUIET);
+    assert_non_null(strstr(verbose, "\n300.0 s"));
+    assert_string_equal(quiet, "");
+    free(verbose);
+    free(quiet);
+}
+
+static void the_nearest_limit_decides_the_position(void **state) {
+    (void)state;
+    struct event_run run = sample_run;
+    run.limit_epochs = 0;
+    run.limit_updates = 20000;
+    char *text = show_plain(&run, PROGRESS_NORMAL);
+    assert_non_null(strstr(text, "update 0/20.0k"));
+    free(text);
+}
+
+static void a_lost_worker_is_told(void **state) {
+    (void)state;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    void *sink;
+    assert_int_equal(sink_progress_alloc(out, PROGRESS_NORMAL, &sink), HYSGD_OK);
+    assert_int_equal(sink_progress.begin(sink, &sample_run), HYSGD_OK);
+    struct event lost = {.kind = EVENT_LOST, .worker = 1, .seconds = 12.34};
+    assert_int_equal(sink_progress.event(sink, &lost), HYSGD_OK);
+    lost.worker = 77; /* out of range: told, but not booked */
+    assert_int_equal(sink_progress.event(sink, &lost), HYSGD_OK);
+    sink_progress_free(sink);
+    fclose(out);
+    assert_string_equal(text, "worker 1 lost at 12.3 s\nworker 77 lost at 12.3 s\n");
+    free(text);
+}
+
+static void a_display_that_cannot_be_written_does_not_fail_the_run(void **state) {
+    (void)state;
+    FILE *out = fopen("/dev/full", "w");
+    assert_non_null(out);
+    void *sink;
+    assert_int_equal(sink_progress_alloc(out, PROGRESS_VERBOSE, &sink), HYSGD_OK);
+    feed(sink, &sample_run);
+    sink_progress_free(sink);
+    fclose(out);
+}
+
+static void memory_failures_leave_nothing_behind(void **state) {
+    (void)state;
+    size_t before = memory_used();
+    uint64_t n = 1;
+    for (;; n++) {
+        void *sink = NULL;
+        memory_fail_at(n);
+        enum hysgd_status status = sink_progress_alloc(stderr, PROGRESS_QUIET, &sink);
+        if (status == HYSGD_OK)
+            status = sink_progress.begin(sink, &sample_run);
+        memory_fail_at(0);
+        sink_progress_free(sink);
+        assert_int_equal(memory_used(), before);
+        if (status == HYSGD_OK)
+            break;
+        assert_int_equal(status, HYSGD_MEMORY);
+    }
+    assert_int_equal(n, 3);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_line_is_as_wide_as_the_terminal),
+        cmocka_unit_test(a_narrow_terminal_loses_fields_from_the_right),
+        cmocka_unit_test(the_line_is_rewritten_and_ends_with_a_newline),
+        cmocka_unit_test(without_a_terminal_an_evaluation_is_a_plain_line),
+        cmocka_unit_test(verbose_adds_lines_and_quiet_says_nothing),
+        cmocka_unit_test(the_nearest_limit_decides_the_position),
+        cmocka_unit_test(a_lost_worker_is_told),
+        cmocka_unit_test(a_display_that_cannot_be_written_does_not_fail_the_run),
+        cmocka_unit_test(memory_failures_leave_nothing_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
