@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A tiny sequential server, written from the engine's rules and independent of the product's engine: it asks a
+ * policy the same questions in the same order, and keeps its own account. What goes wrong is noted in `fault`
+ * instead of ending the test, so that a test can also see a bad policy being caught. */
+#ifndef HYSGD_TESTS_CONFORMANCE_POLICY_MODEL_H
+#define HYSGD_TESTS_CONFORMANCE_POLICY_MODEL_H
+
+#include <string.h>
+
+#include "policy/policy.h"
+
+#define MODEL_MOST_WORKERS 1000
+
+enum model_activity { MODEL_COMPUTING, MODEL_WAITING, MODEL_LOST };
+
+struct model_worker {
+    enum model_activity activity;
+    enum hysgd_release wait; /* while waiting */
+    bool latest_is_held;
+    uint64_t read; /* version */
+    uint64_t received, applied, dropped, held;
+};
+
+struct policy_model {
+    const struct hysgd_policy_ops *ops;
+    void *self;
+    int known; /* workers at the beginning */
+    struct hysgd_progress now;
+    uint64_t applied, dropped, forced, most_staleness, limit; /* limit: gradients of the run */
+    uint64_t bound;                                           /* of the staleness, while nobody was lost */
+    uint64_t trace;                                           /* hash of all events and answers so far */
+    const char *fault;                                        /* the first broken promise; NULL: none */
+    struct model_worker workers[MODEL_MOST_WORKERS];
+    uint64_t clocks[MODEL_MOST_WORKERS];
+};
+
+static inline void model_note(struct policy_model *model, uint64_t value) {
+    for (int i = 0; i < 8; i++) /* FNV-1a over its bytes */
+        model->trace = (model->trace ^ (value >> 8 * i & 255)) * UINT64_C(1099511628211);
+}
+
+static inline void model_expect(struct policy_model *model, bool holds, const char *promise) {
+    if (!holds && model->fault == NULL)
+        model->fault = promise;
+}
+
+static inline void model_begin(struct policy_model *model, const struct hysgd_policy_ops *ops, void *self,
+                               int workers, uint64_t limit) {
+    memset(model, 0, offsetof(struct policy_model, workers));
+    memset(model->workers, 0, (size_t)workers * sizeof *model->workers);
+    memset(model->clocks, 0, (size_t)workers * sizeof *model->clocks);
+    model->ops = ops;
+    model->self = self;
+    model->known = workers;
+    model->limit = limit;
+    model->trace = UINT64_C(14695981039346656037);
+    model->now.workers = workers;
+    model->bound = ops->staleness_bound == NULL ? UINT64_MAX : ops->staleness_bound(self, workers);
+}
+
+static inline int model_computing(const struct policy_model *model) {
+    int computing = 0;
+    for (int w = 0; w < model->known; w++)
+        computing += model->workers[w].activity == MODEL_COMPUTING;
+    return computing;
+}
+
+/* Sets the slowest clock; true when it has advanced. */
+static inline bool model_set_slowest(struct policy_model *model) {
+    uint64_t slowest = UINT64_MAX, before = model->now.slowest;
+    for (int w = 0; w < model->known; w++)
+        if (model->workers[w].activity != MODEL_LOST && model->clocks[w] < slowest)
+            slowest = model->clocks[w];
+    if (slowest != UINT64_MAX)
+        model->now.slowest = slowest;
+    return model->now.slowest > before;
+}
+
+static inline void model_release(struct policy_model *model, int w) {
+    struct model_worker *worker = &model->workers[w];
+    enum hysgd_release answer = model->ops->release(model->self, &model->now, w, worker->latest_is_held);
+    model_note(model, (uint64_t)w << 8 | answer);
+    worker->activity = answer == HYSGD_GO ? MODEL_COMPUTING : MODEL_WAITING;
+    worker->wait = answer;
+    if (answer == HYSGD_GO)
+        worker->read = model->now.version;
+}
+
+static inline void model_apply(struct policy_model *model) {
+    for (int w = 0; w < model->known; w++) {
+        struct model_worker *worker = &model->workers[w];
+        worker->applied += worker->held;
+        worker->held = 0;
+        worker->latest_is_held = false;
+    }
+    model->applied += model->now.held;
+    model->now.held = 0;
+    model->now.version++;
+    if (model->ops->updated != NULL)
+        model->ops->updated(model->self, &model->now);
+}
+
+/* Asks the threshold; true when an update followed. */
+static inline bool model_ask_threshold(struct policy_model *model) {
+    uint64_t threshold = model->ops->threshold(model->self, &model->now);
+    model_note(model, threshold);
+    model_expect(model, threshold >= 1, "a threshold is at least 1");
+    if (model->now.held == 0 || model->now.held < threshold)
+        return false;
+    model_apply(model);
+    return true;
+}
+
+static inline void model_check(struct policy_model *model) {
+    uint64_t received = 0, applied = 0, dropped = 0, held = 0;
+    for (int w = 0; w < model->known; w++) {
+        const struct model_worker *worker = &model->workers[w];
+        model_expect(model, worker->received == worker->applied + worker->dropped + worker->held,
+                     "each worker's gradients are accounted for");
+        received += worker->received, applied += worker->applied;
+        dropped += worker->dropped, held += worker->held;
+    }
+    model_expect(model, received == model->now.received && applied == model->applied, "the accounts agree");
+    model_expect(model, dropped == model->dropped && held == model->now.held, "the accounts agree");
+    model_expect(model, model->now.workers == 0 || model_computing(model) > 0, "someone is always computing");
+    if (model->now.workers == model->known) {
+        model_expect(model, model->most_staleness <= model->bound, "the staleness keeps its bound");
+        model_expect(model, model->forced == 0, "no update has to be forced");
+    }
+}
+
+/* Lets the waiting workers go on that may, except one that was asked just now; when nobody computes then, forces an
+ * update and asks them all again. */
+static inline void model_settle(struct policy_model *model, int asked, bool has_updated, bool has_advanced) {
+    for (int attempt = 0; attempt < 2; attempt++) {
+        for (int w = 0; w < model->known; w++) {
+            const struct model_worker *worker = &model->workers[w];
+            if (w != asked && worker->activity == MODEL_WAITING &&
+                (has_updated || (has_advanced && worker->wait == HYSGD_UNTIL_CLOCK)))
+                model_release(model, w);
+        }
+        if (model_computing(model) > 0 || model->now.held == 0)
+            break;
+        model->forced++;
+        model_apply(model);
+        has_updated = true;
+        asked = -1;
+    }
+    model_check(model);
+}
+
+/* The gradient of worker `w`, which is computing, arrives. */
+static inline void model_arrive(struct policy_model *model, int w, double seconds) {
+    struct model_worker *worker = &model->workers[w];
+    uint64_t staleness = model->now.version - worker->read;
+    bool has_updated = false;
+    worker->received++;
+    model->now.clocks = model->clocks;
+    model->clocks[w]++;
+    model->now.received++;
+    model->now.seconds = seconds;
+    model->now.fraction = (double)model->now.received / (double)model->limit;
+    bool has_advanced = model_set_slowest(model);
+    double weight = model->ops->admit == NULL ? 1 : model->ops->admit(model->self, &model->now, w, staleness);
+    model_note(model, (uint64_t)w << 32 | staleness);
+    model_expect(model, weight >= 0 && weight < 1e6, "a weight is finite and not negative");
+    worker->latest_is_held = weight > 0;
+    if (weight > 0) {
+        worker->held++;
+        model->now.held++;
+        model->most_staleness = staleness > model->most_staleness ? staleness : model->most_staleness;
+        has_updated = model_ask_threshold(model);
+    } else {
+        worker->dropped++;
+        model->dropped++;
+    }
+    model_release(model, w);
+    model_settle(model, w, has_updated, has_advanced);
+}
+
+/* A worker leaves; what it was computing never arrives, what it had delivered stays. */
+static inline void model_lose(struct policy_model *model, int w) {
+    model->workers[w].activity = MODEL_LOST;
+    model->now.workers--;
+    model->now.clocks = model->clocks;
+    if (model->now.workers == 0)
+        return;
+    bool has_advanced = model_set_slowest(model);
+    model_settle(model, -1, model_ask_threshold(model), has_advanced);
+}
+
+/* The end of the run: what is still held counts as dropped. */
+static inline void model_end(struct policy_model *model) {
+    for (int w = 0; w < model->known; w++) {
+        model->workers[w].dropped += model->workers[w].held;
+        model->workers[w].held = 0;
+    }
+    model->dropped += model->now.held;
+    model->now.held = 0;
+    model_expect(model, model->now.received == model->applied + model->dropped, "received = applied + dropped");
+}
+
+#endif
