@@ -234,7 +234,8 @@ void option_near_take(struct option_near *near, const char *word, const char *ca
         return;
     bool is_beginning = word_length >= 2 && word_length < length && memcmp(word, candidate, word_length) == 0;
     size_t distance = is_beginning ? 1 : edit_distance(word, word_length, candidate, length);
-    if (distance > (word_length + 2) / 3 || (near->word != NULL && near->distance <= distance))
+    if (distance > (word_length + 2) / 3 || distance >= word_length ||
+        (near->word != NULL && near->distance <= distance))
         return;
     *near = (struct option_near){.word = candidate, .length = length, .distance = distance};
 }
