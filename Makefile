@@ -20,7 +20,7 @@ CC := clang
 endif
 
 CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE
-CFLAGS += -std=c17 $(WARN) -fvisibility=hidden -fPIC -ffp-contract=off -pthread $(CFLAGS_$(BUILD))
+CFLAGS += -std=c17 $(WARN) -fvisibility=hidden -fPIC -ffp-contract=off -fno-math-errno -pthread $(CFLAGS_$(BUILD))
 LDLIBS += -ljansson -lz -lm -pthread
 
 ifneq ($(BUILD),plain)
