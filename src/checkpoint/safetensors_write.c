@@ -157,6 +157,10 @@ static enum hysgd_status fail_system(const char *what) {
 /* Follows links to the file that is to be replaced. */
 static enum hysgd_status resolve(const char *path, char real[static PATH_MAX]) {
     struct stat stat_of;
+    if (strlen(path) >= PATH_MAX) {
+        errno = ENAMETOOLONG;
+        return fail_system("cannot be written");
+    }
     if (realpath(path, real) != NULL) {
         if (stat(real, &stat_of) != 0)
             return fail_system("cannot be examined");
@@ -168,7 +172,7 @@ static enum hysgd_status resolve(const char *path, char real[static PATH_MAX]) {
         return fail_system("cannot be written");
     if (lstat(path, &stat_of) == 0)
         return hysgd_fail(HYSGD_OUTPUT, "cannot be written: is a link to a file that does not exist");
-    strcpy(real, path); /* fits: realpath would have said ENAMETOOLONG */
+    strcpy(real, path);
     return HYSGD_OK;
 }
 

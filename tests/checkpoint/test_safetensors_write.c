@@ -125,6 +125,22 @@ static void impossible_paths_are_named(void **state) {
     assert_int_equal(folder_count(folder, false), 1);
 }
 
+/* The first folder is missing, which the system says before it says that the path is too long. */
+static void a_path_beyond_the_system_limit_is_refused(void **state) {
+    const size_t length = 3 * PATH_MAX;
+    char *path = malloc(length + 1);
+    (void)state;
+    for (size_t i = 0; i < length; i++)
+        path[i] = i % 9 == 0 ? '/' : 'x';
+    path[length] = '\0';
+    assert_int_equal(write_version(path, 1, 1), HYSGD_OUTPUT);
+    path[PATH_MAX] = '\0';
+    assert_int_equal(write_version(path, 1, 1), HYSGD_OUTPUT);
+    path[PATH_MAX - 1] = '\0';
+    assert_int_equal(write_version(path, 1, 1), HYSGD_OUTPUT);
+    free(path);
+}
+
 static void a_temporary_file_left_by_another_is_no_obstacle(void **state) {
     const struct folder *folder = *state;
     char left[160];
@@ -311,6 +327,7 @@ int main(void) {
         CASE(a_link_is_followed_and_stays),
         CASE(what_is_not_a_regular_file_is_not_replaced),
         CASE(impossible_paths_are_named),
+        cmocka_unit_test(a_path_beyond_the_system_limit_is_refused),
         CASE(a_temporary_file_left_by_another_is_no_obstacle),
         CASE(what_the_format_cannot_hold_is_refused),
         CASE(metadata_that_would_be_lost_are_refused),
