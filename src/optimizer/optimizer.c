@@ -49,8 +49,6 @@ static double progress_of(const struct optimizer *common, const struct optimizer
     return limited((done - warmup) / (whole - warmup), 0, 1);
 }
 
-/* The rate rises from 0 over the warm-up. Drops are counted from the beginning of the run; a half-wave or a line
- * begins at the end of the warm-up. */
 double optimizer_rate(const struct optimizer *common, const struct optimizer_clock *clock) {
     double position = position_of(common, clock);
     double rate = common->rate;

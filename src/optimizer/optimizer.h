@@ -74,7 +74,9 @@ static inline const struct optimizer_ops *optimizer_ops(const struct plugin *opt
     return (const struct optimizer_ops *)optimizer->ops;
 }
 
-/* The learning rate of the update that begins at `clock`. */
+/* The learning rate of the update that begins at `clock`: `rate`, during the warm-up times the share of it that is over, times what
+ * the schedule leaves of it. Drops (step) come at each multiple of `every` since the beginning of the run; the fall of cosine and
+ * linear goes from the end of the warm-up to `length`, or to the end of the run, and stays there. */
 double optimizer_rate(const struct optimizer *common, const struct optimizer_clock *clock);
 
 #endif

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "base/options.h"
 #include "base/random.h"
 #include "conformance/policy_model.h"
@@ -134,51 +135,64 @@ static int next_to_lose(const struct policy_model *model) {
     return last;
 }
 
-static struct policy_model model; /* too large for a stack */
-static double times[MODEL_MOST_WORKERS];
-static struct random streams[MODEL_MOST_WORKERS];
+/* The stage of all scenes: one for the program, as it is large; every scene clears it first. */
+struct stage {
+    struct policy_model model;
+    double times[MODEL_MOST_WORKERS]; /* of the arrivals to come; INFINITY where there is none */
+    struct random streams[MODEL_MOST_WORKERS];
+};
+
+static int set_stage(void **state) {
+    return memory_alloc(1, sizeof(struct stage), state) == HYSGD_OK ? 0 : -1;
+}
+
+static int clear_stage(void **state) {
+    memory_free(*state);
+    return 0;
+}
 
 /* Workers that compute now and whose arrival is not yet fixed start at `seconds`. */
-static void start_workers(const struct scene *scene, double seconds) {
+static void start_workers(struct stage *stage, const struct scene *scene, double seconds) {
     for (int w = 0; w < scene->workers; w++) {
-        if (model.workers[w].activity != MODEL_COMPUTING)
-            times[w] = INFINITY;
-        else if (times[w] == INFINITY)
-            times[w] = seconds + compute_time(scene, w, &streams[w]);
+        if (stage->model.workers[w].activity != MODEL_COMPUTING)
+            stage->times[w] = INFINITY;
+        else if (stage->times[w] == INFINITY)
+            stage->times[w] = seconds + compute_time(scene, w, &stage->streams[w]);
     }
 }
 
 /* Plays a scene into `model`. False when the policy refuses so many workers. */
-static bool play(struct subject subject, const struct scene *scene) {
+static bool play(struct stage *stage, struct subject subject, const struct scene *scene) {
     struct plugin policy;
     if (!open_subject(subject, scene->workers, &policy))
         return false;
-    model_begin(&model, policy_ops(&policy), policy.self, scene->workers, scene->gradients);
+    model_begin(&stage->model, policy_ops(&policy), policy.self, scene->workers, scene->gradients);
     for (int w = 0; w < scene->workers; w++) {
-        random_init(&streams[w], scene->seed, (uint32_t)w, RANDOM_TEST, 0);
-        times[w] = INFINITY;
+        random_init(&stage->streams[w], scene->seed, (uint32_t)w, RANDOM_TEST, 0);
+        stage->times[w] = INFINITY;
     }
-    start_workers(scene, 0);
-    while (model.now.received < scene->gradients && model.now.workers > 0 && model.fault == NULL) {
-        int w = next_arrival(&model, times);
-        double seconds = times[w];
-        times[w] = INFINITY;
-        model_arrive(&model, w, seconds);
-        if (scene->lose_every != 0 && model.now.received % scene->lose_every == 0)
-            model_lose(&model, next_to_lose(&model));
-        if (scene->replace_at == model.now.received)
-            replace_by_saved(subject, scene->workers, &policy, &model);
-        start_workers(scene, seconds);
+    start_workers(stage, scene, 0);
+    while (stage->model.now.received < scene->gradients && stage->model.now.workers > 0 &&
+           stage->model.fault == NULL) {
+        int w = next_arrival(&stage->model, stage->times);
+        double seconds = stage->times[w];
+        stage->times[w] = INFINITY;
+        model_arrive(&stage->model, w, seconds);
+        if (scene->lose_every != 0 && stage->model.now.received % scene->lose_every == 0)
+            model_lose(&stage->model, next_to_lose(&stage->model));
+        if (scene->replace_at == stage->model.now.received)
+            replace_by_saved(subject, scene->workers, &policy, &stage->model);
+        start_workers(stage, scene, seconds);
     }
-    model_end(&model);
+    model_end(&stage->model);
     close_subject(&policy);
     return true;
 }
 
-static void expect_no_fault(struct subject subject, int workers) {
-    if (model.fault != NULL)
+static void expect_no_fault(struct stage *stage, struct subject subject, int workers) {
+    if (stage->model.fault != NULL)
         fail_msg("%s with %d workers broke a promise after %d gradients: %s", subject.text, workers,
-                 (int)model.now.received, model.fault);
+                 (int)stage->model.now.received, stage->model.fault);
 }
 
 static const int worker_counts[] = {1, 2, 3, 8, 25};
@@ -186,29 +200,29 @@ static const int worker_counts[] = {1, 2, 3, 8, 25};
 #define WORKER_COUNTS (sizeof worker_counts / sizeof worker_counts[0])
 
 /* Plays every subject with every number of workers and all speeds; each must accept one number at least. */
-static void play_all(struct scene scene) {
+static void play_all(struct stage *stage, struct scene scene) {
     for (size_t i = 0; i < subject_count(); i++) {
         size_t accepted = 0;
         for (size_t j = 0; j < WORKER_COUNTS * SPEEDS; j++) {
             scene.workers = worker_counts[j / SPEEDS];
             scene.speeds = (enum speeds)(j % SPEEDS);
-            if (!play(subject_at(i), &scene))
+            if (!play(stage, subject_at(i), &scene))
                 continue;
             accepted++;
-            expect_no_fault(subject_at(i), scene.workers);
+            expect_no_fault(stage, subject_at(i), scene.workers);
         }
         assert_true(accepted >= SPEEDS);
     }
 }
 
 static void equal_unequal_and_stalled_workers_never_deadlock(void **state) {
-    (void)state;
-    play_all((struct scene){.gradients = 400, .seed = 1});
+    struct stage *stage = *state;
+    play_all(stage, (struct scene){.gradients = 400, .seed = 1});
 }
 
 static void lost_workers_do_not_stop_the_others(void **state) {
-    (void)state;
-    play_all((struct scene){.gradients = 400, .seed = 2, .lose_every = 19});
+    struct stage *stage = *state;
+    play_all(stage, (struct scene){.gradients = 400, .seed = 2, .lose_every = 19});
 }
 
 static void defaults_accept_any_number_of_workers(void **state) {
@@ -222,40 +236,40 @@ static void defaults_accept_any_number_of_workers(void **state) {
 }
 
 static void a_thousand_workers_are_served(void **state) {
-    (void)state;
+    struct stage *stage = *state;
     for (size_t i = 0; i < policy_list.count; i++) {
         struct scene scene = {.workers = 1000, .speeds = UNEQUAL, .gradients = 3000, .seed = 3};
-        assert_true(play(subject_at(i), &scene));
-        expect_no_fault(subject_at(i), 1000);
-        assert_int_equal(model.now.received, 3000);
+        assert_true(play(stage, subject_at(i), &scene));
+        expect_no_fault(stage, subject_at(i), 1000);
+        assert_int_equal(stage->model.now.received, 3000);
     }
 }
 
 static void the_same_seed_gives_the_same_trace(void **state) {
-    (void)state;
+    struct stage *stage = *state;
     for (size_t i = 0; i < subject_count(); i++) {
         struct scene scene = {.workers = 8, .speeds = UNEQUAL, .gradients = 300, .seed = 4};
-        if (!play(subject_at(i), &scene))
+        if (!play(stage, subject_at(i), &scene))
             continue;
-        uint64_t trace = model.trace;
-        play(subject_at(i), &scene);
-        assert_true(model.trace == trace);
+        uint64_t trace = stage->model.trace;
+        play(stage, subject_at(i), &scene);
+        assert_true(stage->model.trace == trace);
         scene.seed = 5;
-        play(subject_at(i), &scene);
-        assert_false(model.trace == trace);
+        play(stage, subject_at(i), &scene);
+        assert_false(stage->model.trace == trace);
     }
 }
 
 static void a_saved_policy_goes_on_as_if_never_stopped(void **state) {
-    (void)state;
+    struct stage *stage = *state;
     for (size_t i = 0; i < subject_count(); i++) {
         struct scene scene = {.workers = 8, .speeds = STALLED, .gradients = 300, .seed = 6};
-        if (!play(subject_at(i), &scene))
+        if (!play(stage, subject_at(i), &scene))
             continue;
-        uint64_t trace = model.trace;
+        uint64_t trace = stage->model.trace;
         for (scene.replace_at = 1; scene.replace_at < 300; scene.replace_at += 41) {
-            play(subject_at(i), &scene);
-            if (model.trace != trace)
+            play(stage, subject_at(i), &scene);
+            if (stage->model.trace != trace)
                 fail_msg("%s goes on differently when saved after %d gradients", subject_at(i).text,
                          (int)scene.replace_at);
         }
@@ -265,21 +279,21 @@ static void a_saved_policy_goes_on_as_if_never_stopped(void **state) {
 #define MOST_STEPS 7
 
 /* What happens next, by number: the n-th computing worker delivers, or (once) the n-th that takes part is lost. */
-static int count_choices(bool may_lose) {
-    return model_computing(&model) + (may_lose ? model.now.workers : 0);
+static int count_choices(const struct stage *stage, bool may_lose) {
+    return model_computing(&stage->model) + (may_lose ? stage->model.now.workers : 0);
 }
 
-static bool choose(int choice, int step) {
-    int computing = model_computing(&model);
+static bool choose(struct stage *stage, int choice, int step) {
+    int computing = model_computing(&stage->model);
     bool is_loss = choice >= computing;
     for (int w = 0, left = is_loss ? choice - computing : choice;; w++) {
-        enum model_activity activity = model.workers[w].activity;
+        enum model_activity activity = stage->model.workers[w].activity;
         if (activity == MODEL_LOST || (!is_loss && activity == MODEL_WAITING) || left-- > 0)
             continue;
         if (is_loss)
-            model_lose(&model, w);
+            model_lose(&stage->model, w);
         else
-            model_arrive(&model, w, step);
+            model_arrive(&stage->model, w, step);
         return is_loss;
     }
 }
@@ -287,7 +301,7 @@ static bool choose(int choice, int step) {
 /* Tries every order in which `workers` can deliver `gradients`, with one of them lost at any moment or none. Each
  * path is played from the beginning; choices[] counts through them like an odometer. Returns how many there were.
  */
-static size_t explore(struct subject subject, int workers, uint64_t gradients, bool with_loss,
+static size_t explore(struct stage *stage, struct subject subject, int workers, uint64_t gradients, bool with_loss,
                       uint64_t *most_staleness) {
     int choices[MOST_STEPS] = {0}, options[MOST_STEPS], depth, last;
     size_t paths = 0;
@@ -297,15 +311,18 @@ static size_t explore(struct subject subject, int workers, uint64_t gradients, b
         if (!open_subject(subject, workers, &policy))
             return 0;
         bool may_lose = with_loss;
-        model_begin(&model, policy_ops(&policy), policy.self, workers, gradients);
-        for (depth = 0; model.now.received < gradients && model.now.workers > 0 && model.fault == NULL; depth++) {
-            options[depth] = count_choices(may_lose);
-            may_lose = !choose(choices[depth], depth) && may_lose;
+        model_begin(&stage->model, policy_ops(&policy), policy.self, workers, gradients);
+        for (depth = 0;
+             stage->model.now.received < gradients && stage->model.now.workers > 0 && stage->model.fault == NULL;
+             depth++) {
+            options[depth] = count_choices(stage, may_lose);
+            may_lose = !choose(stage, choices[depth], depth) && may_lose;
         }
-        model_end(&model);
+        model_end(&stage->model);
         close_subject(&policy);
-        expect_no_fault(subject, workers);
-        *most_staleness = model.most_staleness > *most_staleness ? model.most_staleness : *most_staleness;
+        expect_no_fault(stage, subject, workers);
+        *most_staleness =
+            stage->model.most_staleness > *most_staleness ? stage->model.most_staleness : *most_staleness;
         paths++;
         for (last = depth - 1; last >= 0 && choices[last] + 1 == options[last]; last--)
             choices[last] = 0;
@@ -316,59 +333,59 @@ static size_t explore(struct subject subject, int workers, uint64_t gradients, b
 }
 
 static void every_order_of_deliveries_and_any_loss_are_survived(void **state) {
-    (void)state;
+    struct stage *stage = *state;
     for (size_t i = 0; i < subject_count(); i++) {
         size_t paths = 0;
         uint64_t most;
         for (int workers = 1; workers <= 3; workers++)
-            paths +=
-                explore(subject_at(i), workers, 6, false, &most) + explore(subject_at(i), workers, 6, true, &most);
+            paths += explore(stage, subject_at(i), workers, 6, false, &most) +
+                     explore(stage, subject_at(i), workers, 6, true, &most);
         assert_true(paths > 90);
     }
 }
 
 static void orders_are_counted_completely(void **state) {
-    (void)state;
+    struct stage *stage = *state;
     uint64_t most;
     struct subject async = {"async", NULL}, sync = {"sync", NULL};
-    assert_int_equal(explore(async, 3, 6, false, &most), 729); /* 3^6 */
+    assert_int_equal(explore(stage, async, 3, 6, false, &most), 729); /* 3^6 */
     assert_int_equal(most, 5);
-    assert_int_equal(explore(sync, 3, 6, false, &most), 36); /* 3! orders of each of two updates */
+    assert_int_equal(explore(stage, sync, 3, 6, false, &most), 36); /* 3! orders of each of two updates */
     assert_int_equal(most, 0);
-    assert_int_equal(explore(async, 1, 1, true, &most), 2); /* delivered or lost */
+    assert_int_equal(explore(stage, async, 1, 1, true, &most), 2); /* delivered or lost */
 }
 
 static void finite_staleness_bounds_are_reached(void **state) {
-    (void)state;
+    struct stage *stage = *state;
     uint64_t most;
-    explore((struct subject){"cyclic,sync=1,async=2", NULL}, 3, 6, false, &most);
+    explore(stage, (struct subject){"cyclic,sync=1,async=2", NULL}, 3, 6, false, &most);
     assert_int_equal(most, 2);
-    explore((struct subject){"cyclic,sync=1,async=3,first=async", NULL}, 2, 6, false, &most);
+    explore(stage, (struct subject){"cyclic,sync=1,async=3,first=async", NULL}, 2, 6, false, &most);
     assert_int_equal(most, 3);
-    explore((struct subject){"switch,at=1.5,unit=updates,to=sync", NULL}, 3, 6, false, &most);
+    explore(stage, (struct subject){"switch,at=1.5,unit=updates,to=sync", NULL}, 3, 6, false, &most);
     assert_int_equal(most, 2);
 }
 
-static void expect_equal_traces(const char *one, const char *other, int workers) {
+static void expect_equal_traces(struct stage *stage, const char *one, const char *other, int workers) {
     for (int speeds = 0; speeds < SPEEDS; speeds++) {
         struct scene scene = {.workers = workers, .speeds = (enum speeds)speeds, .gradients = 300, .seed = 7};
-        assert_true(play((struct subject){one, NULL}, &scene));
-        uint64_t trace = model.trace;
-        assert_true(play((struct subject){other, NULL}, &scene));
-        assert_true(model.trace == trace);
+        assert_true(play(stage, (struct subject){one, NULL}, &scene));
+        uint64_t trace = stage->model.trace;
+        assert_true(play(stage, (struct subject){other, NULL}, &scene));
+        assert_true(stage->model.trace == trace);
     }
 }
 
 static void a_hybrid_at_one_end_is_that_end(void **state) {
-    (void)state;
-    expect_equal_traces("threshold,start=1,cap=1", "async", 8);
-    expect_equal_traces("threshold,start=1,cap=1,wait=yes", "async", 8);
-    expect_equal_traces("threshold,start=8,cap=8,wait=yes", "sync", 8);
-    expect_equal_traces("threshold,start=25,wait=yes", "sync", 25);
-    expect_equal_traces("switch,at=0", "async", 8);
-    expect_equal_traces("switch,at=0,to=sync", "sync", 8);
-    expect_equal_traces("cyclic,sync=100M", "sync", 8);
-    expect_equal_traces("cyclic,async=100M,first=async", "async", 8);
+    struct stage *stage = *state;
+    expect_equal_traces(stage, "threshold,start=1,cap=1", "async", 8);
+    expect_equal_traces(stage, "threshold,start=1,cap=1,wait=yes", "async", 8);
+    expect_equal_traces(stage, "threshold,start=8,cap=8,wait=yes", "sync", 8);
+    expect_equal_traces(stage, "threshold,start=25,wait=yes", "sync", 25);
+    expect_equal_traces(stage, "switch,at=0", "async", 8);
+    expect_equal_traces(stage, "switch,at=0,to=sync", "sync", 8);
+    expect_equal_traces(stage, "cyclic,sync=100M", "sync", 8);
+    expect_equal_traces(stage, "cyclic,async=100M,first=async", "async", 8);
 }
 
 /* Bad policies, to see that the model catches what it is there to catch. */
@@ -414,40 +431,40 @@ static const struct hysgd_option count_row[] = {
     {.key = NULL},
 };
 
-static const char *fault_of(const struct hysgd_policy_ops *ops) {
+static const char *fault_of(struct stage *stage, const struct hysgd_policy_ops *ops) {
     struct scene scene = {.workers = 4, .speeds = UNEQUAL, .gradients = 100, .seed = 8};
-    assert_true(play((struct subject){"a bad policy", ops}, &scene));
-    return model.fault == NULL ? "" : model.fault;
+    assert_true(play(stage, (struct subject){"a bad policy", ops}, &scene));
+    return stage->model.fault == NULL ? "" : stage->model.fault;
 }
 
 static void the_model_catches_bad_policies(void **state) {
-    (void)state;
+    struct stage *stage = *state;
     struct hysgd_policy_ops bad = {.about.name = "bad", .threshold = one_too_many, .release = while_held};
-    assert_string_equal(fault_of(&bad), "no update has to be forced");
+    assert_string_equal(fault_of(stage, &bad), "no update has to be forced");
     bad.threshold = just_one;
-    assert_string_equal(fault_of(&bad), "");
+    assert_string_equal(fault_of(stage, &bad), "");
     bad.staleness_bound = no_staleness;
-    assert_string_equal(fault_of(&bad), "the staleness keeps its bound");
+    assert_string_equal(fault_of(stage, &bad), "the staleness keeps its bound");
     bad = (struct hysgd_policy_ops){.about.name = "bad", .threshold = just_one, .release = never};
-    assert_string_equal(fault_of(&bad), "someone is always computing");
+    assert_string_equal(fault_of(stage, &bad), "someone is always computing");
 }
 
 static void the_model_catches_a_state_that_is_not_saved(void **state) {
-    (void)state;
+    struct stage *stage = *state;
     struct hysgd_policy_ops counting = {.about = {.name = "counting", .size = sizeof(int64_t)},
                                         .saved = count_row,
                                         .threshold = by_own_count,
                                         .release = while_held,
                                         .updated = count_update};
     struct scene scene = {.workers = 8, .speeds = UNEQUAL, .gradients = 100, .seed = 9};
-    play((struct subject){"counting", &counting}, &scene);
-    uint64_t trace = model.trace;
+    play(stage, (struct subject){"counting", &counting}, &scene);
+    uint64_t trace = stage->model.trace;
     scene.replace_at = 50;
-    play((struct subject){"counting", &counting}, &scene);
-    assert_true(model.trace == trace);
+    play(stage, (struct subject){"counting", &counting}, &scene);
+    assert_true(stage->model.trace == trace);
     counting.saved = NULL;
-    play((struct subject){"counting", &counting}, &scene);
-    assert_false(model.trace == trace);
+    play(stage, (struct subject){"counting", &counting}, &scene);
+    assert_false(stage->model.trace == trace);
 }
 
 int main(void) {
@@ -465,5 +482,5 @@ int main(void) {
         cmocka_unit_test(the_model_catches_bad_policies),
         cmocka_unit_test(the_model_catches_a_state_that_is_not_saved),
     };
-    return cmocka_run_group_tests_name("policy conformance", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("policy conformance", tests, set_stage, clear_stage);
 }

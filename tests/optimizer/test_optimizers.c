@@ -125,8 +125,8 @@ static void every_optimizer_has_a_reference(void **state) {
 /* The reference sees the gradient already scaled, the optimizer is to scale it. Differences are measured by the
  * largest value that the element ever had, as it may come near 0 by cancellation. */
 static void match_reference(size_t i, double decay, const char *options) {
-    static struct vectors vectors;
-    static double w[COUNT], largest[COUNT], s[COUNT][OPTIMIZER_MOST_STATES];
+    struct vectors vectors;
+    double w[COUNT], largest[COUNT], s[COUNT][OPTIMIZER_MOST_STATES];
     struct plugin optimizer;
     open_optimizer(references[i].name, options, &optimizer);
     fill_vectors(&vectors);
@@ -162,7 +162,7 @@ static const struct optimizer_step some_step = {.rate = 0.1, .scale = 0.7, .numb
 static void slices_give_the_bits_of_the_whole(void **state) {
     (void)state;
     static const size_t cuts[] = {0, 1, 8, 71, 72, 500, 516, 1002, COUNT};
-    static struct vectors whole, sliced;
+    struct vectors whole, sliced;
     for (size_t i = 0; i < optimizer_list.count; i++) {
         struct plugin optimizer;
         open_optimizer(optimizer_list.entries[i]->name, "decay=0.01", &optimizer);
@@ -180,8 +180,8 @@ static void slices_give_the_bits_of_the_whole(void **state) {
 
 static void in_place_gives_the_bits_of_out_of_place(void **state) {
     (void)state;
-    static struct vectors in_place, apart, before;
-    static float new_values[COUNT + 1];
+    struct vectors in_place, apart, before;
+    float new_values[COUNT + 1];
     for (size_t i = 0; i < optimizer_list.count; i++) {
         struct plugin optimizer;
         open_optimizer(optimizer_list.entries[i]->name, "decay=0.01", &optimizer);
@@ -202,7 +202,7 @@ static void in_place_gives_the_bits_of_out_of_place(void **state) {
 
 static void scale_multiplies_the_gradient_and_nothing_else(void **state) {
     (void)state;
-    static struct vectors scaled, multiplied;
+    struct vectors scaled, multiplied;
     for (size_t i = 0; i < optimizer_list.count; i++) {
         struct plugin optimizer;
         open_optimizer(optimizer_list.entries[i]->name, "decay=0.01", &optimizer);
@@ -220,7 +220,7 @@ static void scale_multiplies_the_gradient_and_nothing_else(void **state) {
 
 static void a_rate_of_0_changes_no_parameter(void **state) {
     (void)state;
-    static struct vectors vectors, before;
+    struct vectors vectors, before;
     for (size_t i = 0; i < optimizer_list.count; i++) {
         struct plugin optimizer;
         open_optimizer(optimizer_list.entries[i]->name, "decay=0.01", &optimizer);
@@ -234,7 +234,7 @@ static void a_rate_of_0_changes_no_parameter(void **state) {
 
 static void an_empty_slice_is_left_alone(void **state) {
     (void)state;
-    static struct vectors vectors, before;
+    struct vectors vectors, before;
     for (size_t i = 0; i < optimizer_list.count; i++) {
         struct plugin optimizer;
         open_optimizer(optimizer_list.entries[i]->name, "", &optimizer);
