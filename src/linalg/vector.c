@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loops over flat vectors, written so that the compiler vectorizes them for each instruction set; see vector.h for
+ * the promised order. */
+#include "linalg/vector.h"
+
+#include <string.h>
+
+VECTOR_CODE void vector_accumulate(float *restrict sum, const float *restrict values, float weight, int is_first,
+                                   size_t count) {
+    if (is_first) {
+        for (size_t i = 0; i < count; i++)
+            sum[i] = weight * values[i];
+    } else {
+        for (size_t i = 0; i < count; i++)
+            sum[i] += weight * values[i];
+    }
+}
+
+/* Elements that stay in the first-level cache while all parts are added to them. */
+#define COMBINE_BLOCK 2048
+
+void vector_combine(float *restrict out, const float *const *parts, const float *weights, size_t count_of_parts,
+                    size_t count) {
+    float sum[COMBINE_BLOCK];
+    for (size_t first = 0; first < count; first += COMBINE_BLOCK) {
+        size_t length = count - first < COMBINE_BLOCK ? count - first : COMBINE_BLOCK;
+        for (size_t part = 0; part < count_of_parts; part++)
+            vector_accumulate(sum, parts[part] + first, weights[part], part == 0, length);
+        memcpy(out + first, sum, length * sizeof *sum);
+    }
+}
+
+/* Independent sums, added pairwise at the end: the order is a function of the length, not of the processor. */
+#define NORM_LANES 16
+
+VECTOR_CODE double vector_norm_squared(const float *values, size_t count) {
+    double lanes[NORM_LANES] = {0};
+    size_t whole = count - count % NORM_LANES;
+    for (size_t i = 0; i < whole; i += NORM_LANES)
+        for (size_t lane = 0; lane < NORM_LANES; lane++)
+            lanes[lane] += (double)values[i + lane] * (double)values[i + lane];
+    for (size_t i = whole; i < count; i++)
+        lanes[i - whole] += (double)values[i] * (double)values[i];
+    for (size_t width = NORM_LANES / 2; width > 0; width /= 2)
+        for (size_t lane = 0; lane < width; lane++)
+            lanes[lane] += lanes[lane + width];
+    return lanes[0];
+}
+
+/* A float is infinite or not a number when all bits of its exponent are set. */
+#define EXPONENT_BITS 0x7f800000u
+
+VECTOR_CODE int vector_is_finite(const float *values, size_t count) {
+    uint32_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, values + i, sizeof bits);
+        found |= (uint32_t)((bits & EXPONENT_BITS) == EXPONENT_BITS);
+    }
+    return found == 0;
+}
