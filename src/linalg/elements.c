@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Each operation is one loop for float and one for bfloat16, which the compiler vectorizes for each instruction
+ * set. Neither loop promises `restrict`: an output may be an input, and then element i is read before it is
+ * written. */
+#include "linalg/elements.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "linalg/vector.h"
+
+/* The loops carry no dependence from one element to another, although pointers may be equal. */
+#define INDEPENDENT _Pragma("GCC ivdep")
+
+static inline float widen(uint16_t value) {
+    uint32_t bits = (uint32_t)value << 16;
+    float wide;
+    memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
+
+/* To nearest, ties to even; a NaN stays a NaN. */
+static inline uint16_t narrow(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+    return (uint16_t)(value == value ? rounded : (bits >> 16 | 0x40));
+}
+
+VECTOR_CODE static void relu_float(const float *in, float *out, size_t count) {
+    INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        out[i] = in[i] > 0 ? in[i] : 0;
+}
+
+/* As an integer with a sign, a bfloat16 is above 0 exactly when it is a positive number (or a NaN without sign). */
+VECTOR_CODE static void relu_bfloat16(const int16_t *in, int16_t *out, size_t count) {
+    INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        out[i] = in[i] > 0 ? in[i] : 0;
+}
+
+void elements_relu(enum element element, const void *in, void *out, size_t count) {
+    if (element == ELEMENT_FLOAT)
+        relu_float(in, out, count);
+    else
+        relu_bfloat16(in, out, count);
+}
+
+VECTOR_CODE static void add_float(const float *a, const float *b, float least, float *out, size_t count) {
+    INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        float sum = a[i] + b[i];
+        out[i] = sum < least ? least : sum;
+    }
+}
+
+VECTOR_CODE static void add_bfloat16(const uint16_t *a, const uint16_t *b, float least, uint16_t *out,
+                                     size_t count) {
+    INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        float sum = widen(a[i]) + widen(b[i]);
+        out[i] = narrow(sum < least ? least : sum);
+    }
+}
+
+void elements_add(enum element element, const void *a, const void *b, bool is_relu, void *out, size_t count) {
+    const float least = is_relu ? 0.0f : -__builtin_inff();
+    if (element == ELEMENT_FLOAT)
+        add_float(a, b, least, out, count);
+    else
+        add_bfloat16(a, b, least, out, count);
+}
+
+VECTOR_CODE static void gate_float(const float *a, const float *value, float *out, size_t count) {
+    INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        out[i] = value[i] > 0 ? a[i] : 0;
+}
+
+VECTOR_CODE static void gate_sum_float(const float *a, const float *b, const float *value, float *out,
+                                       size_t count) {
+    INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        float sum = a[i] + b[i];
+        out[i] = value[i] > 0 ? sum : 0;
+    }
+}
+
+VECTOR_CODE static void gate_bfloat16(const int16_t *a, const int16_t *value, int16_t *out, size_t count) {
+    INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        out[i] = value[i] > 0 ? a[i] : 0;
+}
+
+VECTOR_CODE static void gate_sum_bfloat16(const uint16_t *a, const uint16_t *b, const int16_t *value, uint16_t *out,
+                                          size_t count) {
+    INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        uint16_t sum = narrow(widen(a[i]) + widen(b[i]));
+        out[i] = value[i] > 0 ? sum : 0;
+    }
+}
+
+void elements_gate(enum element element, const void *a, const void *b, const void *value, void *out, size_t count) {
+    if (element == ELEMENT_FLOAT && b)
+        gate_sum_float(a, b, value, out, count);
+    else if (element == ELEMENT_FLOAT)
+        gate_float(a, value, out, count);
+    else if (b)
+        gate_sum_bfloat16(a, b, value, out, count);
+    else
+        gate_bfloat16(a, value, out, count);
+}
+
+VECTOR_CODE static void multiply_float(const float *in, const float *factor, float *out, size_t count) {
+    INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        out[i] = in[i] * factor[i];
+}
+
+VECTOR_CODE static void multiply_bfloat16(const uint16_t *in, const float *factor, uint16_t *out, size_t count) {
+    INDEPENDENT
+    for (size_t i = 0; i < count; i++)
+        out[i] = narrow(widen(in[i]) * factor[i]);
+}
+
+void elements_multiply(enum element element, const void *in, const float *factor, void *out, size_t count) {
+    if (element == ELEMENT_FLOAT)
+        multiply_float(in, factor, out, count);
+    else
+        multiply_bfloat16(in, factor, out, count);
+}
