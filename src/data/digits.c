@@ -13,8 +13,8 @@
 #define CLASSES   10
 #define BOX       20.0F /* height of a digit of usual size, in pixels, as in MNIST */
 #define WAVES     3     /* plane waves in each component of the bending field */
-#define MEAN      0.1221
-#define DEVIATION 0.2455
+#define MEAN      0.1297
+#define DEVIATION 0.2578
 /* Test samples are named by indices from here on, so that their streams are disjoint from those of training. */
 #define FIRST_TEST_INDEX ((uint64_t)1 << 63)
 
@@ -78,11 +78,11 @@ static void draw_hand(struct hand *hand, struct random *random) {
     hand->x = (SIDE - 1) / 2.0F + between(random, -2.2F, 2.2F);
     hand->y = (SIDE - 1) / 2.0F + between(random, -2.2F, 2.2F);
     draw_field(&hand->field, random);
-    hand->radius = between(random, 0.7F, 1.7F);
+    hand->radius = between(random, 0.8F, 1.7F);
     hand->softness = between(random, 0.5F, 1.0F);
     hand->pressure = between(random, 0, 0.3F);
     hand->phase = between(random, 0, 6.2831853F);
-    hand->ink = between(random, 0.7F, 1.0F);
+    hand->ink = between(random, 0.75F, 1.0F);
 }
 
 static void place(const struct hand *hand, struct digits_point *points, int count) {
@@ -199,7 +199,7 @@ static const struct hysgd_option options[] = {
 
 const struct hysgd_data_ops data_digits = {
     .about = {.name = "digits",
-              .summary = "generated handwritten-like digits, standardised with mean 0.1221 and deviation 0.2455",
+              .summary = "generated handwritten-like digits, standardised with mean 0.1297 and deviation 0.2578",
               .size = sizeof(struct digits),
               .options = options},
     .init = digits_init,
