@@ -5,8 +5,10 @@
 
 #define DATA_LIST(X)                                                                                               \
     X(digits)                                                                                                      \
+    X(random)                                                                                                      \
     X(none)                                                                                                        \
     X(mnist)                                                                                                       \
-    X(fashion)
+    X(fashion)                                                                                                     \
+    X(cifar10)
 
 #endif
