@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading whole files, plain and gzip, good and damaged. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <sys/stat.h>
+
+#include "base/memory.h"
+#include "data/file.h"
+#include "data/folder.h"
+
+#define LIMIT 1000000
+
+static int open_folder(void **state) {
+    static struct folder folder;
+    *state = &folder;
+    folder_open(&folder);
+    return 0;
+}
+
+static int close_folder(void **state) {
+    folder_close(*state);
+    return 0;
+}
+
+/* Text of which gzip saves little and much by turns. */
+static void fill(uint8_t *bytes, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)(i % 1000 < 300 ? i * i * 7919 >> 8 : 'a');
+}
+
+/* Reads a gzip file back whose raw bytes have been written by the caller, and returns the raw bytes. */
+static struct file raw_gzip(struct folder *folder, const uint8_t *bytes, size_t size) {
+    struct file raw;
+    folder_write_gzip(folder, "whole.gz", bytes, size);
+    FILE *file = fopen(folder_path(folder, "whole.gz"), "rb");
+    assert_non_null(file);
+    assert_int_equal(memory_alloc(size + 1000, 1, &raw.bytes), HYSGD_OK);
+    raw.size = fread(raw.bytes, 1, size + 1000, file);
+    fclose(file);
+    return raw;
+}
+
+static void a_plain_file_is_read_whole(void **state) {
+    uint8_t bytes[5000];
+    struct file file;
+    fill(bytes, sizeof bytes);
+    folder_write(*state, "a", bytes, sizeof bytes);
+    assert_int_equal(file_read(folder_path(*state, "a"), sizeof bytes, &file), HYSGD_OK);
+    assert_int_equal(file.size, sizeof bytes);
+    assert_memory_equal(file.bytes, bytes, sizeof bytes);
+    file_fini(&file);
+}
+
+static void an_empty_file_has_no_bytes(void **state) {
+    struct file file;
+    folder_write(*state, "a", "", 0);
+    assert_int_equal(file_read(folder_path(*state, "a"), LIMIT, &file), HYSGD_OK);
+    assert_int_equal(file.size, 0);
+    file_fini(&file);
+}
+
+static void a_gzip_file_is_decompressed(void **state) {
+    uint8_t bytes[50000];
+    struct file file;
+    fill(bytes, sizeof bytes);
+    folder_write_gzip(*state, "a.gz", bytes, sizeof bytes);
+    assert_int_equal(file_read(folder_path(*state, "a.gz"), sizeof bytes, &file), HYSGD_OK);
+    assert_int_equal(file.size, sizeof bytes);
+    assert_memory_equal(file.bytes, bytes, sizeof bytes);
+    file_fini(&file);
+}
+
+static void all_members_of_a_gzip_file_are_read(void **state) {
+    uint8_t bytes[3000];
+    struct file file;
+    fill(bytes, sizeof bytes);
+    struct file raw = raw_gzip(*state, bytes, sizeof bytes);
+    FILE *twice = fopen(folder_path(*state, "b.gz"), "wb");
+    assert_non_null(twice);
+    fwrite(raw.bytes, 1, raw.size, twice);
+    fwrite(raw.bytes, 1, raw.size, twice);
+    fclose(twice);
+    assert_int_equal(file_read(folder_path(*state, "b.gz"), LIMIT, &file), HYSGD_OK);
+    assert_int_equal(file.size, 2 * sizeof bytes);
+    assert_memory_equal(file.bytes + sizeof bytes, bytes, sizeof bytes);
+    file_fini(&file);
+    file_fini(&raw);
+}
+
+static void a_gzip_file_cut_anywhere_is_refused(void **state) {
+    uint8_t bytes[400];
+    struct file file;
+    fill(bytes, sizeof bytes);
+    struct file raw = raw_gzip(*state, bytes, sizeof bytes);
+    for (size_t size = 2; size < raw.size; size++) {
+        folder_write(*state, "cut.gz", raw.bytes, size);
+        assert_int_equal(file_read(folder_path(*state, "cut.gz"), LIMIT, &file), HYSGD_INPUT);
+        assert_message("cut.gz: the gzip data are truncated at byte ");
+    }
+    file_fini(&raw);
+}
+
+static void a_gzip_file_with_a_wrong_byte_is_refused_or_read_right(void **state) {
+    uint8_t bytes[400];
+    struct file file;
+    fill(bytes, sizeof bytes);
+    struct file raw = raw_gzip(*state, bytes, sizeof bytes);
+    for (size_t i = 2; i < raw.size; i++) {
+        raw.bytes[i] ^= 0x10;
+        folder_write(*state, "bad.gz", raw.bytes, raw.size);
+        enum hysgd_status status = file_read(folder_path(*state, "bad.gz"), LIMIT, &file);
+        raw.bytes[i] ^= 0x10;
+        if (status == HYSGD_OK) { /* time stamp and such: they say nothing about the data */
+            assert_in_range(i, 2, 9);
+            assert_memory_equal(file.bytes, bytes, sizeof bytes);
+            file_fini(&file);
+        } else {
+            assert_int_equal(status, HYSGD_INPUT);
+            assert_message("bad.gz: the gzip data are ");
+        }
+    }
+    file_fini(&raw);
+}
+
+static void bytes_after_the_gzip_data_are_refused(void **state) {
+    struct file file;
+    folder_write_gzip(*state, "a.gz", "abc", 3);
+    FILE *more = fopen(folder_path(*state, "a.gz"), "ab");
+    assert_non_null(more);
+    fputs("hello", more);
+    fclose(more);
+    assert_int_equal(file_read(folder_path(*state, "a.gz"), LIMIT, &file), HYSGD_INPUT);
+    assert_message("a.gz: 5 bytes follow the end of the gzip data at byte ");
+}
+
+static void a_file_above_the_limit_is_refused(void **state) {
+    struct file file;
+    folder_write(*state, "a", "0123456789", 10);
+    assert_int_equal(file_read(folder_path(*state, "a"), 9, &file), HYSGD_INPUT);
+    assert_message("a: holds more than 9 bytes");
+}
+
+static void a_gzip_file_that_grows_above_the_limit_is_refused_in_little_memory(void **state) {
+    static const uint8_t zeros[1000000];
+    struct file file;
+    folder_write_gzip(*state, "bomb.gz", zeros, sizeof zeros);
+    assert_int_equal(file_read(folder_path(*state, "bomb.gz"), 50000, &file), HYSGD_INPUT);
+    assert_message("bomb.gz: holds more than 50000 bytes");
+    assert_in_range(memory_peak(), 50000, 500000);
+}
+
+static void a_gzip_file_that_understates_its_length_is_read_whole(void **state) {
+    uint8_t bytes[5000];
+    struct file file;
+    fill(bytes, sizeof bytes);
+    struct file raw = raw_gzip(*state, bytes, 10);
+    struct file more = raw_gzip(*state, bytes, sizeof bytes);
+    /* The last member states 10 bytes; it follows one of 5000. */
+    FILE *both = fopen(folder_path(*state, "both.gz"), "wb");
+    assert_non_null(both);
+    fwrite(more.bytes, 1, more.size, both);
+    fwrite(raw.bytes, 1, raw.size, both);
+    fclose(both);
+    assert_int_equal(file_read(folder_path(*state, "both.gz"), LIMIT, &file), HYSGD_OK);
+    assert_int_equal(file.size, sizeof bytes + 10);
+    assert_memory_equal(file.bytes, bytes, sizeof bytes);
+    file_fini(&file);
+    file_fini(&raw);
+    file_fini(&more);
+}
+
+static void what_is_no_regular_file_is_refused(void **state) {
+    struct folder *folder = *state;
+    struct file file;
+    assert_int_equal(file_read(folder->path, LIMIT, &file), HYSGD_INPUT);
+    assert_message(": is not a regular file");
+    assert_int_equal(mkfifo(folder_path(folder, "pipe"), 0600), 0);
+    assert_int_equal(file_read(folder_path(folder, "pipe"), LIMIT, &file), HYSGD_INPUT);
+    assert_message("pipe: is not a regular file");
+    assert_int_equal(file_read(folder_path(folder, "absent"), LIMIT, &file), HYSGD_INPUT);
+    assert_message("absent: cannot be opened: No such file or directory");
+}
+
+static void exhausted_memory_is_a_status_and_leaks_nothing(void **state) {
+    uint8_t bytes[20000];
+    size_t used = memory_used();
+    enum hysgd_status status = HYSGD_MEMORY;
+    uint64_t n = 0;
+    fill(bytes, sizeof bytes);
+    folder_write_gzip(*state, "a.gz", bytes, sizeof bytes);
+    while (status != HYSGD_OK) {
+        struct file file = {0};
+        memory_fail_at(++n);
+        status = file_read(folder_path(*state, "a.gz"), LIMIT, &file);
+        memory_fail_at(0);
+        assert_true(status == HYSGD_OK || status == HYSGD_MEMORY);
+        file_fini(&file);
+        assert_int_equal(memory_used(), used);
+    }
+    assert_true(n > 3);
+}
+
+static void the_first_name_that_exists_is_found(void **state) {
+    static const char *const names[] = {"one", "two", NULL};
+    struct folder *folder = *state;
+    const char *const order[] = {"two.gz", "two", "one.gz", "one"};
+    for (int i = 0; i < 4; i++) {
+        char *path;
+        folder_write(folder, order[i], "x", 1);
+        assert_int_equal(file_find(folder->path, names, &path), HYSGD_OK);
+        assert_string_equal(path, folder_path(folder, order[i]));
+        memory_free(path);
+    }
+}
+
+static void the_names_tried_are_told(void **state) {
+    static const char *const names[] = {"one", "two", NULL};
+    struct folder *folder = *state;
+    char *path;
+    assert_int_equal(file_find(folder->path, names, &path), HYSGD_INPUT);
+    assert_message(": no such file in it; expected one of one, one.gz, two, two.gz");
+    assert_int_equal(file_find(folder_path(folder, "absent"), names, &path), HYSGD_INPUT);
+    assert_message("absent: No such file or directory; expected a directory that holds one or one.gz");
+    folder_write(folder, "plain", "x", 1);
+    assert_int_equal(file_find(folder_path(folder, "plain"), names, &path), HYSGD_INPUT);
+    assert_message("plain: is not a directory; expected one that holds one or one.gz");
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_folder, close_folder)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(a_plain_file_is_read_whole),
+        CASE(an_empty_file_has_no_bytes),
+        CASE(a_gzip_file_is_decompressed),
+        CASE(all_members_of_a_gzip_file_are_read),
+        CASE(a_gzip_file_cut_anywhere_is_refused),
+        CASE(a_gzip_file_with_a_wrong_byte_is_refused_or_read_right),
+        CASE(bytes_after_the_gzip_data_are_refused),
+        CASE(a_file_above_the_limit_is_refused),
+        CASE(a_gzip_file_that_grows_above_the_limit_is_refused_in_little_memory),
+        CASE(a_gzip_file_that_understates_its_length_is_read_whole),
+        CASE(what_is_no_regular_file_is_refused),
+        CASE(exhausted_memory_is_a_status_and_leaks_nothing),
+        CASE(the_first_name_that_exists_is_found),
+        CASE(the_names_tried_are_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
