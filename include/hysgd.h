@@ -245,8 +245,8 @@ struct hysgd_model_ops {
     void (*describe)(const void *self, struct hysgd_model_layout *layout_out);
     /* Writes the initial vector, a function of the seed alone. NULL: zeros. */
     void (*start)(const void *self, uint64_t seed, float *vector_out);
-    /* Prepares for batches of exactly `batch` samples in `gradient`, and of at most `batch` in evaluate and
-     * predict. Called by the thread that will use it, which then computes with one thread of its own. */
+    /* Prepares for batches of exactly `batch` samples in `gradient` (fewer only in a model without `evaluate`), and of at most
+     * `batch` in evaluate and predict. Called by the thread that will use it, which then computes with one thread of its own. */
     enum hysgd_status (*open)(const void *self, size_t batch, void **workspace_out);
     void (*close)(const void *self, void *workspace);
     /* The gradient of the mean loss over the batch, and that loss. Overwrites the whole of gradient_out. */

@@ -46,6 +46,7 @@ struct engine {
     double held_weight;            /* total weight of the gradients held */
     uint64_t held_folded;          /* of them, in the server's sum */
     uint64_t threshold;            /* the policy's latest answer */
+    uint64_t applied, dropped;     /* gradients of all workers; received = applied + dropped + progress.held */
     uint64_t forced;               /* updates that no threshold asked for */
     bool update_is_due;            /* between a verdict ENGINE_UPDATE and engine_updated */
     int *waiting, waiting_count;          /* waiting workers, in the order of their arrival */
@@ -91,7 +92,8 @@ HYSGD_MUST_CHECK enum hysgd_status engine_updated(struct engine *engine, double 
 HYSGD_MUST_CHECK enum hysgd_status engine_lose(struct engine *engine, int worker, double seconds, double fraction,
                                                struct engine_verdict *verdict_out);
 
-/* A lost worker takes part again and is released at once; its clock is raised to the slowest one's. Its account goes on. */
+/* A lost worker takes part again and is released at once; its clock is raised to the slowest one's, its account goes on. When a
+ * gradient of its past is still held in its buffer, part_count is 1 and it must be folded before the worker starts. */
 void engine_join(struct engine *engine, int worker);
 
 /* What the combined gradient of the update that is due is multiplied with: 1 / total weight, or 1. */

@@ -34,7 +34,8 @@ struct server {
     const float **parts;     /* [part_count] vectors to be added up; at most workers + 1 */
     float *weights;          /* [part_count] */
     int part_count;
-    float scale;             /* of their sum */
+    float scale;             /* of their sum; already in the weights */
+    double statistic_scale;  /* turns the combined gradient into the weighted mean, whatever the combine mode */
     uint64_t gradient_count; /* that the update applies */
     struct optimizer_step step;
     int next;                /* version being written */

@@ -64,17 +64,23 @@ struct training {
     struct engine engine;
     struct server server;
     struct evaluator evaluator;
-    struct event_account *accounts;  /* [setup->workers] */
+    struct event_account *accounts;  /* [setup->workers]; the times as the run goes, the counts by training_summarize */
     double start_seconds;            /* on the run's clock when this process began: > 0 after a resume */
     double next_evaluation, next_save; /* in the unit of their cadence */
+    uint64_t evaluated_version;      /* version of the latest evaluation; UINT64_MAX: none yet */
     double server_seconds;           /* the server was busy */
-    double loss_sum;                 /* of the gradients received since the last evaluation */
+    double rate;                     /* learning rate of the latest update */
+    double loss_sum;                 /* of the gradients received since the latest evaluation */
     uint64_t loss_count;
     double train_loss, test_loss, test_accuracy, target_seconds; /* the latest; NaN: not yet */
     bool has_saved;                  /* save_path holds a checkpoint of this process */
     uint64_t saved_version;          /* of that checkpoint */
+    bool drains_inline;              /* the emitting thread drains the recorder: set by the runtime */
+    bool has_lost_sink;              /* a sink failed; the recorder knows which */
+    struct snapshot *resumed;        /* the runtime's part of a checkpoint that was read, or NULL */
     atomic_bool is_stopping;         /* set by anyone: a limit, a signal, a fault */
-    const char *reason;              /* why it stopped: "epochs", "deadline", "target", "interrupted", "failed", ... */
+    atomic_bool is_interrupted;      /* by training_stop */
+    const char *reason;              /* why it stopped: "epochs", "deadline", "target", "interrupted", "diverged", ... */
     enum hysgd_status status;        /* of the run; its message is in `message` */
     char message[1024];
 };

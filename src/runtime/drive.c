@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The steps of a run that are the same whatever clock drives them: see drive.h. */
+#include "runtime/drive.h"
+
+#include <math.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/snapshot.h"
+#include "runtime/worker.h"
+
+void drive_emit(struct training *training, const struct event *event) {
+    if (!training->setup->recorder)
+        return;
+    while (!recorder_emit(training->setup->recorder, event)) {
+        if (training->drains_inline)
+            drive_drain(training, event->seconds);
+        else
+            sched_yield(); /* the draining thread is behind */
+    }
+}
+
+void drive_drain(struct training *training, double seconds) {
+    if (training->setup->recorder && recorder_drain(training->setup->recorder, seconds) != HYSGD_OK)
+        training->has_lost_sink = true;
+}
+
+void drive_fail(struct training *training, enum hysgd_status status) {
+    if (training->status == HYSGD_OK || training->status == HYSGD_INTERRUPTED) {
+        training->status = status;
+        training->reason = status == HYSGD_DIVERGED ? "diverged" : "failed";
+        snprintf(training->message, sizeof training->message, "%s", hysgd_error_message());
+    }
+    atomic_store(&training->is_stopping, true);
+}
+
+void drive_stop(struct training *training, const char *reason) {
+    if (!training->reason)
+        training->reason = reason;
+    atomic_store(&training->is_stopping, true);
+}
+
+void drive_started(struct training *training, int worker, uint64_t version, double seconds) {
+    struct event_account *account = &training->accounts[worker];
+    account->waiting_seconds += seconds - training->workers[worker].delivered_seconds;
+    drive_emit(training, &(struct event){.kind = EVENT_START,
+                                         .worker = worker,
+                                         .seconds = seconds,
+                                         .version = version,
+                                         .start = {.draw = training->engine.clocks[worker]}});
+}
+
+static enum hysgd_status check_loss(struct training *training, int worker, double loss) {
+    if (isfinite(loss))
+        return HYSGD_OK;
+    char saved[512];
+    if (training->has_saved)
+        snprintf(saved, sizeof saved, "the last good checkpoint is %s of update %llu", training->setup->save_path,
+                 (unsigned long long)training->saved_version);
+    else
+        snprintf(saved, sizeof saved, "no checkpoint was saved before");
+    return hysgd_fail(HYSGD_DIVERGED, "the loss of worker %d is %s after update %llu (gradient %llu): %s", worker,
+                      isnan(loss) ? "not a number" : "infinite",
+                      (unsigned long long)training->engine.progress.version,
+                      (unsigned long long)training->engine.progress.received + 1, saved);
+}
+
+enum hysgd_status drive_arrive(struct training *training, const struct drive_arrival *arrival,
+                               struct engine_verdict *verdict) {
+    struct training_worker *worker = &training->workers[arrival->worker];
+    struct event_account *account = &training->accounts[arrival->worker];
+    HYSGD_TRY(check_loss(training, arrival->worker, worker->loss));
+    HYSGD_TRY(engine_arrive(&training->engine, arrival->worker, arrival->seconds,
+                            drive_fraction(training, arrival->seconds), verdict));
+    training->loss_sum += worker->loss;
+    training->loss_count++;
+    account->compute_seconds += arrival->compute_seconds;
+    account->transit_seconds += arrival->transit_seconds;
+    worker->delivered_seconds = arrival->seconds - arrival->queue_seconds;
+    uint64_t version = training->engine.progress.version;
+    drive_emit(training, &(struct event){.kind = EVENT_ARRIVAL,
+                                         .worker = arrival->worker,
+                                         .seconds = arrival->seconds,
+                                         .version = version,
+                                         .arrival = {.read = version - verdict->staleness,
+                                                     .weight = verdict->weight,
+                                                     .loss = worker->loss,
+                                                     .compute_seconds = arrival->compute_seconds,
+                                                     .transit_seconds = arrival->transit_seconds,
+                                                     .queue_seconds = arrival->queue_seconds,
+                                                     .threshold = verdict->threshold,
+                                                     .held = verdict->held}});
+    return HYSGD_OK;
+}
+
+/* The learning rate of the update that is due. */
+static struct optimizer_step next_step(const struct training *training, double seconds) {
+    const struct engine *engine = &training->engine;
+    double samples = (double)engine->applied * (double)training->setup->batch;
+    struct optimizer_clock clock = {.updates = engine->progress.version,
+                                    .samples = samples,
+                                    .epochs = samples / (double)training->shape.train_count,
+                                    .fraction = drive_fraction(training, seconds)};
+    return (struct optimizer_step){.rate = optimizer_rate(training->setup->optimizer->self, &clock),
+                                   .scale = 1,
+                                   .number = engine->progress.version + 1};
+}
+
+enum hysgd_status drive_begin_action(struct training *training, enum engine_action action, double seconds) {
+    if (action == ENGINE_UPDATE) {
+        struct optimizer_step step = next_step(training, seconds);
+        training->rate = step.rate;
+        if (training->setup->computes_gradients)
+            return server_begin_update(&training->server, &training->engine, &step);
+    } else if (action == ENGINE_FOLD && training->setup->computes_gradients) {
+        return server_begin_fold(&training->server, &training->engine);
+    }
+    return HYSGD_OK;
+}
+
+enum hysgd_status drive_end_action(struct training *training, const struct engine_verdict *verdict, double seconds,
+                                   double service_seconds) {
+    struct engine *engine = &training->engine;
+    if (verdict->action == ENGINE_NOTHING)
+        return HYSGD_OK;
+    if (training->setup->computes_gradients)
+        server_end(&training->server);
+    if (verdict->action == ENGINE_FOLD)
+        return HYSGD_OK;
+    struct event event = {.kind = EVENT_UPDATE,
+                          .worker = -1,
+                          .seconds = seconds,
+                          .version = engine->progress.version + 1,
+                          .update = {.gradients = engine->progress.held,
+                                     .weight = engine->held_weight,
+                                     .rate = training->rate,
+                                     .service_seconds = service_seconds,
+                                     .threshold = verdict->threshold,
+                                     .is_forced = verdict->is_forced}};
+    HYSGD_TRY(engine_updated(engine, seconds, drive_fraction(training, seconds)));
+    drive_emit(training, &event);
+    return HYSGD_OK;
+}
+
+enum hysgd_status drive_lose(struct training *training, int worker, double seconds,
+                             struct engine_verdict *verdict) {
+    HYSGD_TRY(engine_lose(&training->engine, worker, seconds, drive_fraction(training, seconds), verdict));
+    drive_emit(training, &(struct event){.kind = EVENT_LOST,
+                                         .worker = worker,
+                                         .seconds = seconds,
+                                         .version = training->engine.progress.version});
+    return HYSGD_OK;
+}
+
+static double epochs_done(const struct training *training) {
+    return (double)training->engine.progress.received * (double)training->setup->batch /
+           (double)training->shape.train_count;
+}
+
+double drive_fraction(const struct training *training, double seconds) {
+    const struct training_limits *limits = &training->setup->limits;
+    const struct hysgd_progress *progress = &training->engine.progress;
+    double fraction = 0;
+    if (limits->epochs > 0)
+        fraction = fmax(fraction, epochs_done(training) / limits->epochs);
+    if (limits->seconds > 0)
+        fraction = fmax(fraction, seconds / limits->seconds);
+    if (limits->updates > 0)
+        fraction = fmax(fraction, (double)progress->version / (double)limits->updates);
+    if (limits->gradients > 0)
+        fraction = fmax(fraction, (double)progress->received / (double)limits->gradients);
+    return fmin(fraction, 1);
+}
+
+bool drive_is_over(struct training *training, double seconds) {
+    const struct training_limits *limits = &training->setup->limits;
+    const struct hysgd_progress *progress = &training->engine.progress;
+    if (limits->epochs > 0 && epochs_done(training) >= limits->epochs)
+        drive_stop(training, "epochs");
+    else if (limits->gradients > 0 && progress->received >= limits->gradients)
+        drive_stop(training, "gradients");
+    else if (limits->updates > 0 && progress->version >= limits->updates)
+        drive_stop(training, "updates");
+    else if (limits->seconds > 0 && seconds >= limits->seconds)
+        drive_stop(training, "deadline");
+    else if (progress->workers == 0)
+        drive_fail(training, hysgd_fail(HYSGD_FAILED, "all workers are lost after update %llu",
+                                        (unsigned long long)progress->version));
+    return atomic_load_explicit(&training->is_stopping, memory_order_relaxed);
+}
+
+static double unit_value(const struct training *training, enum training_unit unit, double seconds) {
+    switch (unit) {
+    case TRAINING_EPOCHS:
+        return epochs_done(training);
+    case TRAINING_SECONDS:
+        return seconds;
+    case TRAINING_UPDATES:
+        return (double)training->engine.progress.version;
+    case TRAINING_GRADIENTS:
+        return (double)training->engine.progress.received;
+    case TRAINING_NEVER:
+        break;
+    }
+    return -INFINITY;
+}
+
+/* The first multiple of the cadence beyond the present value. */
+static double next_milestone(const struct training *training, const struct training_cadence *cadence,
+                             double seconds) {
+    if (cadence->unit == TRAINING_NEVER)
+        return INFINITY;
+    return cadence->every * (floor(unit_value(training, cadence->unit, seconds) / cadence->every) + 1);
+}
+
+bool drive_evaluation_is_due(const struct training *training, double seconds) {
+    return unit_value(training, training->setup->evaluate_every.unit, seconds) >= training->next_evaluation;
+}
+
+bool drive_save_is_due(const struct training *training, double seconds) {
+    return training->setup->save_path &&
+           unit_value(training, training->setup->save_every.unit, seconds) >= training->next_save;
+}
+
+double drive_next_moment(const struct training *training) {
+    const struct training_setup *setup = training->setup;
+    double moment = INFINITY;
+    if (setup->evaluate_every.unit == TRAINING_SECONDS)
+        moment = training->next_evaluation;
+    if (setup->save_path && setup->save_every.unit == TRAINING_SECONDS)
+        moment = fmin(moment, training->next_save);
+    return moment;
+}
+
+void drive_begin_evaluation(struct training *training, double seconds) {
+    training->next_evaluation = next_milestone(training, &training->setup->evaluate_every, seconds);
+    training->evaluated_version = training->engine.progress.version;
+    if (training->loss_count > 0)
+        training->train_loss = training->loss_sum / (double)training->loss_count;
+    training->loss_sum = 0;
+    training->loss_count = 0;
+}
+
+enum hysgd_status drive_evaluate(struct training *training, const float *vector, struct hysgd_metrics *metrics) {
+    *metrics = (struct hysgd_metrics){0};
+    if (!training->setup->computes_gradients)
+        return HYSGD_OK;
+    return evaluator_run(&training->evaluator, HYSGD_TEST, vector, training->setup->evaluate_limit, metrics);
+}
+
+void drive_end_evaluation(struct training *training, const struct hysgd_metrics *metrics, uint64_t version,
+                          double seconds) {
+    const struct training_limits *limits = &training->setup->limits;
+    double count = (double)metrics->count;
+    training->test_loss = metrics->count > 0 ? metrics->loss / count : NAN;
+    training->test_accuracy = metrics->has_accuracy && count > 0 ? (double)metrics->correct / count : NAN;
+    drive_emit(training, &(struct event){.kind = EVENT_EVALUATION,
+                                         .worker = -1,
+                                         .seconds = seconds,
+                                         .version = version,
+                                         .evaluation = {.loss = training->test_loss,
+                                                        .accuracy = training->test_accuracy,
+                                                        .epochs = epochs_done(training),
+                                                        .received = training->engine.progress.received}});
+    bool is_reached = (limits->accuracy > 0 && training->test_accuracy >= limits->accuracy) ||
+                      (limits->loss > 0 && training->test_loss <= limits->loss);
+    if (!is_reached || !isnan(training->target_seconds))
+        return;
+    training->target_seconds = seconds;
+    if (!limits->goes_on_at_target)
+        drive_stop(training, "target");
+}
+
+enum hysgd_status drive_save(struct training *training, double seconds, const struct snapshot_in_flight *in_flight) {
+    training->next_save = next_milestone(training, &training->setup->save_every, seconds);
+    HYSGD_TRY(snapshot_write(training, seconds, in_flight));
+    training->has_saved = true;
+    training->saved_version = training->engine.progress.version;
+    drive_emit(training, &(struct event){.kind = EVENT_CHECKPOINT,
+                                         .worker = -1,
+                                         .seconds = seconds,
+                                         .version = training->saved_version,
+                                         .checkpoint = {.received = training->engine.progress.received}});
+    return HYSGD_OK;
+}
+
+bool drive_saves_at_end(const struct training *training) {
+    return training->setup->save_path &&
+           (training->status == HYSGD_OK || training->status == HYSGD_INTERRUPTED);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a runtime calls on a training: the arrival of a gradient, an update, limits, milestones, checkpoints and events. The runtime sees to
+ * it that one thread at a time is in here, except where stated. */
+#ifndef HYSGD_RUNTIME_DRIVE_H
+#define HYSGD_RUNTIME_DRIVE_H
+
+#include "runtime/training.h"
+
+/* Gives an event to the recorder; while its ring is full, drains it or, unless training->drains_inline, waits for the drainer. */
+void drive_emit(struct training *training, const struct event *event);
+
+/* Hands the events so far to the sinks. By one thread. A sink that fails does not stop the training: recorder_end reports it. */
+void drive_drain(struct training *training, double seconds);
+
+/* Notes a failure of the calling thread, with its message, and stops; the first failure counts. */
+void drive_fail(struct training *training, enum hysgd_status status);
+
+/* Stops for a reason that is no failure. */
+void drive_stop(struct training *training, const char *reason);
+
+/* A worker begins a gradient at `version`. */
+void drive_started(struct training *training, int worker, uint64_t version, double seconds);
+
+/* A gradient has reached the server. */
+struct drive_arrival {
+    int worker;
+    double seconds;         /* of the verdict */
+    double compute_seconds; /* it took to compute */
+    double transit_seconds; /* it was on the way */
+    double queue_seconds;   /* it waited for the server before the verdict */
+};
+
+/* Checks the loss, asks the engine, keeps the account, emits the event. HYSGD_DIVERGED names worker, update and last checkpoint. */
+HYSGD_MUST_CHECK enum hysgd_status drive_arrive(struct training *training, const struct drive_arrival *arrival,
+                                                struct engine_verdict *verdict_out);
+
+/* Prepares the vectors' part of the action: the server then has work (or none, when gradients are off). */
+HYSGD_MUST_CHECK enum hysgd_status drive_begin_action(struct training *training, enum engine_action action,
+                                                      double seconds);
+
+/* After the work: publishes it; after an update tells the engine and emits the event. `service_seconds`: the server's time for it. */
+HYSGD_MUST_CHECK enum hysgd_status drive_end_action(struct training *training, const struct engine_verdict *verdict,
+                                                    double seconds, double service_seconds);
+
+/* A worker leaves for good. */
+HYSGD_MUST_CHECK enum hysgd_status drive_lose(struct training *training, int worker, double seconds,
+                                              struct engine_verdict *verdict_out);
+
+/* Share of the run done at `seconds`, 0 to 1. */
+double drive_fraction(const struct training *training, double seconds);
+
+/* Stops the run when a limit is reached or nobody takes part any more. Returns whether the run is stopping, for whatever reason. */
+bool drive_is_over(struct training *training, double seconds);
+
+/* Whether a milestone is due at `seconds`; and the next moment on the run's clock at which one falls due, INFINITY when none has a
+ * cadence in seconds. */
+bool drive_evaluation_is_due(const struct training *training, double seconds);
+bool drive_save_is_due(const struct training *training, double seconds);
+double drive_next_moment(const struct training *training);
+
+/* Evaluates a vector that does not change meanwhile. In parts, because a runtime may hold its lock for the first and the last only. */
+void drive_begin_evaluation(struct training *training, double seconds);
+HYSGD_MUST_CHECK enum hysgd_status drive_evaluate(struct training *training, const float *vector,
+                                                  struct hysgd_metrics *metrics_out);
+void drive_end_evaluation(struct training *training, const struct hysgd_metrics *metrics, uint64_t version,
+                          double seconds);
+
+/* Writes a checkpoint of the whole state, which must not change meanwhile, and moves the milestone on. `in_flight` as in
+ * snapshot_write. */
+struct snapshot_in_flight;
+HYSGD_MUST_CHECK enum hysgd_status drive_save(struct training *training, double seconds,
+                                              const struct snapshot_in_flight *in_flight);
+
+/* Whether to save at the end: a path is set and the run has not failed. */
+bool drive_saves_at_end(const struct training *training);
+
+#endif

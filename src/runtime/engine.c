@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine: see engine.h. Every call is O(1) amortized over the arrivals, apart from the sorting of an update's parts. */
+#include "runtime/engine.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+
+enum hysgd_status engine_init(struct engine *engine, const struct plugin *policy, enum engine_combine combine,
+                              int workers) {
+    size_t count = (size_t)workers;
+    *engine = (struct engine){.policy = (const struct hysgd_policy_ops *)policy->ops,
+                              .policy_self = policy->self,
+                              .combine = combine,
+                              .worker_count = workers};
+    HYSGD_TRY(memory_alloc(count, sizeof *engine->workers, &engine->workers));
+    HYSGD_TRY(memory_alloc(count, sizeof *engine->clocks, &engine->clocks));
+    HYSGD_TRY(memory_alloc(count, sizeof *engine->waiting, &engine->waiting));
+    HYSGD_TRY(memory_alloc(count, sizeof *engine->contributors, &engine->contributors));
+    HYSGD_TRY(memory_alloc(count, sizeof *engine->parts, &engine->parts));
+    HYSGD_TRY(memory_alloc(count, sizeof *engine->released, &engine->released));
+    engine->progress.clocks = engine->clocks;
+    return HYSGD_OK;
+}
+
+void engine_fini(struct engine *engine) {
+    memory_free(engine->workers);
+    memory_free(engine->clocks);
+    memory_free(engine->waiting);
+    memory_free(engine->contributors);
+    memory_free(engine->parts);
+    memory_free(engine->released);
+    *engine = (struct engine){0};
+}
+
+void engine_begin(struct engine *engine) {
+    engine->computing = engine->worker_count;
+    engine->at_slowest = engine->worker_count;
+    engine->progress.workers = engine->worker_count;
+    for (int i = 0; i < engine->worker_count; i++)
+        engine->released[i] = i;
+    engine->released_count = engine->worker_count;
+}
+
+static void begin_call(struct engine *engine, double seconds, double fraction) {
+    engine->progress.seconds = seconds;
+    engine->progress.fraction = fraction;
+    engine->part_count = 0;
+    engine->released_count = 0;
+}
+
+static void find_slowest(struct engine *engine) {
+    uint64_t slowest = UINT64_MAX;
+    engine->at_slowest = 0;
+    for (int i = 0; i < engine->worker_count; i++) {
+        if (engine->workers[i].activity == ENGINE_LOST || engine->clocks[i] > slowest)
+            continue;
+        if (engine->clocks[i] < slowest)
+            engine->at_slowest = 0;
+        slowest = engine->clocks[i];
+        engine->at_slowest++;
+    }
+    if (engine->at_slowest > 0)
+        engine->progress.slowest = slowest;
+}
+
+/* A worker leaves the place of the slowest, by delivering or for good. Returns whether the slowest clock advanced. */
+static bool leave_slowest(struct engine *engine, uint64_t clock) {
+    if (clock != engine->progress.slowest || --engine->at_slowest > 0)
+        return false;
+    find_slowest(engine);
+    return engine->progress.slowest > clock;
+}
+
+static void hold(struct engine *engine, int index, double weight, uint64_t staleness) {
+    struct engine_worker *worker = &engine->workers[index];
+    if (worker->held == 0)
+        engine->contributors[engine->contributor_count++] = index;
+    worker->held++;
+    worker->weight = (float)weight;
+    worker->is_in_buffer = true;
+    worker->held_staleness += (double)staleness;
+    if (staleness > worker->most_staleness)
+        worker->most_staleness = staleness;
+    engine->progress.held++;
+    engine->held_weight += (double)worker->weight;
+}
+
+static uint64_t ask_threshold(struct engine *engine) {
+    uint64_t threshold = engine->policy->threshold(engine->policy_self, &engine->progress);
+    engine->threshold = threshold > 0 ? threshold : 1;
+    return engine->threshold;
+}
+
+/* Lets a worker go on, at the present version. A held gradient must leave its buffer before the next one is written there. */
+static void let_go(struct engine *engine, int index) {
+    struct engine_worker *worker = &engine->workers[index];
+    if (worker->is_in_buffer) {
+        engine->parts[engine->part_count++] = (struct engine_part){index, worker->weight};
+        engine->held_folded++;
+        worker->is_in_buffer = false;
+    }
+    worker->activity = ENGINE_COMPUTING;
+    worker->read = engine->progress.version;
+    engine->computing++;
+    engine->released[engine->released_count++] = index;
+}
+
+/* Asks the policy about a worker that is not computing; true when it goes on. */
+static bool ask_release(struct engine *engine, int index) {
+    struct engine_worker *worker = &engine->workers[index];
+    worker->wait = engine->policy->release(engine->policy_self, &engine->progress, index, worker->held > 0);
+    if (worker->wait != HYSGD_GO)
+        return false;
+    let_go(engine, index);
+    return true;
+}
+
+/* Asks the waiting workers again: all after an update, else those that wait for the slowest clock. */
+static void ask_waiting(struct engine *engine, bool is_after_update) {
+    int kept = 0, count = engine->waiting_count;
+    for (int i = 0; i < count; i++) {
+        int index = engine->waiting[i];
+        bool is_asked = is_after_update || engine->workers[index].wait == HYSGD_UNTIL_CLOCK;
+        if (!is_asked || !ask_release(engine, index))
+            engine->waiting[kept++] = index;
+    }
+    engine->waiting_count = kept;
+}
+
+static int compare_parts(const void *left, const void *right) {
+    return ((const struct engine_part *)left)->worker - ((const struct engine_part *)right)->worker;
+}
+
+/* The parts are ordered by worker, so that the sum does not depend on who arrived first. */
+static void prepare_update(struct engine *engine) {
+    for (int i = 0; i < engine->contributor_count; i++) {
+        const struct engine_worker *worker = &engine->workers[engine->contributors[i]];
+        if (worker->is_in_buffer)
+            engine->parts[engine->part_count++] = (struct engine_part){engine->contributors[i], worker->weight};
+    }
+    if (engine->part_count > 1)
+        qsort(engine->parts, (size_t)engine->part_count, sizeof *engine->parts, compare_parts);
+    engine->update_is_due = true;
+}
+
+static enum hysgd_status fail_nobody_goes_on(const struct engine *engine) {
+    return hysgd_fail(HYSGD_FAILED, "policy %s: none of the %d workers may go on after update %llu",
+                      engine->policy->about.name, engine->progress.workers,
+                      (unsigned long long)engine->progress.version);
+}
+
+/* What follows once nobody else can be released: an update if nobody computes, or the folding of what lies in the way. */
+static enum hysgd_status settle(struct engine *engine, struct engine_verdict *verdict) {
+    verdict->action = engine->part_count > 0 ? ENGINE_FOLD : ENGINE_NOTHING;
+    if (engine->computing > 0 || engine->progress.workers == 0)
+        return HYSGD_OK;
+    if (engine->progress.held == 0)
+        return fail_nobody_goes_on(engine);
+    prepare_update(engine);
+    engine->forced++;
+    verdict->action = ENGINE_UPDATE;
+    verdict->is_forced = true;
+    return HYSGD_OK;
+}
+
+enum hysgd_status engine_arrive(struct engine *engine, int index, double seconds, double fraction,
+                                struct engine_verdict *verdict) {
+    struct engine_worker *worker = &engine->workers[index];
+    begin_call(engine, seconds, fraction);
+    engine->computing--;
+    worker->activity = ENGINE_WAITING;
+    engine->progress.received++;
+    bool clock_advanced = leave_slowest(engine, engine->clocks[index]++);
+
+    uint64_t staleness = engine->progress.version - worker->read;
+    const struct hysgd_policy_ops *policy = engine->policy;
+    double weight = policy->admit ? policy->admit(engine->policy_self, &engine->progress, index, staleness) : 1;
+    *verdict = (struct engine_verdict){.weight = weight, .staleness = staleness};
+    bool is_reached = false;
+    if (weight > 0) {
+        hold(engine, index, weight, staleness);
+        is_reached = engine->progress.held >= ask_threshold(engine);
+    } else {
+        verdict->weight = 0;
+        worker->dropped++;
+        engine->dropped++;
+    }
+    verdict->threshold = engine->threshold;
+    verdict->held = engine->progress.held;
+    if (is_reached) {
+        engine->waiting[engine->waiting_count++] = index; /* asked with the others after the update */
+        prepare_update(engine);
+        verdict->action = ENGINE_UPDATE;
+        return HYSGD_OK;
+    }
+    if (!ask_release(engine, index))
+        engine->waiting[engine->waiting_count++] = index;
+    if (clock_advanced)
+        ask_waiting(engine, false);
+    return settle(engine, verdict);
+}
+
+enum hysgd_status engine_updated(struct engine *engine, double seconds, double fraction) {
+    begin_call(engine, seconds, fraction);
+    for (int i = 0; i < engine->contributor_count; i++) {
+        struct engine_worker *worker = &engine->workers[engine->contributors[i]];
+        worker->applied += worker->held;
+        worker->staleness_sum += worker->held_staleness;
+        worker->held = 0;
+        worker->held_staleness = 0;
+        worker->is_in_buffer = false;
+    }
+    engine->contributor_count = 0;
+    engine->applied += engine->progress.held;
+    engine->progress.held = 0;
+    engine->held_weight = 0;
+    engine->held_folded = 0;
+    engine->progress.version++;
+    engine->update_is_due = false;
+    if (engine->policy->updated)
+        engine->policy->updated(engine->policy_self, &engine->progress);
+    ask_waiting(engine, true);
+    return engine->computing > 0 || engine->progress.workers == 0 ? HYSGD_OK : fail_nobody_goes_on(engine);
+}
+
+static void remove_waiting(struct engine *engine, int index) {
+    int kept = 0;
+    for (int i = 0; i < engine->waiting_count; i++)
+        if (engine->waiting[i] != index)
+            engine->waiting[kept++] = engine->waiting[i];
+    engine->waiting_count = kept;
+}
+
+enum hysgd_status engine_lose(struct engine *engine, int index, double seconds, double fraction,
+                              struct engine_verdict *verdict) {
+    struct engine_worker *worker = &engine->workers[index];
+    begin_call(engine, seconds, fraction);
+    *verdict = (struct engine_verdict){.action = ENGINE_NOTHING};
+    if (worker->activity == ENGINE_LOST)
+        return HYSGD_OK;
+    if (worker->activity == ENGINE_COMPUTING)
+        engine->computing--;
+    else
+        remove_waiting(engine, index);
+    worker->activity = ENGINE_LOST;
+    engine->progress.workers--;
+    bool clock_advanced = leave_slowest(engine, engine->clocks[index]);
+    bool is_reached = engine->progress.held > 0 && engine->progress.held >= ask_threshold(engine);
+    verdict->threshold = engine->threshold;
+    verdict->held = engine->progress.held;
+    if (is_reached) {
+        prepare_update(engine);
+        verdict->action = ENGINE_UPDATE;
+        return HYSGD_OK;
+    }
+    if (clock_advanced)
+        ask_waiting(engine, false);
+    return settle(engine, verdict);
+}
+
+void engine_join(struct engine *engine, int index) {
+    begin_call(engine, engine->progress.seconds, engine->progress.fraction);
+    if (engine->workers[index].activity != ENGINE_LOST)
+        return;
+    if (engine->progress.workers > 0 && engine->clocks[index] < engine->progress.slowest)
+        engine->clocks[index] = engine->progress.slowest;
+    engine->progress.workers++;
+    let_go(engine, index);
+    find_slowest(engine);
+}
+
+double engine_scale(const struct engine *engine) {
+    return engine->combine == ENGINE_MEAN ? 1 / engine->held_weight : 1;
+}

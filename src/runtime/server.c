@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server's vectors and the sharded work on them: see server.h. Combining and the optimizer's step are fused over blocks that stay
+ * in the first-level cache. */
+#include "runtime/server.h"
+
+#include <math.h>
+#include <sched.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "linalg/vector.h"
+
+/* Elements that are combined and stepped at a time: 8 KiB of combined gradient. */
+#define BLOCK 2048
+
+enum hysgd_status server_init(struct server *server, const struct plugin *optimizer,
+                              const struct hysgd_model_layout *layout, int workers) {
+    *server = (struct server){.optimizer = optimizer_ops(optimizer),
+                              .optimizer_self = optimizer->self,
+                              .parameter_count = layout->parameter_count,
+                              .count = layout->parameter_count + layout->statistic_count,
+                              .statistic_momentum = layout->statistic_momentum,
+                              .workers = workers,
+                              .version_count = workers + 2,
+                              .sum_is_empty = true};
+    server->shard_count = (int)((server->count + SERVER_SHARD - 1) / SERVER_SHARD);
+    size_t count = (size_t)workers;
+    HYSGD_TRY(memory_alloc(count, sizeof *server->gradients, &server->gradients));
+    HYSGD_TRY(memory_alloc(count + 2, sizeof *server->versions, &server->versions));
+    HYSGD_TRY(memory_alloc(count + 2, sizeof *server->readers, &server->readers));
+    HYSGD_TRY(memory_alloc(count + 1, sizeof *server->parts, &server->parts));
+    HYSGD_TRY(memory_alloc(count + 1, sizeof *server->weights, &server->weights));
+    HYSGD_TRY(memory_alloc((size_t)server->shard_count, sizeof *server->norms, &server->norms));
+    for (int i = 0; i < workers; i++)
+        HYSGD_TRY(memory_alloc_vector(server->count, sizeof(float), &server->gradients[i]));
+    for (int i = 0; i < server->optimizer->states; i++)
+        HYSGD_TRY(memory_alloc(server->parameter_count, sizeof(float), &server->states[i]));
+    return memory_alloc(server->count, sizeof(float), &server->versions[0]);
+}
+
+void server_fini(struct server *server) {
+    for (int i = 0; server->gradients && i < server->workers; i++)
+        memory_free(server->gradients[i]);
+    for (int i = 0; server->versions && i < server->version_count; i++)
+        memory_free(server->versions[i]);
+    for (int i = 0; i < OPTIMIZER_MOST_STATES; i++)
+        memory_free(server->states[i]);
+    memory_free(server->gradients);
+    memory_free(server->versions);
+    memory_free(server->readers);
+    memory_free(server->parts);
+    memory_free(server->weights);
+    memory_free(server->norms);
+    memory_free(server->sum);
+    *server = (struct server){0};
+}
+
+float *server_vector(const struct server *server) {
+    return server->versions[server->current];
+}
+
+int server_acquire(struct server *server) {
+    server->readers[server->current]++;
+    return server->current;
+}
+
+void server_let_go(struct server *server, int version) {
+    server->readers[version]--;
+}
+
+/* A buffer that nobody reads, for the next version. There is one: each worker reads at most one version. */
+static enum hysgd_status find_next(struct server *server) {
+    int next = 0;
+    while (next == server->current || server->readers[next] > 0)
+        next++;
+    if (!server->versions[next])
+        HYSGD_TRY(memory_alloc_vector(server->count, sizeof(float), &server->versions[next]));
+    server->next = next;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status require_sum(struct server *server) {
+    return server->sum ? HYSGD_OK : memory_alloc_vector(server->count, sizeof(float), &server->sum);
+}
+
+static void begin_work(struct server *server, enum server_work work) {
+    server->work = work;
+    atomic_store_explicit(&server->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&server->taken, 0, memory_order_release);
+}
+
+static void add_parts(struct server *server, const struct engine *engine, float scale) {
+    for (int i = 0; i < engine->part_count; i++) {
+        server->parts[server->part_count] = server->gradients[engine->parts[i].worker];
+        server->weights[server->part_count++] = engine->parts[i].weight * scale;
+    }
+}
+
+enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine) {
+    HYSGD_TRY(require_sum(server));
+    server->part_count = 0;
+    add_parts(server, engine, 1);
+    begin_work(server, SERVER_FOLD);
+    return HYSGD_OK;
+}
+
+enum hysgd_status server_begin_update(struct server *server, const struct engine *engine,
+                                      const struct optimizer_step *step) {
+    const struct optimizer *common = server->optimizer_self;
+    HYSGD_TRY(find_next(server));
+    if (common->clip > 0)
+        HYSGD_TRY(require_sum(server));
+    server->scale = (float)engine_scale(engine);
+    server->statistic_scale = 1 / (engine->held_weight * (double)server->scale);
+    server->gradient_count = engine->progress.held;
+    server->step = *step;
+    server->part_count = 0;
+    if (!server->sum_is_empty) {
+        server->parts[server->part_count] = server->sum;
+        server->weights[server->part_count++] = server->scale;
+    }
+    add_parts(server, engine, server->scale);
+    begin_work(server, common->clip > 0 ? SERVER_CLIPPED_STEP : SERVER_STEP);
+    return HYSGD_OK;
+}
+
+struct range {
+    size_t first, end;
+};
+
+static struct range shard_range(const struct server *server, int shard) {
+    size_t first = (size_t)shard * SERVER_SHARD, end = first + SERVER_SHARD;
+    return (struct range){first, end < server->count ? end : server->count};
+}
+
+static void fold_shard(struct server *server, struct range range) {
+    for (int i = 0; i < server->part_count; i++)
+        vector_accumulate(server->sum + range.first, server->parts[i] + range.first, server->weights[i],
+                          server->sum_is_empty && i == 0, range.end - range.first);
+}
+
+/* The combined gradient of [first, first + count): the part itself where there is only one of weight 1, else in `block`. */
+static const float *combine(const struct server *server, size_t first, size_t count, float *block) {
+    if (server->part_count == 1 && server->weights[0] == 1)
+        return server->parts[0] + first;
+    for (int i = 0; i < server->part_count; i++)
+        vector_accumulate(block, server->parts[i] + first, server->weights[i], i == 0, count);
+    return block;
+}
+
+/* Running statistics follow the mean of the observed ones as if the gradients had come one after the other. */
+static void move_statistics(const struct server *server, const float *observed, size_t first, size_t count) {
+    float keep = (float)pow(1 - server->statistic_momentum, (double)server->gradient_count);
+    float factor = (1 - keep) * (float)server->statistic_scale;
+    const float *old_values = server->versions[server->current] + first;
+    float *new_values = server->versions[server->next] + first;
+    for (size_t i = 0; i < count; i++)
+        new_values[i] = keep * old_values[i] + factor * observed[i];
+}
+
+static void step_block(const struct server *server, const float *gradient, size_t first, size_t count, double scale) {
+    size_t parameters = first < server->parameter_count ? server->parameter_count - first : 0;
+    if (parameters > count)
+        parameters = count;
+    if (parameters > 0) {
+        struct optimizer_step step = server->step;
+        step.scale = scale;
+        float *states[OPTIMIZER_MOST_STATES] = {0};
+        for (int i = 0; i < server->optimizer->states; i++)
+            states[i] = server->states[i] + first;
+        server->optimizer->step(server->optimizer_self, &step, server->versions[server->current] + first, gradient,
+                                states, server->versions[server->next] + first, parameters);
+    }
+    if (parameters < count)
+        move_statistics(server, gradient + parameters, first + parameters, count - parameters);
+}
+
+static void step_shard(const struct server *server, struct range range) {
+    float block[BLOCK] __attribute__((aligned(64)));
+    for (size_t first = range.first; first < range.end; first += BLOCK) {
+        size_t count = range.end - first < BLOCK ? range.end - first : BLOCK;
+        step_block(server, combine(server, first, count, block), first, count, 1);
+    }
+}
+
+/* The first pass of a clipped step: the combined gradient goes to the sum's place, its squared norm to the shard's. */
+static void combine_shard(struct server *server, int shard, struct range range) {
+    float block[BLOCK] __attribute__((aligned(64)));
+    for (size_t first = range.first; first < range.end; first += BLOCK) {
+        size_t count = range.end - first < BLOCK ? range.end - first : BLOCK;
+        memmove(server->sum + first, combine(server, first, count, block), count * sizeof *block);
+    }
+    size_t end = range.end < server->parameter_count ? range.end : server->parameter_count;
+    server->norms[shard] = range.first < end ? vector_norm_squared(server->sum + range.first, end - range.first) : 0;
+}
+
+/* The second pass. The norms are added in the order of the shards by whoever steps, so that all get the same factor. */
+static void clipped_step_shard(struct server *server, struct range range) {
+    const struct optimizer *common = server->optimizer_self;
+    double squared = 0;
+    for (int i = 0; i < server->shard_count; i++)
+        squared += server->norms[i];
+    double norm = sqrt(squared);
+    step_block(server, server->sum + range.first, range.first, range.end - range.first,
+               norm > common->clip ? common->clip / norm : 1);
+}
+
+static int ticket_count(const struct server *server) {
+    return server->work == SERVER_CLIPPED_STEP ? 2 * server->shard_count : server->shard_count;
+}
+
+static void work_on(struct server *server, int ticket) {
+    int shard = ticket % server->shard_count;
+    struct range range = shard_range(server, shard);
+    if (server->work == SERVER_FOLD) {
+        fold_shard(server, range);
+    } else if (server->work == SERVER_STEP) {
+        step_shard(server, range);
+    } else if (ticket < server->shard_count) {
+        combine_shard(server, shard, range);
+    } else {
+        while (atomic_load_explicit(&server->done, memory_order_acquire) < server->shard_count)
+            sched_yield(); /* another thread is within its shard of the first pass */
+        clipped_step_shard(server, range);
+    }
+}
+
+void server_help(struct server *server) {
+    int count = ticket_count(server);
+    for (;;) {
+        int ticket = atomic_fetch_add_explicit(&server->taken, 1, memory_order_acquire);
+        if (ticket >= count)
+            return;
+        work_on(server, ticket);
+        atomic_fetch_add_explicit(&server->done, 1, memory_order_release);
+    }
+}
+
+bool server_is_done(const struct server *server) {
+    return atomic_load_explicit(&server->done, memory_order_acquire) == ticket_count(server);
+}
+
+void server_end(struct server *server) {
+    if (server->work == SERVER_FOLD) {
+        server->sum_is_empty = false;
+    } else {
+        server->sum_is_empty = true;
+        server->current = server->next;
+    }
+    server->work = SERVER_IDLE;
+}

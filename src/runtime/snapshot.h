@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of a run as a safetensors file: the parameters under the names of the model's tensors, and everything that is needed to go on
+ * exactly (optimizer, policy, engine, accounts, held gradients) under names that begin with "state/". */
+#ifndef HYSGD_RUNTIME_SNAPSHOT_H
+#define HYSGD_RUNTIME_SNAPSHOT_H
+
+#include "runtime/training.h"
+
+/* Of one computing worker, where the runtime can save it: a gradient that is computed but has not arrived. Elsewhere the worker
+ * computes its batch again at the version that it resumes with. */
+struct snapshot_flight {
+    double started, arrives;                 /* seconds on the run's clock */
+    double compute_seconds, transit_seconds;
+    double order;                            /* breaks ties of `arrives` */
+    double is_computed;                      /* 1: the gradient lies in the worker's buffer; 0: released, not begun */
+};
+
+struct snapshot_in_flight {
+    const struct snapshot_flight *flights; /* [workers]; those of workers that are not computing are ignored */
+    double server_free_at;                 /* seconds at which the server is idle again */
+    double next_order;
+};
+
+/* What a checkpoint says about the runtime; kept until the runtime takes it up. */
+struct snapshot {
+    bool has_flights;
+    struct snapshot_flight *flights; /* [workers] */
+    double server_free_at, next_order;
+};
+
+/* Writes setup->save_path; `in_flight` may be NULL. HYSGD_OUTPUT; the old file is then whole. */
+HYSGD_MUST_CHECK enum hysgd_status snapshot_write(const struct training *training, double seconds,
+                                                  const struct snapshot_in_flight *in_flight);
+
+void snapshot_free(struct snapshot *snapshot);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Building a run from its setup, and its account at the end: see training.h. */
+#include "runtime/training.h"
+
+#include <math.h>
+
+#include "base/memory.h"
+#include "data/data.h"
+#include "model/model.h"
+#include "runtime/snapshot.h"
+#include "runtime/worker.h"
+
+static enum hysgd_status init_vectors(struct training *training) {
+    const struct training_setup *setup = training->setup;
+    const struct hysgd_model_ops *model = model_ops(setup->model);
+    HYSGD_TRY(server_init(&training->server, setup->optimizer, &training->layout, setup->workers));
+    if (model->start)
+        model->start(setup->model->self, setup->seed, server_vector(&training->server));
+    return evaluator_init(&training->evaluator, setup->model, setup->data, setup->evaluate_batch);
+}
+
+static enum hysgd_status init_workers(struct training *training) {
+    const struct training_setup *setup = training->setup;
+    size_t count = (size_t)setup->workers;
+    HYSGD_TRY(memory_alloc(count, sizeof *training->accounts, &training->accounts));
+    HYSGD_TRY(memory_alloc(count, sizeof *training->workers, &training->workers));
+    if (!setup->computes_gradients)
+        return HYSGD_OK;
+    HYSGD_TRY(partition_init(&training->partition, training->shape.train_count, setup->workers, setup->seed));
+    for (int i = 0; i < setup->workers; i++)
+        HYSGD_TRY(worker_init(training, i));
+    return HYSGD_OK;
+}
+
+static double first_milestone(const struct training_cadence *cadence) {
+    return cadence->unit == TRAINING_NEVER ? INFINITY : cadence->every;
+}
+
+enum hysgd_status training_init(struct training *training, const struct training_setup *setup) {
+    *training = (struct training){.setup = setup,
+                                  .next_evaluation = first_milestone(&setup->evaluate_every),
+                                  .next_save = first_milestone(&setup->save_every),
+                                  .evaluated_version = UINT64_MAX,
+                                  .train_loss = NAN,
+                                  .test_loss = NAN,
+                                  .test_accuracy = NAN,
+                                  .target_seconds = NAN};
+    data_ops(setup->data)->describe(setup->data->self, &training->shape);
+    model_ops(setup->model)->describe(setup->model->self, &training->layout);
+    HYSGD_TRY(engine_init(&training->engine, setup->policy, setup->combine, setup->workers));
+    HYSGD_TRY(init_workers(training));
+    HYSGD_TRY(setup->computes_gradients ? init_vectors(training) : HYSGD_OK);
+    engine_begin(&training->engine);
+    return HYSGD_OK;
+}
+
+void training_fini(struct training *training) {
+    if (!training->setup)
+        return;
+    for (int i = 0; training->workers && i < training->setup->workers; i++)
+        worker_fini(training, i);
+    evaluator_fini(&training->evaluator);
+    server_fini(&training->server);
+    engine_fini(&training->engine);
+    partition_fini(&training->partition);
+    snapshot_free(training->resumed);
+    memory_free(training->workers);
+    memory_free(training->accounts);
+    training->setup = NULL;
+}
+
+void training_stop(struct training *training) {
+    atomic_store(&training->is_interrupted, true);
+    atomic_store(&training->is_stopping, true);
+}
+
+void training_summarize(struct training *training, double seconds, struct event_summary *summary) {
+    const struct engine *engine = &training->engine;
+    for (int i = 0; i < engine->worker_count; i++) {
+        const struct engine_worker *worker = &engine->workers[i];
+        struct event_account *account = &training->accounts[i];
+        account->applied = worker->applied;
+        account->dropped = worker->dropped + worker->held;
+        account->received = account->applied + account->dropped;
+        account->most_staleness = worker->most_staleness;
+        account->staleness_sum = worker->staleness_sum;
+        if (worker->activity == ENGINE_WAITING && seconds > training->workers[i].delivered_seconds)
+            account->waiting_seconds += seconds - training->workers[i].delivered_seconds;
+    }
+    *summary = (struct event_summary){.reason = training->reason,
+                                      .seconds = seconds,
+                                      .updates = engine->progress.version,
+                                      .forced_updates = engine->forced,
+                                      .unfinished = (uint64_t)engine->computing,
+                                      .server_seconds = training->server_seconds,
+                                      .train_loss = training->train_loss,
+                                      .test_loss = training->test_loss,
+                                      .test_accuracy = training->test_accuracy,
+                                      .target_seconds = training->target_seconds,
+                                      .accounts = training->accounts,
+                                      .workers = engine->worker_count};
+}
