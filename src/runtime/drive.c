@@ -14,7 +14,7 @@ void drive_emit(struct training *training, const struct event *event) {
     if (!training->setup->recorder)
         return;
     while (!recorder_emit(training->setup->recorder, event)) {
-        if (training->drains_inline)
+        if (pthread_equal(pthread_self(), training->drainer))
             drive_drain(training, event->seconds);
         else
             sched_yield(); /* the draining thread is behind */
@@ -27,7 +27,7 @@ void drive_drain(struct training *training, double seconds) {
 }
 
 void drive_fail(struct training *training, enum hysgd_status status) {
-    if (training->status == HYSGD_OK || training->status == HYSGD_INTERRUPTED) {
+    if (training->status == HYSGD_OK) {
         training->status = status;
         training->reason = status == HYSGD_DIVERGED ? "diverged" : "failed";
         snprintf(training->message, sizeof training->message, "%s", hysgd_error_message());
@@ -286,6 +286,16 @@ enum hysgd_status drive_save(struct training *training, double seconds, const st
 }
 
 bool drive_saves_at_end(const struct training *training) {
-    return training->setup->save_path &&
-           (training->status == HYSGD_OK || training->status == HYSGD_INTERRUPTED);
+    return training->setup->save_path && training->status == HYSGD_OK;
+}
+
+enum hysgd_status drive_finish(struct training *training) {
+    if (training->status != HYSGD_OK) {
+        status_set_message(training->message);
+    } else if (!training->reason) {
+        training->reason = "interrupted";
+        training->status = hysgd_fail(HYSGD_INTERRUPTED, "interrupted after update %llu",
+                                      (unsigned long long)training->engine.progress.version);
+    }
+    return training->status;
 }

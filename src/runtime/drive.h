@@ -6,7 +6,7 @@
 
 #include "runtime/training.h"
 
-/* Gives an event to the recorder; while its ring is full, drains it or, unless training->drains_inline, waits for the drainer. */
+/* Gives an event to the recorder; while its ring is full, waits for the draining thread, or drains if it is that. */
 void drive_emit(struct training *training, const struct event *event);
 
 /* Hands the events so far to the sinks. By one thread. A sink that fails does not stop the training: recorder_end reports it. */
@@ -73,5 +73,8 @@ HYSGD_MUST_CHECK enum hysgd_status drive_save(struct training *training, double 
 
 /* Whether to save at the end: a path is set and the run has not failed. */
 bool drive_saves_at_end(const struct training *training);
+
+/* The status of the ended run: that of its failure, with its message; else HYSGD_INTERRUPTED when it was; else HYSGD_OK. */
+HYSGD_MUST_CHECK enum hysgd_status drive_finish(struct training *training);
 
 #endif

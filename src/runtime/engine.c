@@ -33,20 +33,28 @@ void engine_fini(struct engine *engine) {
     *engine = (struct engine){0};
 }
 
-void engine_begin(struct engine *engine) {
-    engine->computing = engine->worker_count;
-    engine->at_slowest = engine->worker_count;
-    engine->progress.workers = engine->worker_count;
-    for (int i = 0; i < engine->worker_count; i++)
-        engine->released[i] = i;
-    engine->released_count = engine->worker_count;
-}
-
 static void begin_call(struct engine *engine, double seconds, double fraction) {
     engine->progress.seconds = seconds;
     engine->progress.fraction = fraction;
     engine->part_count = 0;
     engine->released_count = 0;
+}
+
+void engine_begin(struct engine *engine) {
+    engine->computing = engine->worker_count;
+    engine->at_slowest = engine->worker_count;
+    engine->progress.workers = engine->worker_count;
+    engine_restart(engine);
+}
+
+void engine_restart(struct engine *engine) {
+    begin_call(engine, engine->progress.seconds, engine->progress.fraction);
+    for (int i = 0; i < engine->worker_count; i++) {
+        if (engine->workers[i].activity != ENGINE_COMPUTING)
+            continue;
+        engine->workers[i].read = engine->progress.version;
+        engine->released[engine->released_count++] = i;
+    }
 }
 
 static void find_slowest(struct engine *engine) {
@@ -267,6 +275,24 @@ void engine_join(struct engine *engine, int index) {
         engine->clocks[index] = engine->progress.slowest;
     engine->progress.workers++;
     let_go(engine, index);
+    find_slowest(engine);
+}
+
+void engine_restore(struct engine *engine) {
+    engine->computing = 0;
+    engine->contributor_count = 0;
+    engine->progress.workers = 0;
+    engine->progress.held = 0;
+    engine->held_folded = 0;
+    for (int i = 0; i < engine->worker_count; i++) {
+        const struct engine_worker *worker = &engine->workers[i];
+        engine->computing += worker->activity == ENGINE_COMPUTING;
+        engine->progress.workers += worker->activity != ENGINE_LOST;
+        engine->progress.held += worker->held;
+        engine->held_folded += worker->held - worker->is_in_buffer;
+        if (worker->held > 0)
+            engine->contributors[engine->contributor_count++] = i;
+    }
     find_slowest(engine);
 }
 

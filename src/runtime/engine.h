@@ -96,6 +96,12 @@ HYSGD_MUST_CHECK enum hysgd_status engine_lose(struct engine *engine, int worker
  * gradient of its past is still held in its buffer, part_count is 1 and it must be folded before the worker starts. */
 void engine_join(struct engine *engine, int worker);
 
+/* After the workers' fields, their clocks, the waiting list, the version and the totals have been read from a checkpoint: computes what follows from them. */
+void engine_restore(struct engine *engine);
+
+/* Every computing worker begins again, at the present version: at the start of a process, or where what it was computing is gone. */
+void engine_restart(struct engine *engine);
+
 /* What the combined gradient of the update that is due is multiplied with: 1 / total weight, or 1. */
 double engine_scale(const struct engine *engine);
 

@@ -79,7 +79,7 @@ static enum hysgd_status find_next(struct server *server) {
     return HYSGD_OK;
 }
 
-static enum hysgd_status require_sum(struct server *server) {
+enum hysgd_status server_require_sum(struct server *server) {
     return server->sum ? HYSGD_OK : memory_alloc_vector(server->count, sizeof(float), &server->sum);
 }
 
@@ -97,7 +97,7 @@ static void add_parts(struct server *server, const struct engine *engine, float 
 }
 
 enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine) {
-    HYSGD_TRY(require_sum(server));
+    HYSGD_TRY(server_require_sum(server));
     server->part_count = 0;
     add_parts(server, engine, 1);
     begin_work(server, SERVER_FOLD);
@@ -109,7 +109,7 @@ enum hysgd_status server_begin_update(struct server *server, const struct engine
     const struct optimizer *common = server->optimizer_self;
     HYSGD_TRY(find_next(server));
     if (common->clip > 0)
-        HYSGD_TRY(require_sum(server));
+        HYSGD_TRY(server_require_sum(server));
     server->scale = (float)engine_scale(engine);
     server->statistic_scale = 1 / (engine->held_weight * (double)server->scale);
     server->gradient_count = engine->progress.held;

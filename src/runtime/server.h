@@ -51,6 +51,9 @@ void server_fini(struct server *server);
 /* The current version's vector. */
 float *server_vector(const struct server *server);
 
+/* Allocates the sum's vector if it is not there yet. */
+HYSGD_MUST_CHECK enum hysgd_status server_require_sum(struct server *server);
+
 /* A version to read from: versions[returned] stays as it is until it is let go. Call with the engine's lock held. */
 int server_acquire(struct server *server);
 void server_let_go(struct server *server, int version);

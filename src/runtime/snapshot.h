@@ -29,7 +29,7 @@ struct snapshot {
 };
 
 /* Writes setup->save_path; `in_flight` may be NULL. HYSGD_OUTPUT; the old file is then whole. */
-HYSGD_MUST_CHECK enum hysgd_status snapshot_write(const struct training *training, double seconds,
+HYSGD_MUST_CHECK enum hysgd_status snapshot_write(struct training *training, double seconds,
                                                   const struct snapshot_in_flight *in_flight);
 
 void snapshot_free(struct snapshot *snapshot);

@@ -70,7 +70,6 @@ void training_fini(struct training *training) {
 }
 
 void training_stop(struct training *training) {
-    atomic_store(&training->is_interrupted, true);
     atomic_store(&training->is_stopping, true);
 }
 

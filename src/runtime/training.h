@@ -4,6 +4,7 @@
 #ifndef HYSGD_RUNTIME_TRAINING_H
 #define HYSGD_RUNTIME_TRAINING_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/plugin.h"
@@ -75,12 +76,11 @@ struct training {
     double train_loss, test_loss, test_accuracy, target_seconds; /* the latest; NaN: not yet */
     bool has_saved;                  /* save_path holds a checkpoint of this process */
     uint64_t saved_version;          /* of that checkpoint */
-    bool drains_inline;              /* the emitting thread drains the recorder: set by the runtime */
+    pthread_t drainer;               /* the thread that drains the recorder: set by the runtime */
     bool has_lost_sink;              /* a sink failed; the recorder knows which */
     struct snapshot *resumed;        /* the runtime's part of a checkpoint that was read, or NULL */
     atomic_bool is_stopping;         /* set by anyone: a limit, a signal, a fault */
-    atomic_bool is_interrupted;      /* by training_stop */
-    const char *reason;              /* why it stopped: "epochs", "deadline", "target", "interrupted", "diverged", ... */
+    const char *reason;              /* why it stopped: "epochs", "deadline", "target", "diverged", ...; NULL: training_stop did it */
     enum hysgd_status status;        /* of the run; its message is in `message` */
     char message[1024];
 };

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Writing and reading the state of a run: see snapshot.h. One function visits each table's fields for both directions, so that what is
+ * written and what is read cannot differ. Numbers are doubles: every count stays below 2^53. */
+#include "runtime/snapshot.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/options.h"
+#include "runtime/worker.h"
+
+#define FORMAT_KEY "hysgd_checkpoint"
+#define FORMAT_VERSION "1"
+#define POLICY_KEY "state/policy"
+
+enum { WORKER_FIELDS = 18, RUN_FIELDS = 22, FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double) };
+
+/* Walks over a row of a table, reading it or writing it. */
+struct row {
+    double *values;
+    int at;
+    bool is_reading;
+    bool is_bad; /* a value read was no valid count */
+};
+
+static void visit_real(struct row *row, double *field) {
+    double *value = &row->values[row->at++];
+    if (row->is_reading)
+        *field = *value;
+    else
+        *value = *field;
+}
+
+static void visit_count(struct row *row, uint64_t *field, uint64_t most) {
+    double *value = &row->values[row->at++];
+    if (!row->is_reading)
+        *value = (double)*field;
+    else if (*value >= 0 && *value <= (double)most && *value == floor(*value))
+        *field = (uint64_t)*value;
+    else
+        row->is_bad = true;
+}
+
+#define MOST_COUNT ((uint64_t)1 << 53)
+
+/* A field of another type, by way of a count. */
+#define VISIT_SMALL(row, type, field, most)                                                                     \
+    do {                                                                                                        \
+        uint64_t count_of_field = (uint64_t)(field);                                                            \
+        visit_count(row, &count_of_field, most);                                                                \
+        (field) = (type)count_of_field;                                                                         \
+    } while (0)
+
+static void visit_worker(struct training *training, int index, struct row *row, uint64_t *rank) {
+    struct engine_worker *worker = &training->engine.workers[index];
+    struct event_account *account = &training->accounts[index];
+    double weight = (double)worker->weight;
+    VISIT_SMALL(row, enum engine_activity, worker->activity, ENGINE_LOST);
+    VISIT_SMALL(row, enum hysgd_release, worker->wait, HYSGD_UNTIL_CLOCK);
+    VISIT_SMALL(row, bool, worker->is_in_buffer, 1);
+    visit_count(row, &worker->read, MOST_COUNT);
+    visit_count(row, &worker->held, MOST_COUNT);
+    visit_count(row, &worker->applied, MOST_COUNT);
+    visit_count(row, &worker->dropped, MOST_COUNT);
+    visit_count(row, &worker->most_staleness, MOST_COUNT);
+    visit_count(row, &training->engine.clocks[index], MOST_COUNT);
+    visit_count(row, rank, MOST_COUNT);
+    visit_real(row, &weight);
+    visit_real(row, &worker->staleness_sum);
+    visit_real(row, &worker->held_staleness);
+    visit_real(row, &account->compute_seconds);
+    visit_real(row, &account->transit_seconds);
+    visit_real(row, &account->waiting_seconds);
+    visit_real(row, &training->workers[index].delivered_seconds);
+    visit_real(row, &training->workers[index].loss);
+    worker->weight = (float)weight;
+    if (worker->is_in_buffer && worker->held == 0)
+        row->is_bad = true;
+}
+
+static void visit_run(struct training *training, double *seconds, struct row *row, uint64_t *has_flights,
+                      double *server_free_at, double *next_order) {
+    struct engine *engine = &training->engine;
+    visit_count(row, &engine->progress.version, MOST_COUNT);
+    visit_count(row, &engine->progress.received, MOST_COUNT);
+    visit_count(row, &engine->applied, MOST_COUNT);
+    visit_count(row, &engine->dropped, MOST_COUNT);
+    visit_count(row, &engine->threshold, MOST_COUNT);
+    visit_count(row, &engine->forced, MOST_COUNT);
+    visit_count(row, &training->setup->timing->received, MOST_COUNT);
+    visit_count(row, &training->setup->timing->applied, MOST_COUNT);
+    visit_count(row, &training->loss_count, MOST_COUNT);
+    visit_count(row, has_flights, 1);
+    visit_real(row, seconds);
+    visit_real(row, &engine->held_weight);
+    visit_real(row, &training->server_seconds);
+    visit_real(row, &training->loss_sum);
+    visit_real(row, &training->train_loss);
+    visit_real(row, &training->test_loss);
+    visit_real(row, &training->test_accuracy);
+    visit_real(row, &training->target_seconds);
+    visit_real(row, &training->next_evaluation);
+    visit_real(row, &training->next_save);
+    visit_real(row, server_free_at);
+    visit_real(row, next_order);
+}
+
+/* ---- Writing ---- */
+
+/* The tensors of a checkpoint as they are gathered. Names of gradients and the tables are owned. */
+struct gathering {
+    struct safetensors_tensor *tensors;
+    size_t count;
+    char (*names)[32];
+    size_t name_count;
+    double *workers, *flights, run[RUN_FIELDS];
+};
+
+static void gather_vector(struct gathering *gathering, const char *name, const float *data, size_t count) {
+    gathering->tensors[gathering->count++] = (struct safetensors_tensor){
+        .name = name, .type = SAFETENSORS_F32, .rank = 1, .dims = {count}, .data = data};
+}
+
+static void gather_table(struct gathering *gathering, const char *name, const double *data, size_t rows,
+                         size_t columns) {
+    gathering->tensors[gathering->count++] = (struct safetensors_tensor){
+        .name = name, .type = SAFETENSORS_F64, .rank = 2, .dims = {rows, columns}, .data = data};
+}
+
+static void gather_parameters(struct gathering *gathering, const struct training *training) {
+    const float *vector = server_vector(&training->server);
+    for (size_t i = 0; i < training->layout.tensor_count; i++) {
+        const struct hysgd_tensor *tensor = &training->layout.tensors[i];
+        struct safetensors_tensor *out = &gathering->tensors[gathering->count++];
+        *out = (struct safetensors_tensor){
+            .name = tensor->name, .type = SAFETENSORS_F32, .rank = tensor->rank, .data = vector + tensor->first};
+        for (int k = 0; k < tensor->rank; k++)
+            out->dims[k] = tensor->dims[k];
+    }
+}
+
+static const char *make_name(struct gathering *gathering, const char *prefix, const char *suffix) {
+    char *name = gathering->names[gathering->name_count++];
+    snprintf(name, sizeof gathering->names[0], "state/%s/%s", prefix, suffix);
+    return name;
+}
+
+static void gather_state(struct gathering *gathering, const struct training *training,
+                         const struct snapshot_in_flight *in_flight) {
+    const struct server *server = &training->server;
+    for (int i = 0; i < server->optimizer->states; i++)
+        gather_vector(gathering, make_name(gathering, "optimizer", server->optimizer->state_names[i]),
+                      server->states[i], server->parameter_count);
+    if (!server->sum_is_empty)
+        gather_vector(gathering, "state/sum", server->sum, server->count);
+    for (int i = 0; i < server->workers; i++) {
+        const struct engine_worker *worker = &training->engine.workers[i];
+        bool is_in_flight =
+            in_flight && worker->activity == ENGINE_COMPUTING && in_flight->flights[i].is_computed > 0;
+        char number[16];
+        snprintf(number, sizeof number, "%d", i);
+        if (worker->is_in_buffer || is_in_flight)
+            gather_vector(gathering, make_name(gathering, "gradient", number), server->gradients[i], server->count);
+    }
+}
+
+static uint64_t rank_of(const struct engine *engine, int worker) {
+    for (int i = 0; i < engine->waiting_count; i++)
+        if (engine->waiting[i] == worker)
+            return (uint64_t)i;
+    return 0;
+}
+
+static void gather_tables(struct gathering *gathering, struct training *training, double seconds,
+                          const struct snapshot_in_flight *in_flight) {
+    size_t workers = (size_t)training->setup->workers;
+    for (int i = 0; i < training->setup->workers; i++) {
+        uint64_t rank = rank_of(&training->engine, i);
+        visit_worker(training, i, &(struct row){.values = gathering->workers + (size_t)i * WORKER_FIELDS}, &rank);
+    }
+    uint64_t has_flights = in_flight != NULL;
+    double free_at = in_flight ? in_flight->server_free_at : 0, order = in_flight ? in_flight->next_order : 0;
+    visit_run(training, &seconds, &(struct row){.values = gathering->run}, &has_flights, &free_at, &order);
+    gather_table(gathering, "state/workers", gathering->workers, workers, WORKER_FIELDS);
+    gather_table(gathering, "state/run", gathering->run, 1, RUN_FIELDS);
+    if (in_flight) {
+        memcpy(gathering->flights, in_flight->flights, workers * sizeof *in_flight->flights);
+        gather_table(gathering, "state/flights", gathering->flights, workers, FLIGHT_FIELDS);
+    }
+}
+
+/* The policy's changing fields as text. */
+static enum hysgd_status print_policy(const struct training *training, char **text_out, size_t *length_out) {
+    FILE *out = open_memstream(text_out, length_out);
+    if (!out)
+        return hysgd_fail(HYSGD_MEMORY, "out of memory for a checkpoint");
+    options_print(training->engine.policy->saved, training->engine.policy_self, out);
+    return fclose(out) == 0 ? HYSGD_OK : hysgd_fail(HYSGD_MEMORY, "out of memory for a checkpoint");
+}
+
+static enum hysgd_status write_file(const struct training *training, const struct gathering *gathering) {
+    const struct training_setup *setup = training->setup;
+    char *policy = NULL;
+    size_t length = 0;
+    const char *(*metadata)[2] = NULL;
+    enum hysgd_status status = print_policy(training, &policy, &length);
+    if (status == HYSGD_OK)
+        status = memory_alloc(setup->metadata_count + 2, sizeof *metadata, &metadata);
+    if (status == HYSGD_OK) {
+        metadata[0][0] = FORMAT_KEY, metadata[0][1] = FORMAT_VERSION;
+        metadata[1][0] = POLICY_KEY, metadata[1][1] = policy;
+        for (size_t i = 0; i < setup->metadata_count; i++)
+            memcpy(metadata[i + 2], setup->metadata[i], sizeof metadata[0]);
+        status = safetensors_write(setup->save_path, gathering->tensors, gathering->count,
+                                   (const char *const(*)[2])metadata, setup->metadata_count + 2);
+    }
+    memory_free(metadata);
+    free(policy);
+    return status;
+}
+
+enum hysgd_status snapshot_write(struct training *training, double seconds,
+                                 const struct snapshot_in_flight *in_flight) {
+    size_t workers = (size_t)training->setup->workers;
+    struct gathering gathering = {0};
+    size_t most = training->layout.tensor_count + workers + OPTIMIZER_MOST_STATES + 4;
+    enum hysgd_status status = memory_alloc(most, sizeof *gathering.tensors, &gathering.tensors);
+    if (status == HYSGD_OK)
+        status = memory_alloc(workers + OPTIMIZER_MOST_STATES, sizeof *gathering.names, &gathering.names);
+    if (status == HYSGD_OK)
+        status = memory_alloc(workers * WORKER_FIELDS, sizeof(double), &gathering.workers);
+    if (status == HYSGD_OK)
+        status = memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &gathering.flights);
+    if (status == HYSGD_OK) {
+        gather_parameters(&gathering, training);
+        gather_state(&gathering, training, in_flight);
+        gather_tables(&gathering, training, seconds, in_flight);
+        status = write_file(training, &gathering);
+    }
+    memory_free(gathering.tensors);
+    memory_free(gathering.names);
+    memory_free(gathering.workers);
+    memory_free(gathering.flights);
+    return status;
+}
+
+/* ---- Reading ---- */
+
+enum hysgd_status training_read_parameters(const struct safetensors_file *file, const char *path,
+                                           const struct hysgd_model_layout *layout, float *vector_out) {
+    for (size_t i = 0; i < layout->tensor_count; i++) {
+        const struct hysgd_tensor *tensor = &layout->tensors[i];
+        const struct safetensors_tensor *found = safetensors_find(file, tensor->name);
+        uint64_t elements = 1;
+        bool fits = found && found->rank == tensor->rank;
+        for (int k = 0; k < tensor->rank; k++) {
+            fits = fits && found->dims[k] == tensor->dims[k];
+            elements *= tensor->dims[k];
+        }
+        if (!found)
+            return hysgd_fail(HYSGD_INPUT, "%s: has no tensor \"%s\": it is a checkpoint of another model", path,
+                              tensor->name);
+        if (!fits)
+            return hysgd_fail(HYSGD_INPUT, "%s: tensor \"%s\" has another shape: it is a checkpoint of another model",
+                              path, tensor->name);
+        HYSGD_TRY(safetensors_read(file, tensor->name, SAFETENSORS_F32, elements, vector_out + tensor->first));
+    }
+    return HYSGD_OK;
+}
+
+static const char *setup_value(const struct training_setup *setup, const char *key) {
+    for (size_t i = 0; i < setup->metadata_count; i++)
+        if (strcmp(setup->metadata[i][0], key) == 0)
+            return setup->metadata[i][1];
+    return NULL;
+}
+
+static enum hysgd_status check_description(const struct training *training, const struct safetensors_file *file,
+                                           const char *path) {
+    static const char *const keys[] = {"data",    "model",   "optimizer", "policy",
+                                       "combine", "workers", "batch",     "seed"};
+    const char *version = safetensors_metadata(file, FORMAT_KEY);
+    if (!version)
+        return hysgd_fail(HYSGD_INPUT, "%s: is no checkpoint of hysgd: metadata \"%s\" is missing", path, FORMAT_KEY);
+    if (strcmp(version, FORMAT_VERSION) != 0)
+        return hysgd_fail(HYSGD_INPUT, "%s: has checkpoint format %s: expected %s", path, version, FORMAT_VERSION);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *there = safetensors_metadata(file, keys[i]), *here = setup_value(training->setup, keys[i]);
+        if (there && here && strcmp(there, here) != 0)
+            return hysgd_fail(HYSGD_INPUT, "%s: was saved with %s = %s: this run has %s", path, keys[i], there, here);
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status fail_state(const char *path, const char *what) {
+    return hysgd_fail(HYSGD_INPUT, "%s: the saved state is damaged: %s", path, what);
+}
+
+/* Puts the waiting workers into the order of their ranks. */
+static enum hysgd_status restore_waiting(struct engine *engine, const uint64_t *ranks, const char *path) {
+    engine->waiting_count = 0;
+    for (int i = 0; i < engine->worker_count; i++)
+        engine->waiting_count += engine->workers[i].activity == ENGINE_WAITING;
+    for (int i = 0; i < engine->waiting_count; i++)
+        engine->waiting[i] = -1;
+    for (int i = 0; i < engine->worker_count; i++) {
+        if (engine->workers[i].activity != ENGINE_WAITING)
+            continue;
+        if (ranks[i] >= (uint64_t)engine->waiting_count || engine->waiting[ranks[i]] >= 0)
+            return fail_state(path, "two workers wait in the same place");
+        engine->waiting[ranks[i]] = i;
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status read_workers(struct training *training, const struct safetensors_file *file,
+                                      const char *path, double *table, uint64_t *ranks) {
+    int workers = training->setup->workers;
+    HYSGD_TRY(safetensors_read(file, "state/workers", SAFETENSORS_F64, (uint64_t)workers * WORKER_FIELDS, table));
+    for (int i = 0; i < workers; i++) {
+        struct row row = {.values = table + (size_t)i * WORKER_FIELDS, .is_reading = true};
+        visit_worker(training, i, &row, &ranks[i]);
+        if (row.is_bad)
+            return fail_state(path, "a count of a worker is no count");
+    }
+    return restore_waiting(&training->engine, ranks, path);
+}
+
+static enum hysgd_status read_flights(struct snapshot *snapshot, const struct safetensors_file *file,
+                                      const char *path, int workers) {
+    uint64_t count = (uint64_t)workers;
+    HYSGD_TRY(memory_alloc(count, sizeof *snapshot->flights, &snapshot->flights));
+    if (!snapshot->has_flights)
+        return HYSGD_OK;
+    HYSGD_TRY(safetensors_read(file, "state/flights", SAFETENSORS_F64, count * FLIGHT_FIELDS, snapshot->flights));
+    for (uint64_t i = 0; i < count; i++)
+        if (!isfinite(snapshot->flights[i].arrives) || !isfinite(snapshot->flights[i].order))
+            return fail_state(path, "the arrival of a gradient has no time");
+    return HYSGD_OK;
+}
+
+static enum hysgd_status read_tables(struct training *training, const struct safetensors_file *file,
+                                     const char *path) {
+    double run[RUN_FIELDS], *table = NULL;
+    uint64_t *ranks = NULL, has_flights = 0;
+    int workers = training->setup->workers;
+    HYSGD_TRY(safetensors_read(file, "state/run", SAFETENSORS_F64, RUN_FIELDS, run));
+    HYSGD_TRY(memory_alloc(1, sizeof *training->resumed, &training->resumed));
+    struct row row = {.values = run, .is_reading = true};
+    visit_run(training, &training->start_seconds, &row, &has_flights, &training->resumed->server_free_at,
+              &training->resumed->next_order);
+    training->resumed->has_flights = has_flights;
+    if (row.is_bad || !(training->start_seconds >= 0) || !isfinite(training->engine.held_weight))
+        return fail_state(path, "a number of the run is out of range");
+    enum hysgd_status status = memory_alloc((size_t)workers * WORKER_FIELDS, sizeof *table, &table);
+    if (status == HYSGD_OK)
+        status = memory_alloc((size_t)workers, sizeof *ranks, &ranks);
+    if (status == HYSGD_OK)
+        status = read_workers(training, file, path, table, ranks);
+    memory_free(table);
+    memory_free(ranks);
+    HYSGD_TRY(status);
+    engine_restore(&training->engine);
+    return read_flights(training->resumed, file, path, workers);
+}
+
+static enum hysgd_status read_vectors(struct training *training, const struct safetensors_file *file,
+                                      const char *path) {
+    struct server *server = &training->server;
+    char name[64];
+    HYSGD_TRY(training_read_parameters(file, path, &training->layout, server_vector(server)));
+    for (int i = 0; i < server->optimizer->states; i++) {
+        snprintf(name, sizeof name, "state/optimizer/%s", server->optimizer->state_names[i]);
+        HYSGD_TRY(safetensors_read(file, name, SAFETENSORS_F32, server->parameter_count, server->states[i]));
+    }
+    if (training->engine.held_folded > 0) {
+        HYSGD_TRY(server_require_sum(server));
+        HYSGD_TRY(safetensors_read(file, "state/sum", SAFETENSORS_F32, server->count, server->sum));
+        server->sum_is_empty = false;
+    }
+    for (int i = 0; i < server->workers; i++) {
+        const struct engine_worker *worker = &training->engine.workers[i];
+        bool is_in_flight = worker->activity == ENGINE_COMPUTING && training->resumed->flights[i].is_computed > 0;
+        snprintf(name, sizeof name, "state/gradient/%d", i);
+        if (worker->is_in_buffer || is_in_flight)
+            HYSGD_TRY(safetensors_read(file, name, SAFETENSORS_F32, server->count, server->gradients[i]));
+        worker_seek(training, i, worker->held + worker->applied + worker->dropped);
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status read_policy(struct training *training, const struct safetensors_file *file,
+                                     const char *path) {
+    const struct hysgd_policy_ops *policy = training->engine.policy;
+    const char *text = safetensors_metadata(file, POLICY_KEY);
+    if (!text || !policy->saved)
+        return HYSGD_OK;
+    return status_locate(options_parse(policy->saved, training->engine.policy_self, "saved policy", text), path);
+}
+
+static enum hysgd_status read_all(struct training *training, const struct safetensors_file *file, const char *path) {
+    HYSGD_TRY(check_description(training, file, path));
+    HYSGD_TRY(read_tables(training, file, path));
+    HYSGD_TRY(read_vectors(training, file, path));
+    return read_policy(training, file, path);
+}
+
+enum hysgd_status training_resume(struct training *training, const char *path) {
+    struct safetensors_file *file;
+    HYSGD_TRY(safetensors_open(path, &file));
+    enum hysgd_status status = read_all(training, file, path);
+    safetensors_close(file);
+    return status;
+}
+
+void snapshot_free(struct snapshot *snapshot) {
+    if (snapshot)
+        memory_free(snapshot->flights);
+    memory_free(snapshot);
+}
