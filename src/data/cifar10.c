@@ -146,8 +146,8 @@ const struct hysgd_data_ops data_cifar10 = {
     .about = {.name = "cifar10",
               .alias = "cifar-10",
               .summary =
-                  "CIFAR-10 in its binary version, standardised per channel with means 0.4914, 0.4822, 0.4465 and "
-                  "deviations 0.2470, 0.2435, 0.2616",
+                  "CIFAR-10, binary version, standardised with means 0.4914, 0.4822, 0.4465 and deviations 0.2470, "
+                  "0.2435, 0.2616",
               .source = "Krizhevsky: Learning multiple layers of features from tiny images, 2009",
               .size = sizeof(struct cifar10),
               .options = options},

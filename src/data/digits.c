@@ -2,17 +2,19 @@
 /* A generator of handwritten-like digits, 28 x 28 grey images of ten classes, so that everything can be tried with
  * nothing downloaded. A sample is a function of (seed, split, index) alone: a skeleton of strokes is placed by a
  * random affine map, bent by a smooth random field and drawn with a pen of random width. */
+#include <math.h>
+
 #include "base/random.h"
 #include "base/status.h"
 #include "data/digits_strokes.h"
 #include "data/images.h"
 
-#include <math.h>
-
-#define SIDE      28
-#define CLASSES   10
-#define BOX       20.0F /* height of a digit of usual size, in pixels, as in MNIST */
-#define WAVES     3     /* plane waves in each component of the bending field */
+#define SIDE    28
+#define CLASSES 10
+#define BOX     20.0F /* height of a digit of usual size, in pixels, as in MNIST */
+#define WAVES   3     /* plane waves in each component of the bending field */
+#define TURN    6.2831853F
+/* Of the pixels of 60,000 samples with the usual noise, where 1 is white. */
 #define MEAN      0.1297
 #define DEVIATION 0.2578
 /* Test samples are named by indices from here on, so that their streams are disjoint from those of training. */
@@ -24,14 +26,14 @@ struct digits {
     struct images images;
 };
 
-/* A smooth displacement in pixels: sums of long plane waves. */
+/* A smooth displacement: each component, x and y, is a sum of plane waves. Sizes in pixels. */
 struct field {
     float size[2][WAVES], phase[2][WAVES], along_x[2][WAVES], along_y[2][WAVES];
 };
 
 /* Everything that makes this hand and sheet differ from others. Lengths in pixels. */
 struct hand {
-    float xx, xy, yx, yy; /* from the unit box, centred, to pixels */
+    float xx, xy, yx, yy; /* the affine map from the unit box, with 0 in its middle, to pixels */
     float x, y;           /* where the centre goes */
     struct field field;
     float radius;          /* of the pen */
@@ -47,10 +49,10 @@ static float between(struct random *random, float least, float most) {
 static void draw_field(struct field *field, struct random *random) {
     for (int axis = 0; axis < 2; axis++) {
         for (int i = 0; i < WAVES; i++) {
-            float angle = between(random, 0, 6.2831853F);
-            float frequency = 6.2831853F / between(random, 14, 40);
+            float angle = between(random, 0, TURN);
+            float frequency = TURN / between(random, 14, 40);
             field->size[axis][i] = between(random, -1.1F, 1.1F);
-            field->phase[axis][i] = between(random, 0, 6.2831853F);
+            field->phase[axis][i] = between(random, 0, TURN);
             field->along_x[axis][i] = frequency * cosf(angle);
             field->along_y[axis][i] = frequency * sinf(angle);
         }
@@ -81,7 +83,7 @@ static void draw_hand(struct hand *hand, struct random *random) {
     hand->radius = between(random, 0.8F, 1.7F);
     hand->softness = between(random, 0.5F, 1.0F);
     hand->pressure = between(random, 0, 0.3F);
-    hand->phase = between(random, 0, 6.2831853F);
+    hand->phase = between(random, 0, TURN);
     hand->ink = between(random, 0.75F, 1.0F);
 }
 
@@ -99,18 +101,21 @@ static float clamp(float value, float least, float most) {
     return value < least ? least : value > most ? most : value;
 }
 
+/* The first row or column of pixels that is not before the place, within the image. */
+static int pixel_after(float place) {
+    return (int)ceilf(clamp(place, 0, SIDE));
+}
+
 /* Darkens the pixels near the line from a to b; overlapping lines do not add up. */
 static void draw_line(float *image, const struct digits_point *a, const struct digits_point *b, float radius,
                       float softness) {
     float reach = radius + softness;
-    int first_x = (int)ceilf(clamp(fminf(a->x, b->x) - reach, 0, SIDE)),
-        last_x = (int)clamp(fmaxf(a->x, b->x) + reach, -1, SIDE - 1);
-    int first_y = (int)ceilf(clamp(fminf(a->y, b->y) - reach, 0, SIDE)),
-        last_y = (int)clamp(fmaxf(a->y, b->y) + reach, -1, SIDE - 1);
+    int first_x = pixel_after(fminf(a->x, b->x) - reach), end_x = pixel_after(fmaxf(a->x, b->x) + reach);
+    int first_y = pixel_after(fminf(a->y, b->y) - reach), end_y = pixel_after(fmaxf(a->y, b->y) + reach);
     float dx = b->x - a->x, dy = b->y - a->y;
     float inverse = 1 / (dx * dx + dy * dy + 1e-6F);
-    for (int y = first_y; y <= last_y; y++) {
-        for (int x = first_x; x <= last_x; x++) {
+    for (int y = first_y; y < end_y; y++) {
+        for (int x = first_x; x < end_x; x++) {
             float px = (float)x - a->x, py = (float)y - a->y;
             float t = clamp((px * dx + py * dy) * inverse, 0, 1);
             float ex = px - t * dx, ey = py - t * dy;

@@ -3,9 +3,9 @@
 #ifndef HYSGD_DATA_DIGITS_STROKES_H
 #define HYSGD_DATA_DIGITS_STROKES_H
 
-#include "base/random.h"
-
 #include <stdbool.h>
+
+#include "base/random.h"
 
 #define DIGITS_MOST_POINTS 128
 

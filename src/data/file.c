@@ -188,6 +188,8 @@ static enum hysgd_status none_found(const char *directory, const char *const *na
     if (!S_ISDIR(status.st_mode))
         return hysgd_fail(HYSGD_INPUT, "%s: is not a directory; expected one that holds %s or %s.gz", directory,
                           names[0], names[0]);
+    if (access(directory, X_OK) != 0)
+        return hysgd_fail(HYSGD_INPUT, "%s: cannot be searched: %s", directory, strerror(errno));
     char tried[512] = "";
     for (size_t i = 0, used = 0; names[i] && used < sizeof tried; i++)
         used +=

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* MNIST and the data sets that share its four IDX files, 28 x 28 grey images of ten classes, read from a directory.
  */
+#include <inttypes.h>
+
 #include "base/memory.h"
 #include "base/status.h"
 #include "data/file.h"
 #include "data/idx.h"
 #include "data/images.h"
 
-#include <inttypes.h>
-
 #define SIDE    28
 #define CLASSES 10
-/* Four times the size of the largest file of the family, EMNIST's 814,255 images. */
+/* More than three times the size of the largest file of the family, EMNIST's 814,255 images. */
 #define MOST_BYTES ((size_t)1 << 31)
 
 struct mnist {
@@ -118,8 +118,8 @@ static void mnist_gather(const void *self, enum hysgd_split split, const uint64_
 
 static const struct hysgd_option options[] = {
     {"path", HYSGD_OPTION_TEXT, offsetof(struct mnist, path), "", 0, 0, NULL,
-     "directory with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, "
-     "each plain or .gz"},
+     "directory with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
+     "t10k-labels-idx1-ubyte, each plain or .gz"},
     {"limit", HYSGD_OPTION_INT, offsetof(struct mnist, limit), "0", 0, 1e15, NULL,
      "use only the first so many training samples; 0: all"},
     {0}};
