@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Softmax cross-entropy and squared error on rows of outputs: values and gradients, shared by both plans and by softmax regression. */
+/* Softmax cross-entropy and squared error on rows of outputs: values and gradients, for the oneDNN plan and for
+ * evaluation. The reference plan has its own in double precision, so that it can tell when these are wrong. */
 #ifndef HYSGD_LINALG_LOSS_H
 #define HYSGD_LINALG_LOSS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* logits [count][classes] -> gradient_out [count][classes] = (softmax - one hot) * scale (may be NULL, may be `logits`);
- * returns the sum of the losses. Labels must be valid. */
+/* logits [count][classes] -> gradient_out [count][classes] = (softmax - one hot) * scale (may be NULL, may be
+ * `logits`); returns the sum of the losses. Labels must be valid. */
 double loss_softmax(const float *logits, const int32_t *labels, size_t count, size_t classes, float scale,
                     float *gradient_out);
 
-/* outputs, targets [count][width] -> gradient_out = (outputs - targets) * scale (may be NULL); returns sum |.|^2 / 2. */
+/* outputs, targets [count][width] -> gradient_out = (outputs - targets) * scale (may be NULL); returns the sum of
+ * |outputs - target|^2 / 2. */
 double loss_squared(const float *outputs, const float *targets, size_t count, size_t width, float scale,
                     float *gradient_out);
 

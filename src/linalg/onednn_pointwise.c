@@ -130,9 +130,6 @@ const struct operation operation_add = {add_forward, add_backward};
 
 /* ---- dropout ---- */
 
-/* Streams of one draw: one for each node that drops. */
-#define DROPOUT_STREAMS 64
-
 /* Writes the factor of each value, 0 or 1 / (1 - rate), in plain order: one uniform number for each. */
 static void run_draw(struct plan *plan, const struct step *step) {
     const double rate = plan->graph->nodes[step->node].rate;
@@ -140,7 +137,7 @@ static void run_draw(struct plan *plan, const struct step *step) {
     float *factors = step_pointer(plan, step, 0);
     struct random random;
     random_init(&random, plan->random->seed, plan->random->worker, RANDOM_DROPOUT,
-                plan->random->draw * DROPOUT_STREAMS + (uint64_t)step->node);
+                plan->random->draw * PLAN_MOST_NODES + (uint64_t)step->node);
     random_fill_uniform(&random, factors, step->elements);
     for (size_t i = 0; i < step->elements; i++)
         factors[i] = factors[i] >= rate ? kept : 0;

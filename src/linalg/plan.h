@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A graph made ready to run on one thread for one batch size. Two implementations, the same results up to rounding: oneDNN, and a
- * plain C reference, which is the oracle of the first and the build without it. */
+/* A graph made ready to run on one thread for one batch size. Two implementations, the same results up to rounding:
+ * oneDNN, and a plain C reference, which is the oracle of the first and the build without it. */
 #ifndef HYSGD_LINALG_PLAN_H
 #define HYSGD_LINALG_PLAN_H
 
@@ -14,7 +14,12 @@ enum plan_precision {
 
 struct plan; /* opaque; made, used and closed by one thread; plans of one graph are independent */
 
-/* Names the random stream of dropout masks; see struct hysgd_batch. */
+/* A graph has fewer nodes. */
+#define PLAN_MOST_NODES 1024
+
+/* Names the random streams of dropout masks; see struct hysgd_batch. Node n draws one uniform number for each value
+ * of the batch, in plain order, from the stream (seed, worker, RANDOM_DROPOUT, draw * PLAN_MOST_NODES + n), and
+ * keeps those that are >= rate. */
 struct plan_stream {
     uint64_t seed, draw;
     uint32_t worker;
@@ -22,18 +27,19 @@ struct plan_stream {
 
 struct plan_ops {
     const char *name;
-    /* Prepares everything: primitives, arena, scratch. Sets the calling thread to one computing thread. Nothing below allocates.
-     * `is_training` false: only `forward` will be called, and no memory for backward is kept. HYSGD_MEMORY, HYSGD_FAILED. */
+    /* Prepares everything: primitives, arena, scratch. Sets the calling thread to one computing thread. Nothing
+     * below allocates. `is_training` false: only `forward` will be called, and no memory for backward is kept.
+     * HYSGD_MEMORY, HYSGD_FAILED. */
     enum hysgd_status (*open)(const struct graph *graph, size_t batch, enum plan_precision precision,
                               bool is_training, struct plan **plan_out);
     void (*close)(struct plan *plan);
 
     /* The mean loss over exactly `batch` samples and its gradient. vector and gradient_out: [parameter_count +
-     * statistic_count]; in the place of the statistics the gradient gets the batch's mean and its unbiased variance.
-     * labels [batch] or targets [batch][outputs]. A label out of range is HYSGD_FAILED. */
-    enum hysgd_status (*gradient)(struct plan *plan, const float *vector, const float *inputs, const int32_t *labels,
-                                  const float *targets, const struct plan_stream *stream, float *gradient_out,
-                                  double *loss_out);
+     * statistic_count]; in the place of the statistics the gradient gets the batch's mean and its unbiased
+     * variance. labels [batch] or targets [batch][outputs]. A label out of range is HYSGD_FAILED. */
+    enum hysgd_status (*gradient)(struct plan *plan, const float *vector, const float *inputs,
+                                  const int32_t *labels, const float *targets, const struct plan_stream *stream,
+                                  float *gradient_out, double *loss_out);
 
     /* Inference (running statistics, no dropout) on count <= batch samples: writes the input of the loss node,
      * [count][outputs]: logits or values. */

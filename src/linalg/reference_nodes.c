@@ -326,7 +326,7 @@ static void dropout_forward(const struct reference_node *self, const struct refe
     struct random random;
     if (pass->is_training)
         random_init(&random, pass->stream->seed, pass->stream->worker, RANDOM_DROPOUT,
-                    pass->stream->draw * 64 + (uint64_t)index);
+                    pass->stream->draw * PLAN_MOST_NODES + (uint64_t)index);
     for (size_t s = 0; s < pass->count; s++)
         for (size_t i = s * self->size; i < (s + 1) * self->size; i++) {
             double factor = 1;

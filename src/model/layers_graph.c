@@ -6,10 +6,13 @@
 #include <stdio.h>
 
 #include "base/memory.h"
+#include "linalg/plan.h"
 
 #define MOST_VALUES     ((uint64_t)1 << 28) /* of one layer for one sample */
 #define MOST_PARAMETERS ((uint64_t)1 << 31)
 #define NORM_EPSILON    1e-5 /* as PyTorch's */
+
+_Static_assert(LAYERS_MOST + 2 < PLAN_MOST_NODES, "every layer, the input and the loss may be a node");
 
 /* The values that the next layer takes. */
 struct cursor {

@@ -367,7 +367,7 @@ static void dropout_keeps_what_its_stream_says(void **state) {
     for (size_t i = 0; i < 32; i++)
         problem.samples[i] = (float)(1 + i);
     memset(problem.targets, 0, sizeof(problem.targets));
-    random_init(&random, SEED, problem.stream.worker, RANDOM_DROPOUT, problem.stream.draw * 64 + 1);
+    random_init(&random, SEED, problem.stream.worker, RANDOM_DROPOUT, problem.stream.draw * PLAN_MOST_NODES + 1);
     random_fill_uniform(&random, uniforms, 32);
     double expected = 0;
     for (size_t i = 0; i < 32; i++)
@@ -379,6 +379,33 @@ static void dropout_keeps_what_its_stream_says(void **state) {
         plans[p]->close(plan);
     }
     problem_fini(&problem);
+}
+
+/* The loss of dropout behind `count` relus, which leave the positive inputs as they are. */
+static double dropout_loss(const struct plan_ops *ops, int count, uint64_t draw) {
+    struct problem problem;
+    char layers[1024] = "";
+    for (int i = 0; i < count; i++)
+        strcat(layers, "relu, ");
+    strcat(layers, "dropout 0.5, conv 1x1x1 nobias, loss squared");
+    problem_init(&problem, &(struct test_case){layers, 1, 2, 2, 8});
+    for (size_t i = 0; i < 32; i++)
+        problem.samples[i] = (float)(1 + i);
+    problem.stream.draw = draw;
+    struct plan *plan = open_plan(ops, &problem, 8, PLAN_FP32, true);
+    double loss = gradient_of(ops, plan, &problem, problem.vector, problem.gradient);
+    ops->close(plan);
+    problem_fini(&problem);
+    return loss;
+}
+
+static void dropout_streams_of_deep_networks_do_not_overlap(void **state) {
+    (void)state;
+    const struct plan_ops *const plans[] = {&plan_reference, plan_default()};
+    for (size_t p = 0; p < 2; p++) {
+        assert_true(dropout_loss(plans[p], 64, 3) == dropout_loss(plans[p], 64, 3));
+        assert_true(dropout_loss(plans[p], 64, 3) != dropout_loss(plans[p], 0, 4));
+    }
 }
 
 /* 1 + 2^-8 lies between two bfloat16 numbers and goes to the even one, 1; 1 + 3 * 2^-8 goes to 1 + 2^-6. */
@@ -523,6 +550,7 @@ int main(void) {
         cmocka_unit_test(operations_have_the_documented_values),
         cmocka_unit_test(norm_observes_mean_and_unbiased_variance),
         cmocka_unit_test(dropout_keeps_what_its_stream_says),
+        cmocka_unit_test(dropout_streams_of_deep_networks_do_not_overlap),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(labels_out_of_range_are_refused),
         cmocka_unit_test(a_diverged_network_has_no_finite_loss),
