@@ -9,7 +9,7 @@ struct agenda_entry {
     double seconds;
     uint64_t order; /* unique; breaks ties */
     int worker;
-    bool is_loss;   /* the worker leaves; else its gradient arrives */
+    bool is_loss; /* the worker leaves; else its gradient arrives */
 };
 
 struct agenda {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Distributions of seconds for modelled times and injected delays: constant, uniform, normal, lognormal, exponential, Pareto, and a
- * recorded trace that is repeated. Parameters are given as mean and spread rather than in each textbook's own letters. */
+/* Distributions of seconds for modelled times and injected delays: constant, uniform, normal, lognormal,
+ * exponential, Pareto, and a recorded trace that is repeated. Parameters are given as mean and spread rather than
+ * in each textbook's own letters. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -10,8 +11,8 @@
 #include "base/options.h"
 #include "runtime/timing.h"
 
-#define SECONDS_OPTION(type, field, initial, help)                                                                  \
-    {#field, HYSGD_OPTION_REAL, offsetof(struct type, field), initial, 0, 1e9, NULL, help}
+#define SECONDS_OPTION(type, field, initial, help)                                                                 \
+    { #field, HYSGD_OPTION_REAL, offsetof(struct type, field), initial, 0, 1e9, NULL, help }
 
 struct constant {
     double mean;
@@ -79,7 +80,8 @@ static double normal_draw(const void *self, struct random *random, uint64_t inde
 }
 
 static const struct distribution_ops distribution_normal = {
-    .about = {"normal", NULL, "Gaussian; a negative value counts as 0", NULL, sizeof(struct normal), normal_options},
+    .about = {"normal", NULL, "Gaussian; a negative value counts as 0", NULL, sizeof(struct normal),
+              normal_options},
     .draw = normal_draw,
 };
 
@@ -223,8 +225,8 @@ static const struct distribution_ops distribution_trace = {
 };
 
 static const struct hysgd_plugin *const entries[] = {
-    &distribution_constant.about,    &distribution_uniform.about,     &distribution_normal.about,
-    &distribution_lognormal.about,   &distribution_exponential.about, &distribution_pareto.about,
+    &distribution_constant.about,  &distribution_uniform.about,     &distribution_normal.about,
+    &distribution_lognormal.about, &distribution_exponential.about, &distribution_pareto.about,
     &distribution_trace.about,
 };
 

@@ -272,9 +272,21 @@ void drive_end_evaluation(struct training *training, const struct hysgd_metrics 
         drive_stop(training, "target");
 }
 
-enum hysgd_status drive_save(struct training *training, double seconds, const struct snapshot_in_flight *in_flight) {
+enum hysgd_status drive_begin_save(struct training *training, double seconds,
+                                   const struct snapshot_in_flight *in_flight, struct snapshot_image **image_out) {
     training->next_save = next_milestone(training, &training->setup->save_every, seconds);
-    HYSGD_TRY(snapshot_write(training, seconds, in_flight));
+    return snapshot_take(training, seconds, in_flight, image_out);
+}
+
+enum hysgd_status drive_write_save(const struct training *training, const struct snapshot_image *image) {
+    return snapshot_write(image, training->setup);
+}
+
+void drive_end_save(struct training *training, struct snapshot_image *image, enum hysgd_status written,
+                    double seconds) {
+    snapshot_discard(image);
+    if (written != HYSGD_OK)
+        return;
     training->has_saved = true;
     training->saved_version = training->engine.progress.version;
     drive_emit(training, &(struct event){.kind = EVENT_CHECKPOINT,
@@ -282,7 +294,6 @@ enum hysgd_status drive_save(struct training *training, double seconds, const st
                                          .seconds = seconds,
                                          .version = training->saved_version,
                                          .checkpoint = {.received = training->engine.progress.received}});
-    return HYSGD_OK;
 }
 
 bool drive_saves_at_end(const struct training *training) {

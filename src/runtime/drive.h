@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a runtime calls on a training: the arrival of a gradient, an update, limits, milestones, checkpoints and events. The runtime sees to
- * it that one thread at a time is in here, except where stated. */
+/* What a runtime calls on a training: the arrival of a gradient, an update, limits, milestones, checkpoints and
+ * events. The runtime sees to it that one thread at a time is in here, except where stated. */
 #ifndef HYSGD_RUNTIME_DRIVE_H
 #define HYSGD_RUNTIME_DRIVE_H
 
 #include "runtime/training.h"
 
-/* Gives an event to the recorder; while its ring is full, waits for the draining thread, or drains if it is that. */
+/* Gives an event to the recorder; while its ring is full, waits for the draining thread, or drains if it is that.
+ */
 void drive_emit(struct training *training, const struct event *event);
 
-/* Hands the events so far to the sinks. By one thread. A sink that fails does not stop the training: recorder_end reports it. */
+/* Hands the events so far to the sinks. By one thread. A sink that fails does not stop the training: recorder_end
+ * reports it. */
 void drive_drain(struct training *training, double seconds);
 
 /* Notes a failure of the calling thread, with its message, and stops; the first failure counts. */
@@ -30,7 +32,8 @@ struct drive_arrival {
     double queue_seconds;   /* it waited for the server before the verdict */
 };
 
-/* Checks the loss, asks the engine, keeps the account, emits the event. HYSGD_DIVERGED names worker, update and last checkpoint. */
+/* Checks the loss, asks the engine, keeps the account, emits the event. HYSGD_DIVERGED names worker, update and
+ * last checkpoint. */
 HYSGD_MUST_CHECK enum hysgd_status drive_arrive(struct training *training, const struct drive_arrival *arrival,
                                                 struct engine_verdict *verdict_out);
 
@@ -38,7 +41,8 @@ HYSGD_MUST_CHECK enum hysgd_status drive_arrive(struct training *training, const
 HYSGD_MUST_CHECK enum hysgd_status drive_begin_action(struct training *training, enum engine_action action,
                                                       double seconds);
 
-/* After the work: publishes it; after an update tells the engine and emits the event. `service_seconds`: the server's time for it. */
+/* After the work: publishes it; after an update tells the engine and emits the event. `service_seconds`: the
+ * server's time for it. */
 HYSGD_MUST_CHECK enum hysgd_status drive_end_action(struct training *training, const struct engine_verdict *verdict,
                                                     double seconds, double service_seconds);
 
@@ -49,32 +53,42 @@ HYSGD_MUST_CHECK enum hysgd_status drive_lose(struct training *training, int wor
 /* Share of the run done at `seconds`, 0 to 1. */
 double drive_fraction(const struct training *training, double seconds);
 
-/* Stops the run when a limit is reached or nobody takes part any more. Returns whether the run is stopping, for whatever reason. */
+/* Stops the run when a limit is reached or nobody takes part any more. Returns whether the run is stopping, for
+ * whatever reason. */
 bool drive_is_over(struct training *training, double seconds);
 
-/* Whether a milestone is due at `seconds`; and the next moment on the run's clock at which one falls due, INFINITY when none has a
- * cadence in seconds. */
+/* Whether a milestone is due at `seconds`; and the next moment on the run's clock at which one falls due, INFINITY
+ * when none has a cadence in seconds. */
 bool drive_evaluation_is_due(const struct training *training, double seconds);
 bool drive_save_is_due(const struct training *training, double seconds);
 double drive_next_moment(const struct training *training);
 
-/* Evaluates a vector that does not change meanwhile. In parts, because a runtime may hold its lock for the first and the last only. */
+/* Evaluates a vector that does not change meanwhile. In parts, because a runtime may hold its lock for the first
+ * and the last only. */
 void drive_begin_evaluation(struct training *training, double seconds);
 HYSGD_MUST_CHECK enum hysgd_status drive_evaluate(struct training *training, const float *vector,
                                                   struct hysgd_metrics *metrics_out);
 void drive_end_evaluation(struct training *training, const struct hysgd_metrics *metrics, uint64_t version,
                           double seconds);
 
-/* Writes a checkpoint of the whole state, which must not change meanwhile, and moves the milestone on. `in_flight` as in
- * snapshot_write. */
+/* Saves the whole state. In parts, because a runtime may hold its lock only for the first and the last: in between
+ * the server's vectors and held gradients must not change. `in_flight` as in snapshot_take. A checkpoint that
+ * cannot be written fails the run. */
 struct snapshot_in_flight;
-HYSGD_MUST_CHECK enum hysgd_status drive_save(struct training *training, double seconds,
-                                              const struct snapshot_in_flight *in_flight);
+struct snapshot_image;
+HYSGD_MUST_CHECK enum hysgd_status drive_begin_save(struct training *training, double seconds,
+                                                    const struct snapshot_in_flight *in_flight,
+                                                    struct snapshot_image **image_out);
+HYSGD_MUST_CHECK enum hysgd_status drive_write_save(const struct training *training,
+                                                    const struct snapshot_image *image);
+void drive_end_save(struct training *training, struct snapshot_image *image, enum hysgd_status written,
+                    double seconds);
 
 /* Whether to save at the end: a path is set and the run has not failed. */
 bool drive_saves_at_end(const struct training *training);
 
-/* The status of the ended run: that of its failure, with its message; else HYSGD_INTERRUPTED when it was; else HYSGD_OK. */
+/* The status of the ended run: that of its failure, with its message; else HYSGD_INTERRUPTED when it was; else
+ * HYSGD_OK. */
 HYSGD_MUST_CHECK enum hysgd_status drive_finish(struct training *training);
 
 #endif

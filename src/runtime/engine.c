@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The engine: see engine.h. Every call is O(1) amortized over the arrivals, apart from the sorting of an update's parts. */
+/* The engine: see engine.h. Every call is O(1) amortized over the arrivals, apart from the sorting of an update's
+ * parts. */
 #include "runtime/engine.h"
 
 #include <stdlib.h>
@@ -72,7 +73,8 @@ static void find_slowest(struct engine *engine) {
         engine->progress.slowest = slowest;
 }
 
-/* A worker leaves the place of the slowest, by delivering or for good. Returns whether the slowest clock advanced. */
+/* A worker leaves the place of the slowest, by delivering or for good. Returns whether the slowest clock advanced.
+ */
 static bool leave_slowest(struct engine *engine, uint64_t clock) {
     if (clock != engine->progress.slowest || --engine->at_slowest > 0)
         return false;
@@ -100,7 +102,8 @@ static uint64_t ask_threshold(struct engine *engine) {
     return engine->threshold;
 }
 
-/* Lets a worker go on, at the present version. A held gradient must leave its buffer before the next one is written there. */
+/* Lets a worker go on, at the present version. A held gradient must leave its buffer before the next one is written
+ * there. */
 static void let_go(struct engine *engine, int index) {
     struct engine_worker *worker = &engine->workers[index];
     if (worker->is_in_buffer) {
@@ -158,7 +161,8 @@ static enum hysgd_status fail_nobody_goes_on(const struct engine *engine) {
                       (unsigned long long)engine->progress.version);
 }
 
-/* What follows once nobody else can be released: an update if nobody computes, or the folding of what lies in the way. */
+/* What follows once nobody else can be released: an update if nobody computes, or the folding of what lies in the
+ * way. */
 static enum hysgd_status settle(struct engine *engine, struct engine_verdict *verdict) {
     verdict->action = engine->part_count > 0 ? ENGINE_FOLD : ENGINE_NOTHING;
     if (engine->computing > 0 || engine->progress.workers == 0)

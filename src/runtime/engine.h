@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Turns a policy's answers into decisions: which gradient counts, when an update is due, who goes on. Keeps the account of every gradient.
- * Holds no vectors, no clock and no lock: the same code decides for every runtime, also for a coordinator without parameters. */
+/* Turns a policy's answers into decisions: which gradient counts, when an update is due, who goes on. Keeps the
+ * account of every gradient. Holds no vectors, no clock and no lock: the same code decides for every runtime, also
+ * for a coordinator without parameters. */
 #ifndef HYSGD_RUNTIME_ENGINE_H
 #define HYSGD_RUNTIME_ENGINE_H
 
@@ -17,14 +18,15 @@ enum engine_activity {
 
 struct engine_worker {
     enum engine_activity activity;
-    enum hysgd_release wait;  /* what a waiting worker waits for */
-    uint64_t read;            /* version that its present or latest gradient was computed at */
-    bool is_in_buffer;        /* its latest gradient is held and still lies in the worker's own buffer, not in the server's sum */
-    float weight;             /* of that gradient */
+    enum hysgd_release wait; /* what a waiting worker waits for */
+    uint64_t read;           /* version that its present or latest gradient was computed at */
+    bool is_in_buffer; /* its latest gradient is held and still lies in the worker's own buffer, not in the server's
+                          sum */
+    float weight;      /* of that gradient */
     uint64_t held, applied, dropped; /* gradients; they sum to the worker's clock */
-    uint64_t most_staleness;  /* of its applied gradients */
-    double staleness_sum;     /* over its applied gradients */
-    double held_staleness;    /* over its held gradients */
+    uint64_t most_staleness;         /* of its applied gradients */
+    double staleness_sum;            /* over its applied gradients */
+    double held_staleness;           /* over its held gradients */
 };
 
 /* A worker's gradient buffer and its weight. */
@@ -43,29 +45,31 @@ struct engine {
     uint64_t *clocks;              /* [worker_count] gradients delivered */
     int at_slowest;                /* workers that take part whose clock is the smallest */
     struct hysgd_progress progress;
-    double held_weight;            /* total weight of the gradients held */
-    uint64_t held_folded;          /* of them, in the server's sum */
-    uint64_t threshold;            /* the policy's latest answer */
-    uint64_t applied, dropped;     /* gradients of all workers; received = applied + dropped + progress.held */
-    uint64_t forced;               /* updates that no threshold asked for */
-    bool update_is_due;            /* between a verdict ENGINE_UPDATE and engine_updated */
-    int *waiting, waiting_count;          /* waiting workers, in the order of their arrival */
+    double held_weight;          /* total weight of the gradients held */
+    uint64_t held_folded;        /* of them, in the server's sum */
+    uint64_t threshold;          /* the policy's latest answer */
+    uint64_t applied, dropped;   /* gradients of all workers; received = applied + dropped + progress.held */
+    uint64_t forced;             /* updates that no threshold asked for */
+    bool update_is_due;          /* between a verdict ENGINE_UPDATE and engine_updated */
+    int *waiting, waiting_count; /* waiting workers, in the order of their arrival */
     int *contributors, contributor_count; /* workers with gradients held */
     /* Set by each call below for its caller, valid until the next call: */
-    struct engine_part *parts; int part_count; /* gradients in their workers' buffers, ordered by worker: of the update, or to be folded */
-    int *released, released_count;             /* workers that go on now, in this order */
+    struct engine_part *parts;
+    int part_count; /* gradients in their workers' buffers, ordered by worker: of the update, or to be folded */
+    int *released, released_count; /* workers that go on now, in this order */
 };
 
 /* What the caller must do before it calls again. */
 enum engine_action {
     ENGINE_NOTHING, /* start the released workers */
     ENGINE_FOLD,    /* add the parts to the server's sum, then start the released workers */
-    ENGINE_UPDATE   /* apply the sum (if anything was folded) and the parts, then call engine_updated; nobody is released yet */
+    ENGINE_UPDATE   /* apply the sum (if anything was folded) and the parts, then call engine_updated; nobody is
+                       released yet */
 };
 
 struct engine_verdict {
     enum engine_action action;
-    double weight;      /* of the gradient that arrived; 0: dropped */
+    double weight; /* of the gradient that arrived; 0: dropped */
     uint64_t staleness;
     uint64_t threshold; /* the policy's latest */
     uint64_t held;      /* gradients held after the verdict and before an update */
@@ -84,22 +88,25 @@ void engine_begin(struct engine *engine);
 HYSGD_MUST_CHECK enum hysgd_status engine_arrive(struct engine *engine, int worker, double seconds, double fraction,
                                                  struct engine_verdict *verdict_out);
 
-/* The update is applied: the version advances, the held gradients count as applied, waiting workers are asked again.
- * HYSGD_FAILED when the policy lets nobody go on. */
+/* The update is applied: the version advances, the held gradients count as applied, waiting workers are asked
+ * again. HYSGD_FAILED when the policy lets nobody go on. */
 HYSGD_MUST_CHECK enum hysgd_status engine_updated(struct engine *engine, double seconds, double fraction);
 
 /* A worker leaves: what it was computing is lost, what it had delivered stays. An update may become due. */
 HYSGD_MUST_CHECK enum hysgd_status engine_lose(struct engine *engine, int worker, double seconds, double fraction,
                                                struct engine_verdict *verdict_out);
 
-/* A lost worker takes part again and is released at once; its clock is raised to the slowest one's, its account goes on. When a
- * gradient of its past is still held in its buffer, part_count is 1 and it must be folded before the worker starts. */
+/* A lost worker takes part again and is released at once; its clock is raised to the slowest one's, its account
+ * goes on. When a gradient of its past is still held in its buffer, part_count is 1 and it must be folded before
+ * the worker starts. */
 void engine_join(struct engine *engine, int worker);
 
-/* After the workers' fields, their clocks, the waiting list, the version and the totals have been read from a checkpoint: computes what follows from them. */
+/* After the workers' fields, their clocks, the waiting list, the version and the totals have been read from a
+ * checkpoint: computes what follows from them. */
 void engine_restore(struct engine *engine);
 
-/* Every computing worker begins again, at the present version: at the start of a process, or where what it was computing is gone. */
+/* Every computing worker begins again, at the present version: at the start of a process, or where what it was
+ * computing is gone. */
 void engine_restart(struct engine *engine);
 
 /* What the combined gradient of the update that is due is multiplied with: 1 / total weight, or 1. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Evaluation over a split: see evaluator.h. A model without an evaluate of its own is measured by the loss of its gradient. */
+/* Evaluation over a split: see evaluator.h. A model without an evaluate of its own is measured by the loss of its
+ * gradient. */
 #include "runtime/evaluator.h"
 
 #include "base/memory.h"
@@ -55,7 +56,8 @@ static void *workspace_of(const struct evaluator *evaluator) {
     return evaluator->model->open ? evaluator->workspace : (void *)(uintptr_t)evaluator->model_self;
 }
 
-static struct hysgd_batch gather(struct evaluator *evaluator, enum hysgd_split split, uint64_t first, size_t count) {
+static struct hysgd_batch gather(struct evaluator *evaluator, enum hysgd_split split, uint64_t first,
+                                 size_t count) {
     for (size_t i = 0; i < count; i++)
         evaluator->indices[i] = first + i;
     evaluator->data->gather(evaluator->data_self, split, evaluator->indices, count, evaluator->inputs,

@@ -15,11 +15,13 @@ struct evaluator {
     bool is_open;
     void *workspace;   /* of the model; opened at the first use, by the thread that evaluates */
     uint64_t *indices; /* [batch] */
-    float *inputs, *targets, *gradient; /* one batch; the gradient only for models without an evaluate of their own */
+    float *inputs, *targets,
+        *gradient; /* one batch; the gradient only for models without an evaluate of their own */
     int32_t *labels;
 };
 
-/* HYSGD_MEMORY. Safe to fini when it fails. Used by one thread at a time, always the same one from the first use on. */
+/* HYSGD_MEMORY. Safe to fini when it fails. Used by one thread at a time, always the same one from the first use
+ * on. */
 HYSGD_MUST_CHECK enum hysgd_status evaluator_init(struct evaluator *evaluator, const struct plugin *model,
                                                   const struct plugin *data, size_t batch);
 void evaluator_fini(struct evaluator *evaluator);

@@ -5,8 +5,8 @@
 
 #include "runtime/runtime.h"
 
-#define RUNTIME_LIST(X)                                                                                         \
-    X(threads)                                                                                                  \
+#define RUNTIME_LIST(X)                                                                                            \
+    X(threads)                                                                                                     \
     X(virtual)
 
 #define X(name) extern const struct runtime_ops runtime_##name;

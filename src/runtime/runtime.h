@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where workers live and what a clock is. A runtime turns the engine's answers into computing, waiting and time; policies, models and
- * optimizers do not know which one runs them. */
+/* Where workers live and what a clock is. A runtime turns the engine's answers into computing, waiting and time;
+ * policies, models and optimizers do not know which one runs them. */
 #ifndef HYSGD_RUNTIME_RUNTIME_H
 #define HYSGD_RUNTIME_RUNTIME_H
 
@@ -9,9 +9,9 @@
 struct runtime_ops {
     struct hysgd_plugin about;
     bool is_modelled; /* the clock is modelled: compute, receive and apply times count */
-    /* Trains until a limit, a stop or a failure; drains the recorder as it goes, evaluates and saves at the milestones, and
-     * evaluates and saves once more at the end. `seconds_out`: the run's clock at the end. Returns training->status, whose
-     * message is then also the calling thread's. Blocks; called once per training. */
+    /* Trains until a limit, a stop or a failure; drains the recorder as it goes, evaluates and saves at the
+     * milestones, and evaluates and saves once more at the end. `seconds_out`: the run's clock at the end. Returns
+     * training->status, whose message is then also the calling thread's. Blocks; called once per training. */
     enum hysgd_status (*run)(void *self, struct training *training, double *seconds_out);
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server's vectors and the sharded work on them: see server.h. Combining and the optimizer's step are fused over blocks that stay
- * in the first-level cache. */
+/* The server's vectors and the sharded work on them: see server.h. Combining and the optimizer's step are fused
+ * over blocks that stay in the first-level cache. */
 #include "runtime/server.h"
 
 #include <math.h>
@@ -139,7 +139,8 @@ static void fold_shard(struct server *server, struct range range) {
                           server->sum_is_empty && i == 0, range.end - range.first);
 }
 
-/* The combined gradient of [first, first + count): the part itself where there is only one of weight 1, else in `block`. */
+/* The combined gradient of [first, first + count): the part itself where there is only one of weight 1, else in
+ * `block`. */
 static const float *combine(const struct server *server, size_t first, size_t count, float *block) {
     if (server->part_count == 1 && server->weights[0] == 1)
         return server->parts[0] + first;
@@ -158,7 +159,8 @@ static void move_statistics(const struct server *server, const float *observed, 
         new_values[i] = keep * old_values[i] + factor * observed[i];
 }
 
-static void step_block(const struct server *server, const float *gradient, size_t first, size_t count, double scale) {
+static void step_block(const struct server *server, const float *gradient, size_t first, size_t count,
+                       double scale) {
     size_t parameters = first < server->parameter_count ? server->parameter_count - first : 0;
     if (parameters > count)
         parameters = count;
@@ -183,7 +185,8 @@ static void step_shard(const struct server *server, struct range range) {
     }
 }
 
-/* The first pass of a clipped step: the combined gradient goes to the sum's place, its squared norm to the shard's. */
+/* The first pass of a clipped step: the combined gradient goes to the sum's place, its squared norm to the shard's.
+ */
 static void combine_shard(struct server *server, int shard, struct range range) {
     float block[BLOCK] __attribute__((aligned(64)));
     for (size_t first = range.first; first < range.end; first += BLOCK) {
@@ -191,10 +194,12 @@ static void combine_shard(struct server *server, int shard, struct range range) 
         memmove(server->sum + first, combine(server, first, count, block), count * sizeof *block);
     }
     size_t end = range.end < server->parameter_count ? range.end : server->parameter_count;
-    server->norms[shard] = range.first < end ? vector_norm_squared(server->sum + range.first, end - range.first) : 0;
+    server->norms[shard] =
+        range.first < end ? vector_norm_squared(server->sum + range.first, end - range.first) : 0;
 }
 
-/* The second pass. The norms are added in the order of the shards by whoever steps, so that all get the same factor. */
+/* The second pass. The norms are added in the order of the shards by whoever steps, so that all get the same
+ * factor. */
 static void clipped_step_shard(struct server *server, struct range range) {
     const struct optimizer *common = server->optimizer_self;
     double squared = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parameter server's vectors: published versions of the parameters, the workers' gradient buffers, the sum of folded gradients and
- * the optimizer's states; and the work of an update, split over shards that any number of threads can take. Decides nothing. */
+/* The parameter server's vectors: published versions of the parameters, the workers' gradient buffers, the sum of
+ * folded gradients and the optimizer's states; and the work of an update, split over shards that any number of
+ * threads can take. Decides nothing. */
 #ifndef HYSGD_RUNTIME_SERVER_H
 #define HYSGD_RUNTIME_SERVER_H
 
@@ -9,38 +10,38 @@
 #include "optimizer/optimizer.h"
 #include "runtime/engine.h"
 
-/* Elements of a shard: 64 KiB, so that a shard's slices of all vectors stay in a core's cache. The division is the same
- * whatever the number of threads, and with it every result. */
+/* Elements of a shard: 64 KiB, so that a shard's slices of all vectors stay in a core's cache. The division is the
+ * same whatever the number of threads, and with it every result. */
 #define SERVER_SHARD 16384
 
 enum server_work { SERVER_IDLE, SERVER_FOLD, SERVER_STEP, SERVER_CLIPPED_STEP };
 
 struct server {
     const struct optimizer_ops *optimizer;
-    const void *optimizer_self; /* begins with a struct optimizer */
+    const void *optimizer_self;    /* begins with a struct optimizer */
     size_t parameter_count, count; /* count: with the statistics */
     double statistic_momentum;
     int workers, shard_count;
-    float **gradients;       /* [workers] each [count]; written by its worker only, while it computes */
-    float **versions;        /* [version_count] each [count]; allocated when first needed */
-    int *readers;            /* [version_count] how many read it */
+    float **gradients; /* [workers] each [count]; written by its worker only, while it computes */
+    float **versions;  /* [version_count] each [count]; allocated when first needed */
+    int *readers;      /* [version_count] how many read it */
     int version_count, current;
-    float *sum;              /* [count] weighted sum of folded gradients; allocated when first needed */
+    float *sum; /* [count] weighted sum of folded gradients; allocated when first needed */
     bool sum_is_empty;
     float *states[OPTIMIZER_MOST_STATES]; /* each [parameter_count] */
 
     /* The work under way: constant while threads take shards. */
     enum server_work work;
-    const float **parts;     /* [part_count] vectors to be added up; at most workers + 1 */
-    float *weights;          /* [part_count] */
+    const float **parts; /* [part_count] vectors to be added up; at most workers + 1 */
+    float *weights;      /* [part_count] */
     int part_count;
     float scale;             /* of their sum; already in the weights */
     double statistic_scale;  /* turns the combined gradient into the weighted mean, whatever the combine mode */
     uint64_t gradient_count; /* that the update applies */
     struct optimizer_step step;
-    int next;                /* version being written */
-    double *norms;           /* [shard_count] squared norms, for clipping */
-    atomic_int taken, done;  /* shards taken and finished, over both passes of a clipped step */
+    int next;               /* version being written */
+    double *norms;          /* [shard_count] squared norms, for clipping */
+    atomic_int taken, done; /* shards taken and finished, over both passes of a clipped step */
 };
 
 /* HYSGD_MEMORY. Safe to fini when it fails. Version 0 is zeros; the caller fills it through server_vector. */
@@ -54,12 +55,13 @@ float *server_vector(const struct server *server);
 /* Allocates the sum's vector if it is not there yet. */
 HYSGD_MUST_CHECK enum hysgd_status server_require_sum(struct server *server);
 
-/* A version to read from: versions[returned] stays as it is until it is let go. Call with the engine's lock held. */
+/* A version to read from: versions[returned] stays as it is until it is let go. Call with the engine's lock held.
+ */
 int server_acquire(struct server *server);
 void server_let_go(struct server *server, int version);
 
-/* Prepares folding the engine's parts, or the update that it says is due; HYSGD_MEMORY. Call with the engine's lock held; then
- * any threads call server_help. */
+/* Prepares folding the engine's parts, or the update that it says is due; HYSGD_MEMORY. Call with the engine's lock
+ * held; then any threads call server_help. */
 HYSGD_MUST_CHECK enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine);
 HYSGD_MUST_CHECK enum hysgd_status server_begin_update(struct server *server, const struct engine *engine,
                                                        const struct optimizer_step *step);

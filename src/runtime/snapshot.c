@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writing and reading the state of a run: see snapshot.h. One function visits each table's fields for both directions, so that what is
- * written and what is read cannot differ. Numbers are doubles: every count stays below 2^53. */
+/* Writing and reading the state of a run: see snapshot.h. One function visits each table's fields for both
+ * directions, so that what is written and what is read cannot differ. Numbers are doubles: every count stays below
+ * 2^53. */
 #include "runtime/snapshot.h"
 
 #include <math.h>
@@ -12,9 +13,9 @@
 #include "base/options.h"
 #include "runtime/worker.h"
 
-#define FORMAT_KEY "hysgd_checkpoint"
+#define FORMAT_KEY     "hysgd_checkpoint"
 #define FORMAT_VERSION "1"
-#define POLICY_KEY "state/policy"
+#define POLICY_KEY     "state/policy"
 
 enum { WORKER_FIELDS = 18, RUN_FIELDS = 22, FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double) };
 
@@ -47,11 +48,11 @@ static void visit_count(struct row *row, uint64_t *field, uint64_t most) {
 #define MOST_COUNT ((uint64_t)1 << 53)
 
 /* A field of another type, by way of a count. */
-#define VISIT_SMALL(row, type, field, most)                                                                     \
-    do {                                                                                                        \
-        uint64_t count_of_field = (uint64_t)(field);                                                            \
-        visit_count(row, &count_of_field, most);                                                                \
-        (field) = (type)count_of_field;                                                                         \
+#define VISIT_SMALL(row, type, field, most)                                                                        \
+    do {                                                                                                           \
+        uint64_t count_of_field = (uint64_t)(field);                                                               \
+        visit_count(row, &count_of_field, most);                                                                   \
+        (field) = (type)count_of_field;                                                                            \
     } while (0)
 
 static void visit_worker(struct training *training, int index, struct row *row, uint64_t *rank) {
@@ -110,31 +111,32 @@ static void visit_run(struct training *training, double *seconds, struct row *ro
 
 /* ---- Writing ---- */
 
-/* The tensors of a checkpoint as they are gathered. Names of gradients and the tables are owned. */
-struct gathering {
+/* The tensors of a checkpoint, and the memory behind those that are not vectors of the server. */
+struct snapshot_image {
     struct safetensors_tensor *tensors;
     size_t count;
     char (*names)[32];
     size_t name_count;
     double *workers, *flights, run[RUN_FIELDS];
+    char *policy; /* by open_memstream */
 };
 
-static void gather_vector(struct gathering *gathering, const char *name, const float *data, size_t count) {
-    gathering->tensors[gathering->count++] = (struct safetensors_tensor){
+static void gather_vector(struct snapshot_image *image, const char *name, const float *data, size_t count) {
+    image->tensors[image->count++] = (struct safetensors_tensor){
         .name = name, .type = SAFETENSORS_F32, .rank = 1, .dims = {count}, .data = data};
 }
 
-static void gather_table(struct gathering *gathering, const char *name, const double *data, size_t rows,
+static void gather_table(struct snapshot_image *image, const char *name, const double *data, size_t rows,
                          size_t columns) {
-    gathering->tensors[gathering->count++] = (struct safetensors_tensor){
+    image->tensors[image->count++] = (struct safetensors_tensor){
         .name = name, .type = SAFETENSORS_F64, .rank = 2, .dims = {rows, columns}, .data = data};
 }
 
-static void gather_parameters(struct gathering *gathering, const struct training *training) {
+static void gather_parameters(struct snapshot_image *image, const struct training *training) {
     const float *vector = server_vector(&training->server);
     for (size_t i = 0; i < training->layout.tensor_count; i++) {
         const struct hysgd_tensor *tensor = &training->layout.tensors[i];
-        struct safetensors_tensor *out = &gathering->tensors[gathering->count++];
+        struct safetensors_tensor *out = &image->tensors[image->count++];
         *out = (struct safetensors_tensor){
             .name = tensor->name, .type = SAFETENSORS_F32, .rank = tensor->rank, .data = vector + tensor->first};
         for (int k = 0; k < tensor->rank; k++)
@@ -142,20 +144,20 @@ static void gather_parameters(struct gathering *gathering, const struct training
     }
 }
 
-static const char *make_name(struct gathering *gathering, const char *prefix, const char *suffix) {
-    char *name = gathering->names[gathering->name_count++];
-    snprintf(name, sizeof gathering->names[0], "state/%s/%s", prefix, suffix);
+static const char *make_name(struct snapshot_image *image, const char *prefix, const char *suffix) {
+    char *name = image->names[image->name_count++];
+    snprintf(name, sizeof image->names[0], "state/%s/%s", prefix, suffix);
     return name;
 }
 
-static void gather_state(struct gathering *gathering, const struct training *training,
+static void gather_state(struct snapshot_image *image, const struct training *training,
                          const struct snapshot_in_flight *in_flight) {
     const struct server *server = &training->server;
     for (int i = 0; i < server->optimizer->states; i++)
-        gather_vector(gathering, make_name(gathering, "optimizer", server->optimizer->state_names[i]),
-                      server->states[i], server->parameter_count);
+        gather_vector(image, make_name(image, "optimizer", server->optimizer->state_names[i]), server->states[i],
+                      server->parameter_count);
     if (!server->sum_is_empty)
-        gather_vector(gathering, "state/sum", server->sum, server->count);
+        gather_vector(image, "state/sum", server->sum, server->count);
     for (int i = 0; i < server->workers; i++) {
         const struct engine_worker *worker = &training->engine.workers[i];
         bool is_in_flight =
@@ -163,7 +165,7 @@ static void gather_state(struct gathering *gathering, const struct training *tra
         char number[16];
         snprintf(number, sizeof number, "%d", i);
         if (worker->is_in_buffer || is_in_flight)
-            gather_vector(gathering, make_name(gathering, "gradient", number), server->gradients[i], server->count);
+            gather_vector(image, make_name(image, "gradient", number), server->gradients[i], server->count);
     }
 }
 
@@ -174,76 +176,82 @@ static uint64_t rank_of(const struct engine *engine, int worker) {
     return 0;
 }
 
-static void gather_tables(struct gathering *gathering, struct training *training, double seconds,
+static void gather_tables(struct snapshot_image *image, struct training *training, double seconds,
                           const struct snapshot_in_flight *in_flight) {
     size_t workers = (size_t)training->setup->workers;
     for (int i = 0; i < training->setup->workers; i++) {
         uint64_t rank = rank_of(&training->engine, i);
-        visit_worker(training, i, &(struct row){.values = gathering->workers + (size_t)i * WORKER_FIELDS}, &rank);
+        visit_worker(training, i, &(struct row){.values = image->workers + (size_t)i * WORKER_FIELDS}, &rank);
     }
     uint64_t has_flights = in_flight != NULL;
     double free_at = in_flight ? in_flight->server_free_at : 0, order = in_flight ? in_flight->next_order : 0;
-    visit_run(training, &seconds, &(struct row){.values = gathering->run}, &has_flights, &free_at, &order);
-    gather_table(gathering, "state/workers", gathering->workers, workers, WORKER_FIELDS);
-    gather_table(gathering, "state/run", gathering->run, 1, RUN_FIELDS);
+    visit_run(training, &seconds, &(struct row){.values = image->run}, &has_flights, &free_at, &order);
+    gather_table(image, "state/workers", image->workers, workers, WORKER_FIELDS);
+    gather_table(image, "state/run", image->run, 1, RUN_FIELDS);
     if (in_flight) {
-        memcpy(gathering->flights, in_flight->flights, workers * sizeof *in_flight->flights);
-        gather_table(gathering, "state/flights", gathering->flights, workers, FLIGHT_FIELDS);
+        memcpy(image->flights, in_flight->flights, workers * sizeof *in_flight->flights);
+        gather_table(image, "state/flights", image->flights, workers, FLIGHT_FIELDS);
     }
 }
 
 /* The policy's changing fields as text. */
-static enum hysgd_status print_policy(const struct training *training, char **text_out, size_t *length_out) {
-    FILE *out = open_memstream(text_out, length_out);
+static enum hysgd_status print_policy(struct snapshot_image *image, const struct training *training) {
+    size_t length;
+    FILE *out = open_memstream(&image->policy, &length);
     if (!out)
         return hysgd_fail(HYSGD_MEMORY, "out of memory for a checkpoint");
     options_print(training->engine.policy->saved, training->engine.policy_self, out);
     return fclose(out) == 0 ? HYSGD_OK : hysgd_fail(HYSGD_MEMORY, "out of memory for a checkpoint");
 }
 
-static enum hysgd_status write_file(const struct training *training, const struct gathering *gathering) {
-    const struct training_setup *setup = training->setup;
-    char *policy = NULL;
-    size_t length = 0;
-    const char *(*metadata)[2] = NULL;
-    enum hysgd_status status = print_policy(training, &policy, &length);
+static enum hysgd_status take_image(struct snapshot_image *image, struct training *training, double seconds,
+                                    const struct snapshot_in_flight *in_flight) {
+    size_t workers = (size_t)training->setup->workers;
+    size_t most = training->layout.tensor_count + workers + OPTIMIZER_MOST_STATES + 4;
+    HYSGD_TRY(memory_alloc(most, sizeof *image->tensors, &image->tensors));
+    HYSGD_TRY(memory_alloc(workers + OPTIMIZER_MOST_STATES, sizeof *image->names, &image->names));
+    HYSGD_TRY(memory_alloc(workers * WORKER_FIELDS, sizeof(double), &image->workers));
+    HYSGD_TRY(memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &image->flights));
+    gather_parameters(image, training);
+    gather_state(image, training, in_flight);
+    gather_tables(image, training, seconds, in_flight);
+    return print_policy(image, training);
+}
+
+enum hysgd_status snapshot_take(struct training *training, double seconds,
+                                const struct snapshot_in_flight *in_flight, struct snapshot_image **image_out) {
+    struct snapshot_image *image;
+    HYSGD_TRY(memory_alloc(1, sizeof *image, &image));
+    enum hysgd_status status = take_image(image, training, seconds, in_flight);
     if (status == HYSGD_OK)
-        status = memory_alloc(setup->metadata_count + 2, sizeof *metadata, &metadata);
-    if (status == HYSGD_OK) {
-        metadata[0][0] = FORMAT_KEY, metadata[0][1] = FORMAT_VERSION;
-        metadata[1][0] = POLICY_KEY, metadata[1][1] = policy;
-        for (size_t i = 0; i < setup->metadata_count; i++)
-            memcpy(metadata[i + 2], setup->metadata[i], sizeof metadata[0]);
-        status = safetensors_write(setup->save_path, gathering->tensors, gathering->count,
-                                   (const char *const(*)[2])metadata, setup->metadata_count + 2);
-    }
-    memory_free(metadata);
-    free(policy);
+        *image_out = image;
+    else
+        snapshot_discard(image);
     return status;
 }
 
-enum hysgd_status snapshot_write(struct training *training, double seconds,
-                                 const struct snapshot_in_flight *in_flight) {
-    size_t workers = (size_t)training->setup->workers;
-    struct gathering gathering = {0};
-    size_t most = training->layout.tensor_count + workers + OPTIMIZER_MOST_STATES + 4;
-    enum hysgd_status status = memory_alloc(most, sizeof *gathering.tensors, &gathering.tensors);
-    if (status == HYSGD_OK)
-        status = memory_alloc(workers + OPTIMIZER_MOST_STATES, sizeof *gathering.names, &gathering.names);
-    if (status == HYSGD_OK)
-        status = memory_alloc(workers * WORKER_FIELDS, sizeof(double), &gathering.workers);
-    if (status == HYSGD_OK)
-        status = memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &gathering.flights);
-    if (status == HYSGD_OK) {
-        gather_parameters(&gathering, training);
-        gather_state(&gathering, training, in_flight);
-        gather_tables(&gathering, training, seconds, in_flight);
-        status = write_file(training, &gathering);
-    }
-    memory_free(gathering.tensors);
-    memory_free(gathering.names);
-    memory_free(gathering.workers);
-    memory_free(gathering.flights);
+void snapshot_discard(struct snapshot_image *image) {
+    if (!image)
+        return;
+    memory_free(image->tensors);
+    memory_free(image->names);
+    memory_free(image->workers);
+    memory_free(image->flights);
+    free(image->policy);
+    memory_free(image);
+}
+
+enum hysgd_status snapshot_write(const struct snapshot_image *image, const struct training_setup *setup) {
+    const char *(*metadata)[2];
+    size_t count = setup->metadata_count + 2;
+    HYSGD_TRY(memory_alloc(count, sizeof *metadata, &metadata));
+    metadata[0][0] = FORMAT_KEY, metadata[0][1] = FORMAT_VERSION;
+    metadata[1][0] = POLICY_KEY, metadata[1][1] = image->policy;
+    for (size_t i = 2; i < count; i++)
+        memcpy(metadata[i], setup->metadata[i - 2], sizeof metadata[i]);
+    enum hysgd_status status =
+        safetensors_write(setup->save_path, image->tensors, image->count, (const char *const(*)[2])metadata, count);
+    memory_free(metadata);
     return status;
 }
 
@@ -264,8 +272,9 @@ enum hysgd_status training_read_parameters(const struct safetensors_file *file, 
             return hysgd_fail(HYSGD_INPUT, "%s: has no tensor \"%s\": it is a checkpoint of another model", path,
                               tensor->name);
         if (!fits)
-            return hysgd_fail(HYSGD_INPUT, "%s: tensor \"%s\" has another shape: it is a checkpoint of another model",
-                              path, tensor->name);
+            return hysgd_fail(HYSGD_INPUT,
+                              "%s: tensor \"%s\" has another shape: it is a checkpoint of another model", path,
+                              tensor->name);
         HYSGD_TRY(safetensors_read(file, tensor->name, SAFETENSORS_F32, elements, vector_out + tensor->first));
     }
     return HYSGD_OK;
@@ -284,13 +293,15 @@ static enum hysgd_status check_description(const struct training *training, cons
                                        "combine", "workers", "batch",     "seed"};
     const char *version = safetensors_metadata(file, FORMAT_KEY);
     if (!version)
-        return hysgd_fail(HYSGD_INPUT, "%s: is no checkpoint of hysgd: metadata \"%s\" is missing", path, FORMAT_KEY);
+        return hysgd_fail(HYSGD_INPUT, "%s: is no checkpoint of hysgd: metadata \"%s\" is missing", path,
+                          FORMAT_KEY);
     if (strcmp(version, FORMAT_VERSION) != 0)
         return hysgd_fail(HYSGD_INPUT, "%s: has checkpoint format %s: expected %s", path, version, FORMAT_VERSION);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *there = safetensors_metadata(file, keys[i]), *here = setup_value(training->setup, keys[i]);
         if (there && here && strcmp(there, here) != 0)
-            return hysgd_fail(HYSGD_INPUT, "%s: was saved with %s = %s: this run has %s", path, keys[i], there, here);
+            return hysgd_fail(HYSGD_INPUT, "%s: was saved with %s = %s: this run has %s", path, keys[i], there,
+                              here);
     }
     return HYSGD_OK;
 }
@@ -401,7 +412,8 @@ static enum hysgd_status read_policy(struct training *training, const struct saf
     return status_locate(options_parse(policy->saved, training->engine.policy_self, "saved policy", text), path);
 }
 
-static enum hysgd_status read_all(struct training *training, const struct safetensors_file *file, const char *path) {
+static enum hysgd_status read_all(struct training *training, const struct safetensors_file *file,
+                                  const char *path) {
     HYSGD_TRY(check_description(training, file, path));
     HYSGD_TRY(read_tables(training, file, path));
     HYSGD_TRY(read_vectors(training, file, path));

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The state of a run as a safetensors file: the parameters under the names of the model's tensors, and everything that is needed to go on
- * exactly (optimizer, policy, engine, accounts, held gradients) under names that begin with "state/". */
+/* The state of a run as a safetensors file: the parameters under the names of the model's tensors, and everything
+ * that is needed to go on exactly (optimizer, policy, engine, accounts, held gradients) under names that begin with
+ * "state/". */
 #ifndef HYSGD_RUNTIME_SNAPSHOT_H
 #define HYSGD_RUNTIME_SNAPSHOT_H
 
 #include "runtime/training.h"
 
-/* Of one computing worker, where the runtime can save it: a gradient that is computed but has not arrived. Elsewhere the worker
- * computes its batch again at the version that it resumes with. */
+/* Of one computing worker, where the runtime can save it: a gradient that is computed but has not arrived.
+ * Elsewhere the worker computes its batch again at the version that it resumes with. */
 struct snapshot_flight {
-    double started, arrives;                 /* seconds on the run's clock */
+    double started, arrives; /* seconds on the run's clock */
     double compute_seconds, transit_seconds;
-    double order;                            /* breaks ties of `arrives` */
-    double is_computed;                      /* 1: the gradient lies in the worker's buffer; 0: released, not begun */
+    double order;       /* breaks ties of `arrives` */
+    double is_computed; /* 1: the gradient lies in the worker's buffer; 0: released, not begun */
 };
 
 struct snapshot_in_flight {
@@ -28,9 +29,19 @@ struct snapshot {
     double server_free_at, next_order;
 };
 
-/* Writes setup->save_path; `in_flight` may be NULL. HYSGD_OUTPUT; the old file is then whole. */
-HYSGD_MUST_CHECK enum hysgd_status snapshot_write(struct training *training, double seconds,
-                                                  const struct snapshot_in_flight *in_flight);
+/* What goes into a checkpoint file: copies of the small things, references to the server's vectors. */
+struct snapshot_image;
+
+/* Takes the image of a state that does not change meanwhile; `in_flight` may be NULL. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status snapshot_take(struct training *training, double seconds,
+                                                 const struct snapshot_in_flight *in_flight,
+                                                 struct snapshot_image **image_out);
+void snapshot_discard(struct snapshot_image *image);
+
+/* Writes it to setup->save_path, while the server's vectors do not change. HYSGD_OUTPUT; the old file is then
+ * whole. */
+HYSGD_MUST_CHECK enum hysgd_status snapshot_write(const struct snapshot_image *image,
+                                                  const struct training_setup *setup);
 
 void snapshot_free(struct snapshot *snapshot);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The threads runtime: a thread per worker on real cores, parameters in shared memory. There is no server thread: the worker whose gradient
- * completes an update does the server's work, and every worker that waits takes shards of it. One lock guards the engine; it is held for a
- * verdict, never for work on vectors. The calling thread evaluates, saves, drains the recorder and watches the limits. */
+/* The threads runtime: a thread per worker on real cores, parameters in shared memory. There is no server thread:
+ * the worker whose gradient completes an update does the server's work, and every worker that waits takes shards of
+ * it. One lock guards the engine; it is held for a verdict, never for work on vectors. The calling thread
+ * evaluates, saves, drains the recorder and watches the limits. */
 #include <math.h>
 #include <sched.h>
 #include <stdio.h>
@@ -17,8 +18,8 @@
 enum pin_choice { PIN_AUTO, PIN_YES, PIN_NO };
 
 struct threads {
-    int pin;      /* enum pin_choice */
-    double spin;  /* seconds */
+    int pin;     /* enum pin_choice */
+    double spin; /* seconds */
 };
 
 static const struct hysgd_option threads_options[] = {
@@ -42,36 +43,36 @@ struct lane {
     struct threads_run *run;
     int worker;
     pthread_t thread;
-    bool is_started;        /* the thread exists */
+    bool is_started; /* the thread exists */
     pthread_cond_t wake;
-    atomic_bool is_called;  /* there is something to look at */
-    bool is_asleep;         /* waits on `wake` */
-    bool is_idle;           /* waits for its release */
+    atomic_bool is_called; /* there is something to look at */
+    bool is_asleep;        /* waits on `wake` */
+    bool is_idle;          /* waits for its release */
     bool is_released;
     bool is_lost;
-    int version;            /* read by it, acquired when it was released */
-    uint64_t helped;        /* the latest job that it took shards of */
+    int version;     /* read by it, acquired when it was released */
+    uint64_t helped; /* the latest job that it took shards of */
     double compute_seconds, transit_seconds, delivered;
 };
 
 struct threads_run {
     struct training *training;
     const struct threads *options;
-    struct lane *lanes;     /* [workers] */
+    struct lane *lanes; /* [workers] */
     int workers, cores;
     bool spins;
-    double fastest;         /* the largest relative speed */
+    double fastest; /* the largest relative speed */
     pthread_mutex_t lock;
-    struct timespec origin; /* when the run's clock was at training->start_seconds */
-    int opened;             /* lanes whose workspace is open, or that failed */
-    bool is_running;        /* lanes may begin */
-    atomic_int alive;       /* lanes that have not ended */
+    struct timespec origin;               /* when the run's clock was at training->start_seconds */
+    int opened;                           /* lanes whose workspace is open, or that failed */
+    bool is_running;                      /* lanes may begin */
+    atomic_int alive;                     /* lanes that have not ended */
     int *queue, queue_first, queue_count; /* [workers] ring: delivered gradients without a verdict */
-    bool is_busy;           /* vectors are worked on, or the state is being saved: no verdicts meanwhile */
-    bool has_work;          /* shards may be left to take */
-    uint64_t job;           /* number of the present or latest work */
-    atomic_int helpers;     /* lanes inside server_help; raised under the lock */
-    double stopped;         /* the clock when the run stopped; NaN: it runs */
+    bool is_busy;       /* vectors are worked on, or the state is being saved: no verdicts meanwhile */
+    bool has_work;      /* shards may be left to take */
+    uint64_t job;       /* number of the present or latest work */
+    atomic_int helpers; /* lanes inside server_help; raised under the lock */
+    double stopped;     /* the clock when the run stopped; NaN: it runs */
 };
 
 static double now(const struct threads_run *run) {
@@ -177,7 +178,8 @@ static enum hysgd_status act(struct threads_run *run, const struct engine_verdic
     return HYSGD_OK;
 }
 
-/* Gives verdicts on the delivered gradients, in the order of their arrival, unless someone else is at it. Lock held. */
+/* Gives verdicts on the delivered gradients, in the order of their arrival, unless someone else is at it. Lock
+ * held. */
 static void serve(struct threads_run *run) {
     while (run->queue_count > 0 && !run->is_busy && !drive_is_over(run->training, now(run))) {
         struct lane *lane = &run->lanes[run->queue[run->queue_first]];
@@ -346,7 +348,8 @@ static void tick(struct threads_run *run) {
     nanosleep(&(struct timespec){0, TICK_NANOSECONDS}, NULL);
 }
 
-/* Takes the lock. Whoever holds it may be waiting for this thread to drain the recorder, so it must not just block. */
+/* Takes the lock. Whoever holds it may be waiting for this thread to drain the recorder, so it must not just block.
+ */
 static void lock_draining(struct threads_run *run) {
     while (pthread_mutex_trylock(&run->lock) != 0) {
         drive_drain(run->training, now(run));
@@ -373,7 +376,8 @@ static enum hysgd_status evaluate(struct threads_run *run, double seconds) {
     uint64_t version = training->evaluated_version;
     int read = computes ? server_acquire(&training->server) : 0;
     pthread_mutex_unlock(&run->lock);
-    enum hysgd_status status = drive_evaluate(training, computes ? training->server.versions[read] : NULL, &metrics);
+    enum hysgd_status status =
+        drive_evaluate(training, computes ? training->server.versions[read] : NULL, &metrics);
     lock_draining(run);
     if (computes)
         server_let_go(&training->server, read);
@@ -386,11 +390,18 @@ static enum hysgd_status evaluate(struct threads_run *run, double seconds) {
 
 /* Saves while verdicts are held back; the workers go on computing. What they compute is not part of the state. */
 static enum hysgd_status save(struct threads_run *run, double seconds) {
+    struct snapshot_image *image;
     lock_quiet(run);
-    run->is_busy = true;
-    enum hysgd_status status = drive_save(run->training, seconds, NULL);
-    run->is_busy = false;
-    serve(run);
+    enum hysgd_status status = drive_begin_save(run->training, seconds, NULL, &image);
+    if (status == HYSGD_OK) {
+        run->is_busy = true;
+        pthread_mutex_unlock(&run->lock);
+        status = drive_write_save(run->training, image);
+        lock_draining(run);
+        drive_end_save(run->training, image, status, seconds);
+        run->is_busy = false;
+        serve(run);
+    }
     pthread_mutex_unlock(&run->lock);
     return status;
 }
@@ -415,18 +426,17 @@ static enum hysgd_status lose_workers(struct threads_run *run) {
 }
 
 static enum hysgd_status watch(struct threads_run *run) {
-    struct training *training = run->training;
     double seconds = now(run);
     HYSGD_TRY(lose_workers(run));
-    if (drive_evaluation_is_due(training, seconds))
-        HYSGD_TRY(evaluate(run, seconds));
-    if (drive_save_is_due(training, seconds))
-        HYSGD_TRY(save(run, seconds));
     lock_draining(run);
-    drive_is_over(training, now(run));
+    bool is_over = drive_is_over(run->training, seconds);
+    bool evaluates = !is_over && drive_evaluation_is_due(run->training, seconds);
+    bool saves = !is_over && drive_save_is_due(run->training, seconds);
     note_stop(run);
     pthread_mutex_unlock(&run->lock);
-    return HYSGD_OK;
+    if (evaluates)
+        HYSGD_TRY(evaluate(run, seconds));
+    return saves ? save(run, seconds) : HYSGD_OK;
 }
 
 /* Lets the computing workers begin, once all have their workspaces: the clock starts here. */
@@ -500,7 +510,7 @@ static enum hysgd_status conclude(struct threads_run *run) {
         return HYSGD_OK;
     if (training->evaluated_version != training->engine.progress.version)
         HYSGD_TRY(evaluate(run, run->stopped));
-    return drive_saves_at_end(training) ? drive_save(training, run->stopped, NULL) : HYSGD_OK;
+    return drive_saves_at_end(training) ? save(run, run->stopped) : HYSGD_OK;
 }
 
 static int count_cores(void) {

@@ -58,8 +58,8 @@ static enum hysgd_status read_speed(const char *item, int *count_out, double *sp
             return hysgd_fail(HYSGD_USAGE, "speeds: \"%s\": expected a number of workers before the x", item);
     }
     if (!options_read_real(cross ? cross + 1 : item, &speed) || speed <= 0 || speed > 1e6)
-        return hysgd_fail(HYSGD_USAGE, "speeds: \"%s\": expected a relative speed above 0, as in 1,0.5 or 4x1,4x0.25",
-                          item);
+        return hysgd_fail(HYSGD_USAGE,
+                          "speeds: \"%s\": expected a relative speed above 0, as in 1,0.5 or 4x1,4x0.25", item);
     *count_out = (int)count;
     *speed_out = speed;
     return HYSGD_OK;
@@ -81,7 +81,8 @@ static enum hysgd_status read_speeds(struct timing *timing, char *text) {
     return HYSGD_OK;
 }
 
-/* The workers that "all", "half" (the second half), "one" (the last), "3" or "2-5" names; false when it is none of these. */
+/* The workers that "all", "half" (the second half), "one" (the last), "3" or "2-5" names; false when it is none of
+ * these. */
 static bool read_who(const char *who, int workers, int *first_out, int *end_out) {
     char *after;
     *first_out = 0;
@@ -125,7 +126,8 @@ static enum hysgd_status read_delay(struct timing *timing, char *group) {
                           "constant, ...)",
                           group);
     if (has_who && !comma)
-        return hysgd_fail(HYSGD_USAGE, "delay: \"%s\": a distribution must follow, as in half,normal,std=0.25", group);
+        return hysgd_fail(HYSGD_USAGE, "delay: \"%s\": a distribution must follow, as in half,normal,std=0.25",
+                          group);
     if (comma && !has_who)
         *comma = ',';
     for (int i = first; i < end; i++)
@@ -154,8 +156,8 @@ static enum hysgd_status read_losses(struct timing *timing, char *text) {
         if (!at || !options_read_int(item, &worker) || worker < 0 || worker >= timing->workers ||
             !options_read_real(at + 1, &seconds) || seconds < 0)
             return hysgd_fail(HYSGD_USAGE,
-                              "lose: \"%s%s%s\": expected WORKER@SECONDS with a worker from 0 to %d, as in 3@1.5", item,
-                              at ? "@" : "", at ? at + 1 : "", timing->workers - 1);
+                              "lose: \"%s%s%s\": expected WORKER@SECONDS with a worker from 0 to %d, as in 3@1.5",
+                              item, at ? "@" : "", at ? at + 1 : "", timing->workers - 1);
         timing->lost_at[worker] = seconds;
     }
     return HYSGD_OK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How long things take where time is modelled (virtual) or delays are injected (threads): per worker the compute time and the network
- * delay of a gradient, and the server's service times. All random times come from counter-based streams. */
+/* How long things take where time is modelled (virtual) or delays are injected (threads): per worker the compute
+ * time and the network delay of a gradient, and the server's service times. All random times come from
+ * counter-based streams. */
 #ifndef HYSGD_RUNTIME_TIMING_H
 #define HYSGD_RUNTIME_TIMING_H
 
@@ -20,9 +21,11 @@ extern const struct plugin_list distribution_list;
 
 /* The texts of the command line; "" or NULL: the default. */
 struct timing_texts {
-    const char *speeds;  /* relative speeds, "1,1,0.5" or "4x1,4x0.25"; repeated when there are more workers */
-    const char *compute; /* a distribution: seconds per gradient at speed 1; virtual only; default constant,mean=0.01 */
-    const char *delay;   /* "[WHO,]DISTRIBUTION" groups separated by ';'; WHO: all, half, one, or workers "3", "2-5"; default none */
+    const char *speeds; /* relative speeds, "1,1,0.5" or "4x1,4x0.25"; repeated when there are more workers */
+    const char
+        *compute; /* a distribution: seconds per gradient at speed 1; virtual only; default constant,mean=0.01 */
+    const char *delay; /* "[WHO,]DISTRIBUTION" groups separated by ';'; WHO: all, half, one, or workers "3", "2-5";
+                          default none */
     const char *receive; /* a distribution: seconds the server spends per gradient; virtual only; default 0 */
     const char *apply;   /* a distribution: seconds the server spends per update; virtual only; default 0 */
     const char *lose;    /* "WORKER@SECONDS,...": workers that leave for good, to try out faults; default none */
@@ -30,17 +33,18 @@ struct timing_texts {
 
 struct timing {
     int workers;
-    double *speeds;         /* [workers] */
-    double *lost_at;        /* [workers] seconds on the run's clock; INFINITY: never */
+    double *speeds;  /* [workers] */
+    double *lost_at; /* [workers] seconds on the run's clock; INFINITY: never */
     struct plugin compute, receive, apply;
-    struct plugin *groups;  /* [group_count] delay distributions, owned */
+    struct plugin *groups; /* [group_count] delay distributions, owned */
     int group_count;
-    int *group_of;          /* [workers] index into groups; -1: no delay */
+    int *group_of; /* [workers] index into groups; -1: no delay */
     uint64_t seed;
     uint64_t received, applied; /* draws of receive and apply so far */
 };
 
-/* HYSGD_USAGE names the text, the place and what was expected; HYSGD_INPUT for traces. Safe to fini when it fails. */
+/* HYSGD_USAGE names the text, the place and what was expected; HYSGD_INPUT for traces. Safe to fini when it fails.
+ */
 HYSGD_MUST_CHECK enum hysgd_status timing_init(struct timing *timing, const struct timing_texts *texts, int workers,
                                                uint64_t seed);
 void timing_fini(struct timing *timing);

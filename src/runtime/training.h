@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One run: the four choices (policy, model, optimizer, data) joined by the engine, the server and the workers, with its limits, its
- * milestones (evaluations, checkpoints) and its account. A runtime drives it; all that depends on no clock, thread or message is here. */
+/* One run: the four choices (policy, model, optimizer, data) joined by the engine, the server and the workers, with
+ * its limits, its milestones (evaluations, checkpoints) and its account. A runtime drives it; all that depends on
+ * no clock, thread or message is here. */
 #ifndef HYSGD_RUNTIME_TRAINING_H
 #define HYSGD_RUNTIME_TRAINING_H
 
@@ -26,8 +27,8 @@ struct training_cadence {
 
 /* When a run ends: at the first limit that is reached; 0 sets none. */
 struct training_limits {
-    double epochs;          /* samples received / size of the training set */
-    double seconds;         /* on the run's clock */
+    double epochs;  /* samples received / size of the training set */
+    double seconds; /* on the run's clock */
     uint64_t updates;
     uint64_t gradients;     /* received */
     double accuracy;        /* target: test accuracy at least this */
@@ -40,18 +41,19 @@ struct training_setup {
     const struct plugin *policy, *model, *data, *optimizer;
     enum engine_combine combine;
     int workers;
-    size_t batch;                     /* samples per gradient */
+    size_t batch; /* samples per gradient */
     uint64_t seed;
     struct timing *timing;
     struct training_limits limits;
     struct training_cadence evaluate_every, save_every;
-    size_t evaluate_batch;            /* samples per evaluation batch */
-    uint64_t evaluate_limit;          /* at most this many test samples; 0: all */
-    const char *save_path;            /* NULL: never saved */
-    const char *const (*metadata)[2]; /* [metadata_count] key, value: the resolved options of the run; kept in checkpoints */
+    size_t evaluate_batch;   /* samples per evaluation batch */
+    uint64_t evaluate_limit; /* at most this many test samples; 0: all */
+    const char *save_path;   /* NULL: never saved */
+    const char *const (
+        *metadata)[2]; /* [metadata_count] key, value: the resolved options of the run; kept in checkpoints */
     size_t metadata_count;
-    struct recorder *recorder;        /* NULL: no events; begun and ended by the caller */
-    bool computes_gradients;          /* false: decisions and times only; vectors are not touched */
+    struct recorder *recorder; /* NULL: no events; begun and ended by the caller */
+    bool computes_gradients;   /* false: decisions and times only; vectors are not touched */
 };
 
 struct training_worker; /* worker.h */
@@ -65,23 +67,25 @@ struct training {
     struct engine engine;
     struct server server;
     struct evaluator evaluator;
-    struct event_account *accounts;  /* [setup->workers]; the times as the run goes, the counts by training_summarize */
-    double start_seconds;            /* on the run's clock when this process began: > 0 after a resume */
+    struct event_account
+        *accounts;        /* [setup->workers]; the times as the run goes, the counts by training_summarize */
+    double start_seconds; /* on the run's clock when this process began: > 0 after a resume */
     double next_evaluation, next_save; /* in the unit of their cadence */
-    uint64_t evaluated_version;      /* version of the latest evaluation; UINT64_MAX: none yet */
-    double server_seconds;           /* the server was busy */
-    double rate;                     /* learning rate of the latest update */
-    double loss_sum;                 /* of the gradients received since the latest evaluation */
+    uint64_t evaluated_version;        /* version of the latest evaluation; UINT64_MAX: none yet */
+    double server_seconds;             /* the server was busy */
+    double rate;                       /* learning rate of the latest update */
+    double loss_sum;                   /* of the gradients received since the latest evaluation */
     uint64_t loss_count;
     double train_loss, test_loss, test_accuracy, target_seconds; /* the latest; NaN: not yet */
-    bool has_saved;                  /* save_path holds a checkpoint of this process */
-    uint64_t saved_version;          /* of that checkpoint */
-    pthread_t drainer;               /* the thread that drains the recorder: set by the runtime */
-    bool has_lost_sink;              /* a sink failed; the recorder knows which */
-    struct snapshot *resumed;        /* the runtime's part of a checkpoint that was read, or NULL */
-    atomic_bool is_stopping;         /* set by anyone: a limit, a signal, a fault */
-    const char *reason;              /* why it stopped: "epochs", "deadline", "target", "diverged", ...; NULL: training_stop did it */
-    enum hysgd_status status;        /* of the run; its message is in `message` */
+    bool has_saved;                                              /* save_path holds a checkpoint of this process */
+    uint64_t saved_version;                                      /* of that checkpoint */
+    pthread_t drainer;        /* the thread that drains the recorder: set by the runtime */
+    bool has_lost_sink;       /* a sink failed; the recorder knows which */
+    struct snapshot *resumed; /* the runtime's part of a checkpoint that was read, or NULL */
+    atomic_bool is_stopping;  /* set by anyone: a limit, a signal, a fault */
+    const char
+        *reason; /* why it stopped: "epochs", "deadline", "target", "diverged", ...; NULL: training_stop did it */
+    enum hysgd_status status; /* of the run; its message is in `message` */
     char message[1024];
 };
 
@@ -89,12 +93,13 @@ struct training {
 HYSGD_MUST_CHECK enum hysgd_status training_init(struct training *training, const struct training_setup *setup);
 void training_fini(struct training *training);
 
-/* Continues from a checkpoint: call between training_init and the runtime's run. HYSGD_INPUT when it is of another model, optimizer,
- * policy, number of workers, batch, seed or data (names the difference). */
+/* Continues from a checkpoint: call between training_init and the runtime's run. HYSGD_INPUT when it is of another
+ * model, optimizer, policy, number of workers, batch, seed or data (names the difference). */
 HYSGD_MUST_CHECK enum hysgd_status training_resume(struct training *training, const char *path);
 
-/* Reads only the parameters of a checkpoint into vector_out [parameter_count + statistic_count], by the names of the layout's
- * tensors: for evaluate, predict and for starting another run from them. HYSGD_INPUT names the tensor that does not fit. */
+/* Reads only the parameters of a checkpoint into vector_out [parameter_count + statistic_count], by the names of
+ * the layout's tensors: for evaluate, predict and for starting another run from them. HYSGD_INPUT names the tensor
+ * that does not fit. */
 HYSGD_MUST_CHECK enum hysgd_status training_read_parameters(const struct safetensors_file *file, const char *path,
                                                             const struct hysgd_model_layout *layout,
                                                             float *vector_out);
@@ -102,7 +107,8 @@ HYSGD_MUST_CHECK enum hysgd_status training_read_parameters(const struct safeten
 /* Asks for a stop (reason "interrupted", HYSGD_INTERRUPTED); from any thread and from signal handlers. */
 void training_stop(struct training *training);
 
-/* The end of the run for sinks and callers; points into the training. Gradients still held then count as dropped. */
+/* The end of the run for sinks and callers; points into the training. Gradients still held then count as dropped.
+ */
 void training_summarize(struct training *training, double seconds, struct event_summary *summary_out);
 
 #endif

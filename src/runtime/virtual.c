@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The virtual runtime: deterministic discrete-event time. Each worker is charged a compute time and a delay from the stated distributions
- * and computes the true gradient at the version it read; the server serves one gradient at a time, first come first served, and is
- * charged its service times. So staleness is exact, and the same seed gives the same run to the last bit. */
+/* The virtual runtime: deterministic discrete-event time. Each worker is charged a compute time and a delay from
+ * the stated distributions and computes the true gradient at the version it read; the server serves one gradient at
+ * a time, first come first served, and is charged its service times. So staleness is exact, and the same seed gives
+ * the same run to the last bit. */
 #include <math.h>
 
 #include "base/memory.h"
@@ -43,7 +44,8 @@ static enum hysgd_status start_worker(struct virtual_run *run, int worker) {
     return HYSGD_OK;
 }
 
-/* Notes who was released and when, in the engine's order, so that a checkpoint can tell before they have started. */
+/* Notes who was released and when, in the engine's order, so that a checkpoint can tell before they have started.
+ */
 static void release_workers(struct virtual_run *run, double seconds) {
     const struct engine *engine = &run->training->engine;
     for (int i = 0; i < engine->released_count; i++)
@@ -59,7 +61,8 @@ static enum hysgd_status start_released(struct virtual_run *run) {
     return HYSGD_OK;
 }
 
-/* Does what a verdict asks for; an update takes the server's time. The released workers are noted, not yet started. */
+/* Does what a verdict asks for; an update takes the server's time. The released workers are noted, not yet started.
+ */
 static enum hysgd_status act(struct virtual_run *run, const struct engine_verdict *verdict) {
     struct training *training = run->training;
     double service = verdict->action == ENGINE_UPDATE ? timing_apply(training->setup->timing) : 0;
@@ -82,8 +85,8 @@ static double peek_verdict(struct virtual_run *run, const struct agenda_entry *e
     return fmax(entry->seconds, run->server_free_at) + *receive_out;
 }
 
-static enum hysgd_status process_arrival(struct virtual_run *run, const struct agenda_entry *entry, double verdict_at,
-                                         double receive) {
+static enum hysgd_status process_arrival(struct virtual_run *run, const struct agenda_entry *entry,
+                                         double verdict_at, double receive) {
     struct training *training = run->training;
     const struct snapshot_flight *flight = &run->flights[entry->worker];
     struct drive_arrival arrival = {.worker = entry->worker,
@@ -118,7 +121,11 @@ static enum hysgd_status evaluate(struct virtual_run *run, double seconds) {
 
 static enum hysgd_status save(struct virtual_run *run, double seconds) {
     struct snapshot_in_flight in_flight = {run->flights, run->server_free_at, (double)run->next_order};
-    return drive_save(run->training, seconds, &in_flight);
+    struct snapshot_image *image;
+    HYSGD_TRY(drive_begin_save(run->training, seconds, &in_flight, &image));
+    enum hysgd_status status = drive_write_save(run->training, image);
+    drive_end_save(run->training, image, status, seconds);
+    return status;
 }
 
 static enum hysgd_status keep_milestones(struct virtual_run *run, double seconds) {
@@ -188,7 +195,8 @@ static void insert_starting(const struct virtual_run *run, int *starting, int co
     starting[count] = worker;
 }
 
-/* Takes up what was under way when the checkpoint was written: gradients in flight, and workers that were about to start. */
+/* Takes up what was under way when the checkpoint was written: gradients in flight, and workers that were about to
+ * start. */
 static enum hysgd_status take_up(struct virtual_run *run) {
     struct training *training = run->training;
     struct engine *engine = &training->engine;

@@ -55,8 +55,9 @@ enum hysgd_status worker_compute(struct training *training, int index, const flo
                                 .worker = (uint32_t)index,
                                 .draw = worker->draws};
     sampler_next(&worker->sampler, setup->batch, worker->indices);
-    data_ops(setup->data)->gather(setup->data->self, HYSGD_TRAIN, worker->indices, setup->batch, worker->inputs,
-                                  worker->labels, worker->targets);
+    data_ops(setup->data)
+        ->gather(setup->data->self, HYSGD_TRAIN, worker->indices, setup->batch, worker->inputs, worker->labels,
+                 worker->targets);
     worker->draws++;
     const struct hysgd_model_ops *model = model_ops(setup->model);
     return model->gradient(setup->model->self, model->open ? worker->workspace : setup->model->self, vector, &batch,

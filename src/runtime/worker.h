@@ -7,8 +7,8 @@
 
 struct training_worker {
     struct sampler sampler;
-    uint64_t draws;    /* gradients begun */
-    double loss;       /* of the latest batch */
+    uint64_t draws;           /* gradients begun */
+    double loss;              /* of the latest batch */
     double delivered_seconds; /* when its latest gradient reached the server, on the run's clock */
     bool is_open;
     void *workspace;   /* of the model; opened by the computing thread */
@@ -24,7 +24,8 @@ void worker_fini(struct training *training, int worker);
 /* Opens the batch buffers and the workspace; by the thread that will compute. Nothing to do when they are open. */
 HYSGD_MUST_CHECK enum hysgd_status worker_open(struct training *training, int worker);
 
-/* The gradient of the worker's next batch at `vector` goes to the server's buffer of the worker, the loss to `loss`. */
+/* The gradient of the worker's next batch at `vector` goes to the server's buffer of the worker, the loss to
+ * `loss`. */
 HYSGD_MUST_CHECK enum hysgd_status worker_compute(struct training *training, int worker, const float *vector);
 
 /* Continues as if `draws` gradients had been begun. */
