@@ -14,6 +14,8 @@
 extern "C" {
 #endif
 
+#define HYSGD_VERSION "0.1.0"
+
 #define HYSGD_API __attribute__((visibility("default")))
 #define HYSGD_MUST_CHECK __attribute__((warn_unused_result))
 

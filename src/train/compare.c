@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs one description with several policies and seeds. The seeds are the outer loop, so that an interrupted
+ * comparison is still one of equals. */
+#include "train/compare.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "data/data.h"
+#include "train/config.h"
+#include "train/outcome.h"
+#include "train/run.h"
+
+#define MOST_POLICIES 64
+
+struct own {
+    char *policy; /* not used: policies are collected */
+    int64_t repeat;
+    char *csv;
+};
+
+struct compare {
+    struct description description; /* what all runs have in common */
+    struct own own;
+    char *policies[MOST_POLICIES]; /* [policy_count] as the user wrote them; owned */
+    size_t policy_count;
+    FILE *progress; /* NULL: nobody is told */
+    enum progress_level level;
+    struct stopper stopper;
+    struct own_plugins shared;                /* the data, open and ready */
+    bool data_is_ready;                       /* its init has been called */
+    struct outcome *outcomes;                 /* [policy_count] */
+    struct history *histories[MOST_POLICIES]; /* of the first seed; owned */
+    struct resolved resolved;                 /* of the run under way */
+    struct run run;                           /* likewise; lives here because a signal may reach it */
+};
+
+#define AT(field) offsetof(struct own, field)
+
+const struct hysgd_option compare_options[] = {
+    {"policy", HYSGD_OPTION_TEXT, AT(policy), "", 0, 0, NULL,
+     "a policy to compare; give it several times, or several joined by ';'; sync, async and threshold where none is given"},
+    {"repeat", HYSGD_OPTION_INT, AT(repeat), "1", 1, 1000, NULL,
+     "runs per policy, with the seeds seed, seed + 1, ...; generated data are those of the first"},
+    {"csv", HYSGD_OPTION_TEXT, AT(csv), "", 0, 0, NULL,
+     "write the table to this file, with all means and deviations"},
+    {0},
+};
+
+const char *const compare_without[] = {"policy", "goes-on-at-target", "save", "save-every", "resume", "log", "csv",
+                                       NULL};
+
+enum hysgd_status compare_alloc(struct compare **compare_out) {
+    struct compare *compare;
+    HYSGD_TRY(memory_alloc(1, sizeof *compare, &compare));
+    enum hysgd_status status = description_init(&compare->description);
+    if (status == HYSGD_OK)
+        status = options_init(compare_options, &compare->own);
+    if (status != HYSGD_OK) {
+        compare_free(compare);
+        return status;
+    }
+    *compare_out = compare;
+    return HYSGD_OK;
+}
+
+static void close_run(struct compare *compare) {
+    run_fini(&compare->run);
+    resolved_fini(&compare->resolved);
+}
+
+void compare_free(struct compare *compare) {
+    if (compare == NULL)
+        return;
+    for (size_t i = 0; i < compare->policy_count; i++) {
+        if (compare->outcomes != NULL)
+            outcome_fini(&compare->outcomes[i]);
+        history_free(compare->histories[i]);
+        memory_free(compare->policies[i]);
+    }
+    memory_free(compare->outcomes);
+    if (compare->data_is_ready && data_ops(&compare->shared.data)->fini != NULL)
+        data_ops(&compare->shared.data)->fini(compare->shared.data.self);
+    plugin_close(&compare->shared.data);
+    options_fini(compare_options, &compare->own);
+    description_fini(&compare->description);
+    memory_free(compare);
+}
+
+/* Adds the policies of a text, which are joined by ';'. */
+static enum hysgd_status add_policies(struct compare *compare, const char *text) {
+    while (true) {
+        text += strspn(text, " ");
+        size_t length = strcspn(text, ";"), used = length;
+        while (used > 0 && text[used - 1] == ' ')
+            used--;
+        if (used == 0)
+            return hysgd_fail(HYSGD_USAGE, "compare: policy: a name is missing%s",
+                              length > 0 ? "" : " before or after ';'");
+        if (compare->policy_count == MOST_POLICIES)
+            return hysgd_fail(HYSGD_USAGE, "compare: more than %d policies", MOST_POLICIES);
+        char *copy;
+        HYSGD_TRY(memory_alloc(used + 1, 1, &copy));
+        memcpy(copy, text, used);
+        compare->policies[compare->policy_count++] = copy;
+        if (text[length] == '\0')
+            return HYSGD_OK;
+        text += length + 1;
+    }
+}
+
+enum hysgd_status compare_set(struct compare *compare, const char *key, const char *value) {
+    if (strcmp(key, "policy") == 0)
+        return add_policies(compare, value);
+    for (const struct hysgd_option *option = compare_options; option->key != NULL; option++)
+        if (strcmp(option->key, key) == 0)
+            return options_set(compare_options, &compare->own, "compare", key, value);
+    for (const char *const *word = compare_without; *word != NULL; word++)
+        if (strcmp(*word, key) == 0)
+            return hysgd_fail(HYSGD_USAGE, "compare: the option %s belongs to a single run", key);
+    return description_set(&compare->description, key, value);
+}
+
+void compare_show(struct compare *compare, FILE *out, enum progress_level level) {
+    compare->progress = out;
+    compare->level = level;
+}
+
+void compare_stop(struct compare *compare) {
+    stopper_ask(&compare->stopper);
+}
+
+/* ---- Checking ---- */
+
+/* The description of one run of the comparison. */
+static enum hysgd_status describe_run(const struct compare *compare, size_t policy, int64_t repetition,
+                                      struct description *description_out) {
+    enum hysgd_status status = description_copy(&compare->description, description_out);
+    char *text = NULL, *none = NULL;
+    if (status == HYSGD_OK)
+        status = memory_copy_text(compare->policies[policy], &text);
+    if (status == HYSGD_OK)
+        status = memory_copy_text("", &none);
+    if (status != HYSGD_OK) {
+        memory_free(text);
+        return status;
+    }
+    description_replace(&description_out->policy, text);
+    description_replace(&description_out->report, none); /* one report about all */
+    description_out->seed += repetition;
+    description_out->goes_on_at_target = description_out->target[0] != '\0';
+    return HYSGD_OK;
+}
+
+static enum hysgd_status resolve_run(struct compare *compare, size_t policy, int64_t repetition) {
+    struct description description = {0};
+    enum hysgd_status status = describe_run(compare, policy, repetition, &description);
+    if (status == HYSGD_OK)
+        status = resolved_init(&compare->resolved, &description, &compare->shared);
+    description_fini(&description);
+    return status;
+}
+
+/* Everything that can be wrong in any run, before the first begins. */
+static enum hysgd_status check(struct compare *compare) {
+    if (compare->policy_count == 0)
+        HYSGD_TRY(add_policies(compare, "sync;async;threshold"));
+    HYSGD_TRY(output_path_check("report", compare->description.report));
+    HYSGD_TRY(output_path_check("csv", compare->own.csv));
+    for (size_t i = 0; i < compare->policy_count; i++) {
+        enum hysgd_status status = resolve_run(compare, i, 0);
+        resolved_fini(&compare->resolved);
+        HYSGD_TRY(status);
+    }
+    return HYSGD_OK;
+}
+
+static bool is_left_out(const char *key) {
+    for (const char *const *word = compare_without; *word != NULL; word++)
+        if (strcmp(*word, key) == 0)
+            return true;
+    return strcmp(key, "report") == 0;
+}
+
+static enum hysgd_status print_policies(struct compare *compare, FILE *out) {
+    fputs("policy = ", out);
+    for (size_t i = 0; i < compare->policy_count; i++) {
+        enum hysgd_status status = resolve_run(compare, i, 0);
+        if (status == HYSGD_OK)
+            fprintf(out, "%s%s", i > 0 ? "; " : "", compare->resolved.description.policy);
+        resolved_fini(&compare->resolved);
+        HYSGD_TRY(status);
+    }
+    fputc('\n', out);
+    return HYSGD_OK;
+}
+
+enum hysgd_status compare_print(struct compare *compare, FILE *out) {
+    struct description_pairs pairs = {0};
+    HYSGD_TRY(check(compare));
+    HYSGD_TRY(print_policies(compare, out));
+    enum hysgd_status status = resolve_run(compare, 0, 0);
+    if (status == HYSGD_OK)
+        status = description_pairs_init(&pairs, &compare->resolved.description);
+    for (size_t i = 0; status == HYSGD_OK && i < pairs.count; i++)
+        if (!is_left_out(pairs.pairs[i][0]))
+            config_print(pairs.pairs[i][0], pairs.pairs[i][1], out);
+    description_pairs_fini(&pairs);
+    resolved_fini(&compare->resolved);
+    HYSGD_TRY(status);
+    fprintf(out, "repeat = %" PRId64 "\n", compare->own.repeat);
+    config_print("csv", compare->own.csv, out);
+    config_print("report", compare->description.report, out);
+    return HYSGD_OK;
+}
+
+/* ---- Running ---- */
+
+static enum hysgd_status load_data(struct compare *compare) {
+    HYSGD_TRY(plugin_open(&data_list, compare->description.data, &compare->shared.data));
+    const struct hysgd_data_ops *ops = data_ops(&compare->shared.data);
+    compare->data_is_ready = true;
+    if (ops->init != NULL)
+        HYSGD_TRY(ops->init(compare->shared.data.self, (uint64_t)compare->description.seed));
+    compare->shared.data_is_ready = true;
+    return HYSGD_OK;
+}
+
+static void announce(const struct compare *compare, size_t policy, int64_t repetition) {
+    if (compare->progress == NULL)
+        return;
+    fprintf(compare->progress, "hysgd: run %" PRId64 " of %" PRId64 ": %s, seed %" PRId64 "\n",
+            repetition * (int64_t)compare->policy_count + (int64_t)policy + 1,
+            compare->own.repeat * (int64_t)compare->policy_count, compare->policies[policy],
+            compare->description.seed + repetition);
+}
+
+/* Trains and keeps the result; a run that diverged or missed its target is a result like any other. */
+static enum hysgd_status train_one(struct compare *compare, size_t policy, int64_t repetition, void *progress) {
+    struct outcome *outcome = &compare->outcomes[policy];
+    const struct run_sink sink = {.ops = &sink_progress, .self = progress};
+    bool has_begun;
+    HYSGD_TRY(resolve_run(compare, policy, repetition));
+    HYSGD_TRY(run_init(&compare->run, &compare->resolved, &sink, progress != NULL ? 1 : 0,
+                       repetition == 0 && compare->description.report[0] != '\0'));
+    enum hysgd_status status =
+        run_train(&compare->run, &compare->stopper, &outcome->results[repetition], &has_begun);
+    if (status == HYSGD_DIVERGED)
+        outcome->ends[repetition] = OUTCOME_DIVERGED;
+    else if (status == HYSGD_OK || status == HYSGD_TARGET)
+        outcome->ends[repetition] = OUTCOME_FINISHED;
+    else
+        return status;
+    if (repetition == 0) {
+        compare->histories[policy] = compare->run.history;
+        compare->run.history = NULL;
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status run_one(struct compare *compare, size_t policy, int64_t repetition) {
+    void *progress = NULL;
+    if (compare->progress != NULL)
+        HYSGD_TRY(sink_progress_alloc(compare->progress, compare->level, &progress));
+    announce(compare, policy, repetition);
+    enum hysgd_status status = train_one(compare, policy, repetition, progress);
+    close_run(compare);
+    sink_progress_free(progress);
+    return status;
+}
+
+static enum hysgd_status run_all(struct compare *compare) {
+    for (int64_t repetition = 0; repetition < compare->own.repeat; repetition++)
+        for (size_t policy = 0; policy < compare->policy_count; policy++) {
+            if (atomic_load(&compare->stopper.is_asked))
+                return hysgd_fail(HYSGD_INTERRUPTED, "interrupted");
+            HYSGD_TRY(run_one(compare, policy, repetition));
+        }
+    return HYSGD_OK;
+}
+
+size_t compare_finished(const struct compare *compare) {
+    size_t count = 0;
+    for (size_t i = 0; compare->outcomes != NULL && i < compare->policy_count; i++)
+        count += outcome_count(&compare->outcomes[i], OUTCOME_FINISHED) +
+                 outcome_count(&compare->outcomes[i], OUTCOME_DIVERGED);
+    return count;
+}
+
+/* ---- The end ---- */
+
+static enum hysgd_status write_csv(const struct compare *compare) {
+    const char *path = compare->own.csv;
+    if (path[0] == '\0')
+        return HYSGD_OK;
+    FILE *out = fopen(path, "we");
+    if (out == NULL)
+        return hysgd_fail(HYSGD_OUTPUT, "%s: cannot be written: %s", path, strerror(errno));
+    outcomes_print_csv(compare->outcomes, compare->policy_count, out);
+    bool has_failed = ferror(out) != 0;
+    if (fclose(out) != 0 || has_failed)
+        return hysgd_fail(HYSGD_OUTPUT, "%s: cannot be written: %s", path, strerror(errno));
+    return HYSGD_OK;
+}
+
+static enum hysgd_status write_report(const struct compare *compare) {
+    const struct history *histories[MOST_POLICIES];
+    size_t count = 0;
+    for (size_t i = 0; i < compare->policy_count; i++)
+        if (compare->histories[i] != NULL)
+            histories[count++] = compare->histories[i];
+    if (count == 0)
+        return HYSGD_OK;
+    return report_write(compare->description.report, "comparison of policies", histories, count);
+}
+
+static enum hysgd_status conclude(const struct compare *compare, enum hysgd_status status) {
+    size_t total = compare->policy_count * (size_t)compare->own.repeat, finished = compare_finished(compare);
+    size_t diverged = 0;
+    if (status != HYSGD_OK && status != HYSGD_INTERRUPTED)
+        return status;
+    if (finished > 0) {
+        HYSGD_TRY(write_csv(compare));
+        HYSGD_TRY(write_report(compare));
+    }
+    if (status == HYSGD_INTERRUPTED)
+        return hysgd_fail(HYSGD_INTERRUPTED, "interrupted: %zu of %zu runs are finished", finished, total);
+    for (size_t i = 0; i < compare->policy_count; i++)
+        diverged += outcome_count(&compare->outcomes[i], OUTCOME_DIVERGED);
+    if (diverged == total)
+        return hysgd_fail(HYSGD_DIVERGED, "every run diverged: a smaller learning rate may help");
+    return HYSGD_OK;
+}
+
+enum hysgd_status compare_run(struct compare *compare) {
+    HYSGD_TRY(check(compare));
+    HYSGD_TRY(memory_alloc(compare->policy_count, sizeof *compare->outcomes, &compare->outcomes));
+    for (size_t i = 0; i < compare->policy_count; i++)
+        HYSGD_TRY(outcome_init(&compare->outcomes[i], compare->policies[i], (size_t)compare->own.repeat));
+    HYSGD_TRY(load_data(compare));
+    return conclude(compare, run_all(compare));
+}
+
+enum hysgd_status compare_print_table(const struct compare *compare, int columns, FILE *out) {
+    return outcomes_print_text(compare->outcomes, compare->policy_count, columns, out);
+}
+
+enum hysgd_status compare_print_json(const struct compare *compare, FILE *out) {
+    return outcomes_print_json(compare->outcomes, compare->policy_count, out);
+}

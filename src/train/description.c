@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The option table of a run, and keeping, copying and printing the words that it reads. Knows no word's meaning. */
+#include "train/description.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+#define AT(field) offsetof(struct description, field)
+#define TEXT      HYSGD_OPTION_TEXT
+#define INT       HYSGD_OPTION_INT
+#define REAL      HYSGD_OPTION_REAL
+
+/* clang-format off */
+const struct hysgd_option description_options[] = {
+    {"data", TEXT, AT(data), "digits", 0, 0, NULL, "what to train on (hysgd list data)"},
+    {"model", TEXT, AT(model), "lenet", 0, 0, NULL,
+     "a model (hysgd list models), or layers: \"dense 100, relu, dense 10\""},
+    {"policy", TEXT, AT(policy), "sync", 0, 0, NULL,
+     "when gradients are applied and who waits for whom (hysgd list policies)"},
+    {"optimizer", TEXT, AT(optimizer), "sgd", 0, 0, NULL,
+     "how an update changes the parameters, with its learning rate (hysgd list optimizers)"},
+    {"runtime", TEXT, AT(runtime), "threads", 0, 0, NULL,
+     "threads: real time on this machine; virtual: modelled time, repeatable (hysgd list runtimes)"},
+    {"combine", HYSGD_OPTION_CHOICE, AT(combine), "mean", 0, 0, "mean|sum",
+     "mean: the gradients of an update are averaged, the step is the learning rate however many there are; sum: they "
+     "are added up, which multiplies the effective learning rate by their number"},
+    {"workers", INT, AT(workers), "0", 0, 65536, NULL,
+     "how many compute gradients; 0: one per core, or 8 in modelled time"},
+    {"batch", INT, AT(batch), "32", 1, 1e9, NULL, "samples per gradient"},
+    {"epochs", REAL, AT(epochs), "0", 0, 1e9, NULL,
+     "stop after so many passes over the training data; 0: no such limit, but 3 where no limit at all is given"},
+    {"deadline", REAL, AT(deadline), "0", 0, 1e12, NULL,
+     "stop after so many seconds on the run's clock; 0: no such limit"},
+    {"updates", INT, AT(updates), "0", 0, 1e15, NULL, "stop after so many updates; 0: no such limit"},
+    {"gradients", INT, AT(gradients), "0", 0, 1e15, NULL, "stop after so many gradients; 0: no such limit"},
+    {"target", TEXT, AT(target), "", 0, 0, NULL,
+     "stop when the test data show accuracy=A (0 to 1) or loss=L; of both, the one that is reached first"},
+    {"goes-on-at-target", HYSGD_OPTION_BOOL, AT(goes_on_at_target), "no", 0, 0, NULL,
+     "only note when the target was reached, and go on to the limit"},
+    {"eval-every", TEXT, AT(eval_every), "epochs=1", 0, 0, NULL,
+     "how often to evaluate on the test data: epochs=N (or just N), seconds=N, updates=N, gradients=N; never: at the "
+     "end only"},
+    {"eval-limit", INT, AT(eval_limit), "0", 0, 1e12, NULL, "evaluate on the first so many test samples; 0: all"},
+    {"eval-batch", INT, AT(eval_batch), "256", 1, 1e6, NULL, "samples evaluated at a time"},
+    {"seed", INT, AT(seed), "1", 0, 9007199254740992.0, NULL, "names every random choice of the run"},
+    {"speeds", TEXT, AT(speeds), "", 0, 0, NULL,
+     "relative speeds of the workers, \"1,1,0.5\" or \"4x1,4x0.25\"; by default all 1"},
+    {"compute", TEXT, AT(compute), "", 0, 0, NULL,
+     "modelled time only: seconds per gradient at speed 1, a distribution (hysgd list distributions)"},
+    {"delay", TEXT, AT(delay), "", 0, 0, NULL,
+     "network delay of a gradient: [WHO,]DISTRIBUTION, several joined by ';', WHO being all, half, one or workers such "
+     "as 3 or 2-5"},
+    {"receive", TEXT, AT(receive), "", 0, 0, NULL,
+     "modelled time only: seconds of the server per gradient, a distribution"},
+    {"apply", TEXT, AT(apply), "", 0, 0, NULL,
+     "modelled time only: seconds of the server per update, a distribution"},
+    {"lose", TEXT, AT(lose), "", 0, 0, NULL, "workers that leave for good, to try out faults: WORKER@SECONDS,..."},
+    {"save", TEXT, AT(save), "", 0, 0, NULL, "write a checkpoint to this file at the end"},
+    {"save-every", TEXT, AT(save_every), "never", 0, 0, NULL, "also on the way, as often as this (see eval-every)"},
+    {"resume", TEXT, AT(resume), "", 0, 0, NULL, "continue from this checkpoint; data, model, policy, optimizer, runtime, seed and the like are those of the "
+     "checkpoint unless given, limits and files are not"},
+    {"log", TEXT, AT(log), "", 0, 0, NULL, "write every event to this file, as JSON lines"},
+    {"csv", TEXT, AT(csv), "", 0, 0, NULL, "write a row per evaluation to this file"},
+    {"report", TEXT, AT(report), "", 0, 0, NULL, "write curves and timelines to this HTML file"},
+    {0},
+};
+/* clang-format on */
+
+enum hysgd_status description_init(struct description *description) {
+    memset(description, 0, sizeof *description);
+    return options_init(description_options, description);
+}
+
+void description_fini(struct description *description) {
+    options_fini(description_options, description);
+}
+
+/* The bit of the option in `given`; 0 when there is no such option. */
+static uint64_t bit_of(const char *key) {
+    for (size_t i = 0; description_options[i].key != NULL; i++)
+        if (strcmp(description_options[i].key, key) == 0)
+            return UINT64_C(1) << i;
+    return 0;
+}
+
+enum hysgd_status description_set(struct description *description, const char *key, const char *value) {
+    HYSGD_TRY(options_set(description_options, description, "run", key, value));
+    description->given |= bit_of(key);
+    return HYSGD_OK;
+}
+
+enum hysgd_status description_set_default(struct description *description, const char *key, const char *value) {
+    if ((description->given & bit_of(key)) != 0)
+        return HYSGD_OK;
+    return options_set(description_options, description, "run", key, value);
+}
+
+static char **text_field(const struct hysgd_option *option, struct description *description) {
+    return (char **)((char *)description + option->offset);
+}
+
+static const char *text_value(const struct hysgd_option *option, const struct description *description) {
+    return *(char *const *)((const char *)description + option->offset);
+}
+
+enum hysgd_status description_copy(const struct description *description, struct description *copy_out) {
+    *copy_out = *description;
+    /* No text may be shared from here on, so that the copy can be freed however far this comes. */
+    for (const struct hysgd_option *option = description_options; option->key != NULL; option++)
+        if (option->type == HYSGD_OPTION_TEXT)
+            *text_field(option, copy_out) = NULL;
+    for (const struct hysgd_option *option = description_options; option->key != NULL; option++)
+        if (option->type == HYSGD_OPTION_TEXT)
+            HYSGD_TRY(memory_copy_text(text_value(option, description), text_field(option, copy_out)));
+    return HYSGD_OK;
+}
+
+void description_replace(char **field, char *text) {
+    memory_free(*field);
+    *field = text;
+}
+
+/* The value as description_set reads it: texts as they are, without the quotes that a list of options needs. */
+static enum hysgd_status copy_value(const struct hysgd_option *option, const struct description *description,
+                                    char **text_out) {
+    if (option->type == HYSGD_OPTION_TEXT)
+        return memory_copy_text(text_value(option, description), text_out);
+    char buffer[128] = "";
+    FILE *out = fmemopen(buffer, sizeof buffer, "w");
+    if (out == NULL)
+        return hysgd_fail(HYSGD_MEMORY, "no memory to print the option %s", option->key);
+    options_print_value(option, description, out);
+    fclose(out);
+    return memory_copy_text(buffer, text_out);
+}
+
+enum hysgd_status description_pairs_init(struct description_pairs *pairs, const struct description *description) {
+    memset(pairs, 0, sizeof *pairs);
+    HYSGD_TRY(memory_alloc(options_count(description_options), sizeof *pairs->pairs, &pairs->pairs));
+    for (const struct hysgd_option *option = description_options; option->key != NULL; option++) {
+        char *text = NULL;
+        HYSGD_TRY(copy_value(option, description, &text));
+        pairs->pairs[pairs->count][0] = option->key;
+        pairs->pairs[pairs->count++][1] = text;
+    }
+    return HYSGD_OK;
+}
+
+void description_pairs_fini(struct description_pairs *pairs) {
+    for (size_t i = 0; i < pairs->count; i++)
+        memory_free((void *)(uintptr_t)pairs->pairs[i][1]);
+    memory_free(pairs->pairs);
+    memset(pairs, 0, sizeof *pairs);
+}

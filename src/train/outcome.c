@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Means and standard deviations over the seeds of a comparison, and printing them. */
+#include "train/outcome.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/option_text.h"
+#include "train/json.h"
+
+enum quantity { SECONDS, GRADIENTS, UPDATES, STALENESS, WAITING, TEST_LOSS, ACCURACY, TARGET, QUANTITY_COUNT };
+
+/* The name in CSV and JSON. */
+static const char *const names[QUANTITY_COUNT] = {"seconds",       "gradients", "updates",       "mean_staleness",
+                                                  "waiting_share", "test_loss", "test_accuracy", "target_seconds"};
+
+/* The title of a column of the table, and how much it is missed: the smallest goes first where space is short. */
+static const struct {
+    const char *title;
+    int importance;
+} columns_of[QUANTITY_COUNT] = {
+    [SECONDS] = {"seconds", 6},     [GRADIENTS] = {"gradients", 2}, [UPDATES] = {"updates", 1},
+    [STALENESS] = {"staleness", 4}, [WAITING] = {"waiting %", 3},   [TEST_LOSS] = {"test loss", 5},
+    [ACCURACY] = {"accuracy %", 8}, [TARGET] = {"to target s", 7},
+};
+
+enum hysgd_status outcome_init(struct outcome *outcome, const char *policy, size_t repeat) {
+    memset(outcome, 0, sizeof *outcome);
+    outcome->repeat = repeat;
+    HYSGD_TRY(memory_copy_text(policy, &outcome->policy));
+    HYSGD_TRY(memory_alloc(repeat, sizeof *outcome->ends, &outcome->ends));
+    return memory_alloc(repeat, sizeof *outcome->results, &outcome->results);
+}
+
+void outcome_fini(struct outcome *outcome) {
+    memory_free(outcome->policy);
+    memory_free(outcome->ends);
+    memory_free(outcome->results);
+    memset(outcome, 0, sizeof *outcome);
+}
+
+size_t outcome_count(const struct outcome *outcome, enum outcome_end end) {
+    size_t count = 0;
+    for (size_t i = 0; i < outcome->repeat; i++)
+        count += outcome->ends[i] == end;
+    return count;
+}
+
+/* ---- Statistics ---- */
+
+static double value_of(const struct hysgd_result *result, enum quantity quantity) {
+    switch (quantity) {
+    case SECONDS:
+        return result->seconds;
+    case GRADIENTS:
+        return (double)result->received;
+    case UPDATES:
+        return (double)result->updates;
+    case STALENESS:
+        return result->mean_staleness;
+    case WAITING:
+        return result->waiting_share;
+    case TEST_LOSS:
+        return result->test_loss;
+    case ACCURACY:
+        return result->test_accuracy;
+    case TARGET:
+        return result->target_seconds;
+    case QUANTITY_COUNT:
+        break;
+    }
+    return (double)NAN;
+}
+
+/* Over the finished runs in which the quantity exists. */
+struct statistic {
+    size_t count;
+    double mean, deviation; /* NaN: of none; of fewer than two */
+};
+
+static struct statistic measure(const struct outcome *outcome, enum quantity quantity) {
+    struct statistic statistic = {0};
+    double mean = 0, squares = 0;
+    for (size_t i = 0; i < outcome->repeat; i++) {
+        double value = value_of(&outcome->results[i], quantity);
+        if (outcome->ends[i] != OUTCOME_FINISHED || !isfinite(value))
+            continue;
+        double distance = value - mean;
+        mean += distance / (double)++statistic.count;
+        squares += distance * (value - mean);
+    }
+    statistic.mean = statistic.count > 0 ? mean : (double)NAN;
+    statistic.deviation = statistic.count > 1 ? sqrt(squares / (double)(statistic.count - 1)) : (double)NAN;
+    return statistic;
+}
+
+static bool exists(const struct outcome *outcomes, size_t count, enum quantity quantity) {
+    for (size_t i = 0; i < count; i++)
+        if (measure(&outcomes[i], quantity).count > 0)
+            return true;
+    return false;
+}
+
+/* ---- The table ---- */
+
+#define CELL_BYTES 64
+#define LEAST_NAME 12
+
+struct row {
+    const char *policy;
+    char cells[QUANTITY_COUNT][CELL_BYTES];
+    char note[CELL_BYTES]; /* "" or what is to be said about runs that are missing */
+};
+
+static int decimals_of(double value) {
+    double size = fabs(value);
+    return size >= 1000 ? 0 : size >= 10 ? 1 : 2;
+}
+
+/* The mean, with the standard deviation where there are several runs and it matters. */
+static void print_cell(const struct outcome *outcome, enum quantity quantity, char cell[CELL_BYTES]) {
+    struct statistic statistic = measure(outcome, quantity);
+    double scale = quantity == ACCURACY || quantity == WAITING ? 100 : 1;
+    double mean = scale * statistic.mean, deviation = scale * statistic.deviation;
+    int decimals = quantity == GRADIENTS || quantity == UPDATES ? 0
+                   : quantity == ACCURACY                       ? 2
+                   : quantity == WAITING                        ? 1
+                   : quantity == TEST_LOSS                      ? 4
+                                                                : decimals_of(mean);
+    bool shows_deviation = quantity == ACCURACY || quantity == TEST_LOSS || quantity == TARGET;
+    if (statistic.count == 0) {
+        snprintf(cell, CELL_BYTES, "-");
+        return;
+    }
+    int used = snprintf(cell, CELL_BYTES, "%.*f", decimals, mean);
+    if (shows_deviation && isfinite(deviation) && used < CELL_BYTES)
+        used += snprintf(cell + used, (size_t)(CELL_BYTES - used), "+-%.*f", decimals, deviation);
+    size_t finished = outcome_count(outcome, OUTCOME_FINISHED);
+    if (quantity == TARGET && statistic.count < finished && used < CELL_BYTES)
+        snprintf(cell + used, (size_t)(CELL_BYTES - used), " (%zu/%zu)", statistic.count, finished);
+}
+
+static void fill_row(const struct outcome *outcome, struct row *row) {
+    size_t diverged = outcome_count(outcome, OUTCOME_DIVERGED), missing = outcome_count(outcome, OUTCOME_MISSING);
+    row->policy = outcome->policy;
+    row->note[0] = '\0';
+    for (int i = 0; i < QUANTITY_COUNT; i++)
+        print_cell(outcome, (enum quantity)i, row->cells[i]);
+    if (diverged > 0)
+        snprintf(row->note, CELL_BYTES, "%zu of %zu diverged", diverged, outcome->repeat);
+    else if (missing > 0)
+        snprintf(row->note, CELL_BYTES, "%zu of %zu not finished", missing, outcome->repeat);
+}
+
+struct layout {
+    int widths[QUANTITY_COUNT];
+    bool shows[QUANTITY_COUNT];
+    int name;     /* width of the first column */
+    int name_max; /* that it would like */
+};
+
+static int total_width(const struct layout *layout) {
+    int total = layout->name;
+    for (int i = 0; i < QUANTITY_COUNT; i++)
+        total += layout->shows[i] ? 2 + layout->widths[i] : 0;
+    return total;
+}
+
+static void drop_least(struct layout *layout) {
+    int least = -1;
+    for (int i = 0; i < QUANTITY_COUNT; i++)
+        if (layout->shows[i] && (least < 0 || columns_of[i].importance < columns_of[least].importance))
+            least = i;
+    layout->shows[least] = false;
+}
+
+static int shown_count(const struct layout *layout) {
+    int count = 0;
+    for (int i = 0; i < QUANTITY_COUNT; i++)
+        count += layout->shows[i];
+    return count;
+}
+
+static void fit(struct layout *layout, const struct row *rows, size_t count, int columns) {
+    layout->name_max = (int)strlen("policy");
+    for (size_t j = 0; j < count; j++) {
+        int length = (int)strlen(rows[j].policy);
+        layout->name_max = length > layout->name_max ? length : layout->name_max;
+    }
+    for (int i = 0; i < QUANTITY_COUNT; i++) {
+        layout->widths[i] = (int)strlen(columns_of[i].title);
+        for (size_t j = 0; j < count; j++) {
+            int length = (int)strlen(rows[j].cells[i]);
+            layout->widths[i] = length > layout->widths[i] ? length : layout->widths[i];
+        }
+    }
+    layout->name = layout->name_max < LEAST_NAME ? layout->name_max : LEAST_NAME;
+    while (total_width(layout) > columns && shown_count(layout) > 1)
+        drop_least(layout);
+    int spare = columns - total_width(layout);
+    layout->name += spare > 0 ? spare : 0;
+    layout->name = layout->name > layout->name_max ? layout->name_max : layout->name;
+}
+
+static void print_row(const struct layout *layout, const struct row *row, FILE *out) {
+    bool is_cut = (int)strlen(row->policy) > layout->name;
+    fprintf(out, "%-*.*s%s", is_cut ? 0 : layout->name, is_cut ? layout->name - 2 : layout->name, row->policy,
+            is_cut ? ".." : "");
+    for (int i = 0; i < QUANTITY_COUNT; i++)
+        if (layout->shows[i])
+            fprintf(out, "  %*s", layout->widths[i], row->cells[i]);
+    fputc('\n', out);
+}
+
+enum hysgd_status outcomes_print_text(const struct outcome *outcomes, size_t count, int columns, FILE *out) {
+    struct row *rows;
+    struct layout layout = {0};
+    struct row head = {.policy = "policy"};
+    HYSGD_TRY(memory_alloc(count, sizeof *rows, &rows));
+    for (size_t i = 0; i < count; i++)
+        fill_row(&outcomes[i], &rows[i]);
+    for (int i = 0; i < QUANTITY_COUNT; i++) {
+        layout.shows[i] = true;
+        snprintf(head.cells[i], CELL_BYTES, "%s", columns_of[i].title);
+    }
+    layout.shows[TARGET] = exists(outcomes, count, TARGET);
+    layout.shows[ACCURACY] = exists(outcomes, count, ACCURACY);
+    layout.shows[TEST_LOSS] = !layout.shows[ACCURACY];
+    fit(&layout, rows, count, columns);
+    print_row(&layout, &head, out);
+    for (size_t i = 0; i < count; i++)
+        print_row(&layout, &rows[i], out);
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].note[0] != '\0')
+            fprintf(out, "%s: %s\n", rows[i].policy, rows[i].note);
+    memory_free(rows);
+    return HYSGD_OK;
+}
+
+/* ---- CSV and JSON ---- */
+
+static void print_number(double value, FILE *out) {
+    char text[OPTION_REAL_BYTES] = "";
+    if (isfinite(value))
+        option_format_real(value, text);
+    fprintf(out, ",%s", text);
+}
+
+void outcomes_print_csv(const struct outcome *outcomes, size_t count, FILE *out) {
+    fputs("policy,runs,finished,diverged,target_reached", out);
+    for (int i = 0; i < QUANTITY_COUNT; i++)
+        fprintf(out, ",%s,%s_std", names[i], names[i]);
+    fputc('\n', out);
+    for (size_t i = 0; i < count; i++) {
+        fputc('"', out);
+        for (const char *c = outcomes[i].policy; *c != '\0'; c++)
+            fprintf(out, *c == '"' ? "\"\"" : "%c", *c);
+        fprintf(out, "\",%zu,%zu,%zu,%zu", outcomes[i].repeat, outcome_count(&outcomes[i], OUTCOME_FINISHED),
+                outcome_count(&outcomes[i], OUTCOME_DIVERGED), measure(&outcomes[i], TARGET).count);
+        for (int j = 0; j < QUANTITY_COUNT; j++) {
+            struct statistic statistic = measure(&outcomes[i], (enum quantity)j);
+            print_number(statistic.mean, out);
+            print_number(statistic.deviation, out);
+        }
+        fputc('\n', out);
+    }
+}
+
+static json_t *outcome_json(const struct outcome *outcome) {
+    json_t *json =
+        json_pack("{s:s, s:I, s:I, s:I, s:I}", "policy", outcome->policy, "runs", (json_int_t)outcome->repeat,
+                  "finished", (json_int_t)outcome_count(outcome, OUTCOME_FINISHED), "diverged",
+                  (json_int_t)outcome_count(outcome, OUTCOME_DIVERGED), "target_reached",
+                  (json_int_t)measure(outcome, TARGET).count);
+    int failed = json == NULL;
+    for (int i = 0; !failed && i < QUANTITY_COUNT; i++) {
+        struct statistic statistic = measure(outcome, (enum quantity)i);
+        failed = json_object_set_new(
+            json, names[i],
+            json_pack("{s:o, s:o}", "mean", json_number(statistic.mean), "std", json_number(statistic.deviation)));
+    }
+    return failed ? json_drop(json) : json;
+}
+
+enum hysgd_status outcomes_print_json(const struct outcome *outcomes, size_t count, FILE *out) {
+    json_t *json = json_array();
+    int failed = json == NULL;
+    for (size_t i = 0; !failed && i < count; i++)
+        failed = json_array_append_new(json, outcome_json(&outcomes[i]));
+    return json_print(failed ? json_drop(json) : json, JSON_INDENT(2), out);
+}

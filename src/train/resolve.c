@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checks the words of a run against each other and opens what they name. Which words there are is in description.c;
+ * what the plug-ins' own options mean is in their tables. */
+#include "train/resolve.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "data/data.h"
+#include "model/model.h"
+#include "optimizer/optimizer.h"
+#include "policy/policy.h"
+#include "runtime/runtime.h"
+#include "train/config.h"
+
+#define EPOCHS_WITHOUT_LIMIT     3
+#define WORKERS_IN_MODELLED_TIME 8
+
+enum hysgd_status plugin_text(const struct plugin *plugin, char **text_out) {
+    char *printed = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&printed, &length);
+    if (out == NULL)
+        return hysgd_fail(HYSGD_MEMORY, "no memory to print the options of %s", plugin->ops->name);
+    plugin_print(plugin, out);
+    enum hysgd_status status = HYSGD_OK;
+    if (fclose(out) != 0)
+        status = hysgd_fail(HYSGD_MEMORY, "no memory to print the options of %s", plugin->ops->name);
+    if (status == HYSGD_OK)
+        status = memory_copy_text(printed, text_out);
+    free(printed);
+    return status;
+}
+
+/* Puts the text that opens the plug-in, with every default, in the place of what the user wrote. */
+static enum hysgd_status spell_out(const struct plugin *plugin, char **field) {
+    char *text;
+    if (plugin->ops == NULL)
+        return HYSGD_OK;
+    HYSGD_TRY(plugin_text(plugin, &text));
+    description_replace(field, text);
+    return HYSGD_OK;
+}
+
+/* ---- What a checkpoint says ---- */
+
+/* The words that make a run what it is; a run that is continued has them from its checkpoint. */
+static const char *const identity[] = {"data",    "model",   "policy",  "optimizer", "runtime",
+                                       "combine", "workers", "batch",   "seed",      "speeds",
+                                       "compute", "delay",   "receive", "apply",     "lose"};
+
+static enum hysgd_status take_from_checkpoint(struct description *words) {
+    struct safetensors_file *file;
+    enum hysgd_status status = HYSGD_OK;
+    if (words->resume[0] == '\0')
+        return HYSGD_OK;
+    HYSGD_TRY(safetensors_open(words->resume, &file));
+    for (size_t i = 0; status == HYSGD_OK && i < sizeof identity / sizeof identity[0]; i++) {
+        const char *value = safetensors_metadata(file, identity[i]);
+        if (value != NULL)
+            status = description_set_default(words, identity[i], value);
+    }
+    safetensors_close(file);
+    if (status == HYSGD_OK)
+        return HYSGD_OK;
+    /* The user wrote nothing wrong: the file did. */
+    return status_locate(status == HYSGD_USAGE ? HYSGD_INPUT : status, words->resume);
+}
+
+/* ---- Plug-ins ---- */
+
+static struct plugin borrow(const struct plugin *own) {
+    return (struct plugin){.ops = own->ops, .self = own->self, .is_owned = false};
+}
+
+static enum hysgd_status open_plugins(struct resolved *resolved, const struct own_plugins *own) {
+    const struct description *words = &resolved->description;
+    if (own->policy.ops != NULL)
+        resolved->policy = borrow(&own->policy);
+    else
+        HYSGD_TRY(plugin_open(&policy_list, words->policy, &resolved->policy));
+    if (own->model.ops != NULL)
+        resolved->model = borrow(&own->model);
+    else
+        HYSGD_TRY(model_open(words->model, &resolved->model));
+    if (own->data.ops != NULL)
+        resolved->data = borrow(&own->data);
+    else
+        HYSGD_TRY(plugin_open(&data_list, words->data, &resolved->data));
+    resolved->data_is_shared = resolved->data_is_ready = own->data.ops != NULL && own->data_is_ready;
+    HYSGD_TRY(plugin_open(&optimizer_list, words->optimizer, &resolved->optimizer));
+    return plugin_open(&runtime_list, words->runtime, &resolved->runtime);
+}
+
+static enum hysgd_status spell_out_plugins(struct resolved *resolved) {
+    struct description *words = &resolved->description;
+    HYSGD_TRY(spell_out(&resolved->policy, &words->policy));
+    HYSGD_TRY(spell_out(&resolved->model, &words->model));
+    HYSGD_TRY(spell_out(&resolved->data, &words->data));
+    HYSGD_TRY(spell_out(&resolved->optimizer, &words->optimizer));
+    return spell_out(&resolved->runtime, &words->runtime);
+}
+
+/* ---- Workers and times ---- */
+
+static int core_count(void) {
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? count : 1;
+}
+
+static enum hysgd_status check_modelled(const struct resolved *resolved) {
+    const struct description *words = &resolved->description;
+    const struct {
+        const char *key, *value;
+    } rows[] = {{"compute", words->compute}, {"receive", words->receive}, {"apply", words->apply}};
+    for (size_t i = 0; !resolved->is_modelled && i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].value[0] != '\0')
+            return hysgd_fail(
+                HYSGD_USAGE,
+                "run: %s=%s: the times of runtime %s are measured, not modelled; use runtime=virtual, "
+                "or delay to slow workers down",
+                rows[i].key, rows[i].value, resolved->runtime.ops->name);
+    return HYSGD_OK;
+}
+
+static enum hysgd_status init_policy(struct resolved *resolved) {
+    const struct hysgd_policy_ops *ops = policy_ops(&resolved->policy);
+    resolved->policy_is_ready = true; /* init leaves its object safe to fini when it fails */
+    return ops->init != NULL ? ops->init(resolved->policy.self, (int)resolved->description.workers) : HYSGD_OK;
+}
+
+static enum hysgd_status resolve_times(struct resolved *resolved) {
+    struct description *words = &resolved->description;
+    HYSGD_TRY(check_modelled(resolved));
+    if (words->workers == 0)
+        words->workers = resolved->is_modelled ? WORKERS_IN_MODELLED_TIME : core_count();
+    const struct timing_texts texts = {.speeds = words->speeds,
+                                       .compute = words->compute,
+                                       .delay = words->delay,
+                                       .receive = words->receive,
+                                       .apply = words->apply,
+                                       .lose = words->lose};
+    HYSGD_TRY(timing_init(&resolved->timing, &texts, (int)words->workers, (uint64_t)words->seed));
+    if (!resolved->is_modelled)
+        return HYSGD_OK;
+    HYSGD_TRY(spell_out(&resolved->timing.compute, &words->compute));
+    HYSGD_TRY(spell_out(&resolved->timing.receive, &words->receive));
+    return spell_out(&resolved->timing.apply, &words->apply);
+}
+
+/* ---- Limits, target, cadences ---- */
+
+struct target {
+    double accuracy, loss;
+};
+
+static const struct hysgd_option target_options[] = {
+    {"accuracy", HYSGD_OPTION_REAL, offsetof(struct target, accuracy), "0", 0, 1, NULL,
+     "test accuracy at least this"},
+    {"loss", HYSGD_OPTION_REAL, offsetof(struct target, loss), "0", 0, 1e30, NULL, "test loss at most this"},
+    {0},
+};
+
+static enum hysgd_status resolve_limits(struct resolved *resolved) {
+    struct description *words = &resolved->description;
+    struct target target = {0};
+    HYSGD_TRY(options_parse(target_options, &target, "target", words->target));
+    if (words->target[0] != '\0' && target.accuracy <= 0 && target.loss <= 0)
+        return hysgd_fail(HYSGD_USAGE, "run: target=%s is always reached: expected accuracy=A or loss=L above 0",
+                          words->target);
+    if (words->goes_on_at_target && words->target[0] == '\0')
+        return hysgd_fail(HYSGD_USAGE, "run: goes-on-at-target=yes needs a target, such as target=accuracy=0.98");
+    if (words->epochs == 0 && words->deadline == 0 && words->updates == 0 && words->gradients == 0)
+        words->epochs = EPOCHS_WITHOUT_LIMIT;
+    resolved->limits = (struct training_limits){.epochs = words->epochs,
+                                                .seconds = words->deadline,
+                                                .updates = (uint64_t)words->updates,
+                                                .gradients = (uint64_t)words->gradients,
+                                                .accuracy = target.accuracy,
+                                                .loss = target.loss,
+                                                .goes_on_at_target = words->goes_on_at_target};
+    return HYSGD_OK;
+}
+
+struct cadence {
+    double epochs, seconds, updates, gradients;
+};
+
+#define CADENCE_ROW(field, least)                                                                                  \
+    { #field, HYSGD_OPTION_REAL, offsetof(struct cadence, field), "0", least, 1e15, NULL, "every so many " #field }
+
+static const struct hysgd_option cadence_options[] = {
+    CADENCE_ROW(epochs, 1e-6), CADENCE_ROW(seconds, 1e-6), CADENCE_ROW(updates, 1), CADENCE_ROW(gradients, 1), {0},
+};
+
+/* Reads "never", "2" (epochs) or "UNIT=2", and puts the last form in the place of the second. */
+static enum hysgd_status resolve_cadence(const char *key, char **field, struct training_cadence *cadence_out) {
+    struct cadence cadence = {0};
+    double number;
+    if (strcmp(*field, "never") == 0) {
+        *cadence_out = (struct training_cadence){.unit = TRAINING_NEVER};
+        return HYSGD_OK;
+    }
+    if (options_read_real(*field, &number)) {
+        char *text;
+        HYSGD_TRY(memory_alloc(strlen(*field) + sizeof "epochs=", 1, &text));
+        sprintf(text, "epochs=%s", *field);
+        description_replace(field, text);
+    }
+    if (strchr(*field, '=') == NULL || strchr(*field, ',') != NULL)
+        return hysgd_fail(
+            HYSGD_USAGE,
+            "run: %s=%s is not valid: expected epochs=N (or just N), seconds=N, updates=N, gradients=N or "
+            "never",
+            key, *field);
+    HYSGD_TRY(options_parse(cadence_options, &cadence, key, *field));
+    const double every[] = {
+        [TRAINING_EPOCHS] = cadence.epochs,
+        [TRAINING_SECONDS] = cadence.seconds,
+        [TRAINING_UPDATES] = cadence.updates,
+        [TRAINING_GRADIENTS] = cadence.gradients,
+    };
+    for (int unit = TRAINING_EPOCHS; unit <= TRAINING_GRADIENTS; unit++)
+        if (every[unit] > 0)
+            *cadence_out = (struct training_cadence){.unit = (enum training_unit)unit, .every = every[unit]};
+    return HYSGD_OK;
+}
+
+static enum hysgd_status resolve_cadences(struct resolved *resolved) {
+    struct description *words = &resolved->description;
+    HYSGD_TRY(resolve_cadence("eval-every", &words->eval_every, &resolved->evaluate_every));
+    HYSGD_TRY(resolve_cadence("save-every", &words->save_every, &resolved->save_every));
+    if (resolved->save_every.unit != TRAINING_NEVER && words->save[0] == '\0')
+        return hysgd_fail(HYSGD_USAGE, "run: save-every=%s needs save=FILE", words->save_every);
+    return HYSGD_OK;
+}
+
+/* ---- Files ---- */
+
+enum hysgd_status output_path_check(const char *key, const char *path) {
+    struct stat status;
+    if (path[0] == '\0')
+        return HYSGD_OK;
+    if (stat(path, &status) == 0) {
+        if (S_ISDIR(status.st_mode))
+            return hysgd_fail(HYSGD_USAGE, "%s=%s is a directory: expected the path of a file", key, path);
+        if (access(path, W_OK) != 0)
+            return hysgd_fail(HYSGD_USAGE, "%s=%s cannot be written: %s", key, path, strerror(errno));
+        return HYSGD_OK;
+    }
+    const char *slash = strrchr(path, '/');
+    size_t length = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
+    char *directory;
+    HYSGD_TRY(memory_alloc(length + 1, 1, &directory));
+    memcpy(directory, slash == NULL ? "." : path, length);
+    enum hysgd_status result = HYSGD_OK;
+    if (stat(directory, &status) != 0)
+        result = hysgd_fail(HYSGD_USAGE, "%s=%s: the directory %s: %s", key, path, directory, strerror(errno));
+    else if (!S_ISDIR(status.st_mode))
+        result = hysgd_fail(HYSGD_USAGE, "%s=%s: %s is not a directory", key, path, directory);
+    else if (access(directory, W_OK | X_OK) != 0)
+        result = hysgd_fail(HYSGD_USAGE, "%s=%s: the directory %s cannot be written to: %s", key, path, directory,
+                            strerror(errno));
+    memory_free(directory);
+    return result;
+}
+
+static enum hysgd_status check_files(const struct description *words) {
+    const struct {
+        const char *key, *path;
+    } outputs[] = {{"save", words->save}, {"log", words->log}, {"csv", words->csv}, {"report", words->report}};
+    const size_t count = sizeof outputs / sizeof outputs[0];
+    for (size_t i = 0; i < count; i++) {
+        HYSGD_TRY(output_path_check(outputs[i].key, outputs[i].path));
+        for (size_t j = 0; j < i; j++)
+            if (outputs[i].path[0] != '\0' && strcmp(outputs[i].path, outputs[j].path) == 0 &&
+                strncmp(outputs[i].path, "/dev/", 5) != 0)
+                return hysgd_fail(HYSGD_USAGE, "run: %s and %s would both write %s", outputs[j].key, outputs[i].key,
+                                  outputs[i].path);
+    }
+    return HYSGD_OK;
+}
+
+/* ---- The whole ---- */
+
+enum hysgd_status resolved_init(struct resolved *resolved, const struct description *description,
+                                const struct own_plugins *own) {
+    memset(resolved, 0, sizeof *resolved);
+    HYSGD_TRY(description_copy(description, &resolved->description));
+    HYSGD_TRY(take_from_checkpoint(&resolved->description));
+    HYSGD_TRY(open_plugins(resolved, own));
+    resolved->is_modelled = runtime_ops(&resolved->runtime)->is_modelled;
+    HYSGD_TRY(memory_copy_text(own->policy.ops != NULL ? own->policy.ops->name : resolved->description.policy,
+                               &resolved->title));
+    HYSGD_TRY(spell_out_plugins(resolved));
+    HYSGD_TRY(resolve_times(resolved));
+    HYSGD_TRY(init_policy(resolved));
+    HYSGD_TRY(resolve_limits(resolved));
+    HYSGD_TRY(resolve_cadences(resolved));
+    return check_files(&resolved->description);
+}
+
+void resolved_fini(struct resolved *resolved) {
+    if (resolved->policy_is_ready && policy_ops(&resolved->policy)->fini != NULL)
+        policy_ops(&resolved->policy)->fini(resolved->policy.self);
+    if (resolved->data_is_ready && !resolved->data_is_shared && data_ops(&resolved->data)->fini != NULL)
+        data_ops(&resolved->data)->fini(resolved->data.self);
+    plugin_close(&resolved->policy);
+    plugin_close(&resolved->model);
+    plugin_close(&resolved->data);
+    plugin_close(&resolved->optimizer);
+    plugin_close(&resolved->runtime);
+    timing_fini(&resolved->timing);
+    memory_free(resolved->title);
+    description_fini(&resolved->description);
+    memset(resolved, 0, sizeof *resolved);
+}
+
+enum hysgd_status resolved_load(struct resolved *resolved) {
+    if (resolved->data_is_ready)
+        return HYSGD_OK;
+    resolved->data_is_ready = true; /* init leaves its object safe to fini when it fails */
+    const struct hysgd_data_ops *ops = data_ops(&resolved->data);
+    return ops->init != NULL ? ops->init(resolved->data.self, (uint64_t)resolved->description.seed) : HYSGD_OK;
+}
+
+enum hysgd_status resolved_print(const struct resolved *resolved, FILE *out) {
+    struct description_pairs pairs;
+    enum hysgd_status status = description_pairs_init(&pairs, &resolved->description);
+    for (size_t i = 0; status == HYSGD_OK && i < pairs.count; i++)
+        config_print(pairs.pairs[i][0], pairs.pairs[i][1], out);
+    description_pairs_fini(&pairs);
+    return status;
+}

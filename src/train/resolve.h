@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From words to objects: everything that can be wrong in the description of a run is found here, before any data
+ * are read, memory for vectors is taken, or a file is written. */
+#ifndef HYSGD_TRAIN_RESOLVE_H
+#define HYSGD_TRAIN_RESOLVE_H
+
+#include <stdio.h>
+
+#include "runtime/training.h"
+#include "train/description.h"
+
+/* Plug-ins that stand in place of the description's words; an empty one (ops NULL) leaves the choice to the word.
+ */
+struct own_plugins {
+    struct plugin policy, model, data;
+    bool data_is_ready; /* the data's init has been called, and their fini is not ours */
+};
+
+/* A run whose words have been checked. Plug-ins are open; only the policy's init has been
+ * called, because it may refuse the number of workers. */
+struct resolved {
+    struct description description; /* every default filled in: reading it back gives exactly this run */
+    char *title;                    /* the policy in the user's words */
+    struct plugin policy, model, data, optimizer, runtime;
+    bool is_modelled;                    /* the runtime's clock is */
+    bool policy_is_ready, data_is_ready; /* its init has been called */
+    bool data_is_shared;                 /* its fini is not ours */
+    struct timing timing;
+    struct training_limits limits;
+    struct training_cadence evaluate_every, save_every;
+};
+
+/* HYSGD_USAGE, HYSGD_INPUT (a file that must exist does not), HYSGD_MEMORY. Own plug-ins are borrowed. Safe to fini
+ * when it fails. */
+HYSGD_MUST_CHECK enum hysgd_status resolved_init(struct resolved *resolved, const struct description *description,
+                                                 const struct own_plugins *own);
+void resolved_fini(struct resolved *resolved);
+
+/* Reads or generates the data; does nothing when they are ready. HYSGD_INPUT. */
+HYSGD_MUST_CHECK enum hysgd_status resolved_load(struct resolved *resolved);
+
+/* Prints the run as a configuration file. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status resolved_print(const struct resolved *resolved, FILE *out);
+
+/* A path that is going to be written ("" is none): its directory must exist and the path not be a directory.
+ * HYSGD_USAGE names the option and the path. */
+HYSGD_MUST_CHECK enum hysgd_status output_path_check(const char *key, const char *path);
+
+/* The text that opens an equal plug-in, to be freed. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status plugin_text(const struct plugin *plugin, char **text_out);
+
+#endif

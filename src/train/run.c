@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Joins the objects of a run, lets the runtime drive it, and brings its end to everyone who wants to know. Decides
+ * nothing about training itself: see runtime/training.h. */
+#include "train/run.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "data/data.h"
+#include "model/model.h"
+#include "runtime/runtime.h"
+#include "train/result.h"
+
+/* Events between two drains; the emitter waits for the drainer where that is not enough. */
+#define RECORDER_EVENTS 32768
+
+void stopper_ask(struct stopper *stopper) {
+    atomic_store(&stopper->is_asked, true);
+    struct training *training = atomic_load(&stopper->training);
+    if (training != NULL)
+        training_stop(training);
+}
+
+/* From here on a request reaches the training, also one that came before. */
+static void stopper_watch(struct stopper *stopper, struct training *training) {
+    atomic_store(&stopper->training, training);
+    if (training != NULL && atomic_load(&stopper->is_asked))
+        training_stop(training);
+}
+
+/* ---- Beginning ---- */
+
+static enum hysgd_status init_model(struct run *run) {
+    const struct resolved *resolved = run->resolved;
+    struct hysgd_data_shape shape;
+    data_ops(&resolved->data)->describe(resolved->data.self, &shape);
+    run->model_is_ready = true; /* init leaves its object safe to fini when it fails */
+    const struct hysgd_model_ops *ops = model_ops(&resolved->model);
+    return ops->init != NULL ? ops->init(resolved->model.self, &shape) : HYSGD_OK;
+}
+
+static enum hysgd_status open_sinks(struct run *run, const struct run_sink *sinks, size_t sink_count,
+                                    bool wants_history) {
+    const struct description *words = &run->resolved->description;
+    wants_history = wants_history || words->report[0] != '\0';
+    if (sink_count == 0 && words->log[0] == '\0' && words->csv[0] == '\0' && !wants_history)
+        return HYSGD_OK;
+    HYSGD_TRY(recorder_alloc(RECORDER_EVENTS, &run->recorder));
+    if (words->log[0] != '\0') {
+        HYSGD_TRY(sink_log_alloc(words->log, &run->log));
+        HYSGD_TRY(recorder_add(run->recorder, &sink_log, run->log));
+    }
+    if (words->csv[0] != '\0') {
+        HYSGD_TRY(sink_csv_alloc(words->csv, &run->csv));
+        HYSGD_TRY(recorder_add(run->recorder, &sink_csv, run->csv));
+    }
+    if (wants_history) {
+        HYSGD_TRY(history_alloc(&run->history));
+        HYSGD_TRY(recorder_add(run->recorder, &sink_history, run->history));
+    }
+    for (size_t i = 0; i < sink_count; i++)
+        HYSGD_TRY(recorder_add(run->recorder, sinks[i].ops, sinks[i].self));
+    return HYSGD_OK;
+}
+
+static const char *const (*constant_pairs(const struct description_pairs *pairs))[2] {
+    return (const char *const(*)[2])pairs->pairs;
+}
+
+static void fill_setup(struct run *run) {
+    const struct resolved *resolved = run->resolved;
+    const struct description *words = &resolved->description;
+    run->setup = (struct training_setup){
+        .policy = &resolved->policy,
+        .model = &resolved->model,
+        .data = &resolved->data,
+        .optimizer = &resolved->optimizer,
+        .combine = (enum engine_combine)words->combine,
+        .workers = (int)words->workers,
+        .batch = (size_t)words->batch,
+        .seed = (uint64_t)words->seed,
+        /* The draws advance the timing, which belongs to this run alone. */
+        .timing = (struct timing *)(uintptr_t)&resolved->timing,
+        .limits = resolved->limits,
+        .evaluate_every = resolved->evaluate_every,
+        .save_every = resolved->save_every,
+        .evaluate_batch = (size_t)words->eval_batch,
+        .evaluate_limit = (uint64_t)words->eval_limit,
+        .save_path = words->save[0] != '\0' ? words->save : NULL,
+        .metadata = constant_pairs(&run->pairs),
+        .metadata_count = run->pairs.count,
+        .recorder = run->recorder,
+        .computes_gradients = true,
+    };
+}
+
+/* A target must be one that the evaluations can show. */
+static enum hysgd_status check_target(const struct run *run) {
+    const struct resolved *resolved = run->resolved;
+    const char *target = resolved->description.target;
+    struct evaluator evaluator;
+    struct hysgd_metrics metrics = {0};
+    if (target[0] == '\0')
+        return HYSGD_OK;
+    if (run->training.shape.test_count == 0)
+        return hysgd_fail(HYSGD_USAGE, "run: target=%s: the data %s have no test samples to show it", target,
+                          resolved->data.ops->name);
+    if (resolved->limits.accuracy <= 0)
+        return HYSGD_OK;
+    enum hysgd_status status = evaluator_init(&evaluator, &resolved->model, &resolved->data, 1);
+    if (status == HYSGD_OK)
+        status = evaluator_run(&evaluator, HYSGD_TEST, server_vector(&run->training.server), 1, &metrics);
+    evaluator_fini(&evaluator);
+    HYSGD_TRY(status);
+    if (!metrics.has_accuracy)
+        return hysgd_fail(HYSGD_USAGE, "run: target=%s: the model %s has no accuracy; expected loss=L", target,
+                          resolved->model.ops->name);
+    return HYSGD_OK;
+}
+
+enum hysgd_status run_init(struct run *run, const struct resolved *resolved, const struct run_sink *sinks,
+                           size_t sink_count, bool wants_history) {
+    memset(run, 0, sizeof *run);
+    run->resolved = resolved;
+    HYSGD_TRY(init_model(run));
+    HYSGD_TRY(description_pairs_init(&run->pairs, &resolved->description));
+    fill_setup(run);
+    HYSGD_TRY(training_init(&run->training, &run->setup));
+    HYSGD_TRY(check_target(run));
+    if (resolved->description.resume[0] != '\0')
+        HYSGD_TRY(training_resume(&run->training, resolved->description.resume));
+    /* Last, so that a run that cannot begin leaves the files of an earlier one alone. */
+    HYSGD_TRY(open_sinks(run, sinks, sink_count, wants_history));
+    run->setup.recorder = run->recorder;
+    return HYSGD_OK;
+}
+
+void run_fini(struct run *run) {
+    if (run->setup.policy != NULL)
+        training_fini(&run->training);
+    recorder_free(run->recorder);
+    sink_log_free(run->log);
+    sink_csv_free(run->csv);
+    history_free(run->history);
+    description_pairs_fini(&run->pairs);
+    if (run->model_is_ready && model_ops(&run->resolved->model)->fini != NULL)
+        model_ops(&run->resolved->model)->fini(run->resolved->model.self);
+    memset(run, 0, sizeof *run);
+}
+
+/* ---- Training ---- */
+
+static enum hysgd_status begin_recording(struct run *run) {
+    const struct resolved *resolved = run->resolved;
+    const struct training_limits *limits = &resolved->limits;
+    const struct event_run facts = {
+        .title = resolved->title,
+        .description = constant_pairs(&run->pairs),
+        .description_count = (int)run->pairs.count,
+        .runtime = resolved->runtime.ops->name,
+        .workers = run->setup.workers,
+        .batch = run->setup.batch,
+        .train_count = run->training.shape.train_count,
+        .parameter_count = run->training.layout.parameter_count,
+        .limit_epochs = limits->epochs,
+        .limit_seconds = limits->seconds,
+        .limit_updates = limits->updates,
+        .limit_gradients = limits->gradients,
+        .target_accuracy = limits->accuracy,
+        .target_loss = limits->loss,
+        .first_received = run->training.engine.progress.received,
+        .first_version = run->training.engine.progress.version,
+        .first_seconds = run->training.start_seconds,
+    };
+    return run->recorder != NULL ? recorder_begin(run->recorder, &facts) : HYSGD_OK;
+}
+
+static enum hysgd_status check_reached(const struct run *run, const struct event_summary *summary) {
+    const char *target = run->resolved->description.target;
+    if (target[0] == '\0' || isfinite(summary->target_seconds))
+        return HYSGD_OK;
+    char shown[80] = "";
+    if (isfinite(summary->test_accuracy))
+        snprintf(shown, sizeof shown, " and accuracy %.4g", summary->test_accuracy);
+    return hysgd_fail(HYSGD_TARGET, "the target %s was not reached: the run ended (%s) with test loss %.6g%s",
+                      target, summary->reason, summary->test_loss, shown);
+}
+
+/* The end for the sinks and the report. The first failure counts, that of the run before any other. */
+static enum hysgd_status end_recording(struct run *run, enum hysgd_status status,
+                                       const struct event_summary *summary) {
+    if (run->recorder == NULL)
+        return status;
+    enum hysgd_status end = recorder_end(run->recorder, summary);
+    const char *report = run->resolved->description.report;
+    if (end == HYSGD_OK && report[0] != '\0') {
+        const struct history *const histories[] = {run->history};
+        end = report_write(report, run->resolved->title, histories, 1);
+    }
+    if (status == HYSGD_OK)
+        return end;
+    status_set_message(run->training.message);
+    return status;
+}
+
+enum hysgd_status run_train(struct run *run, struct stopper *stopper, struct hysgd_result *result_out,
+                            bool *has_begun_out) {
+    const struct plugin *runtime = &run->resolved->runtime;
+    struct event_summary summary;
+    double seconds = 0;
+    *has_begun_out = false;
+    HYSGD_TRY(begin_recording(run));
+    *has_begun_out = true;
+    stopper_watch(stopper, &run->training);
+    enum hysgd_status status = runtime_ops(runtime)->run(runtime->self, &run->training, &seconds);
+    stopper_watch(stopper, NULL);
+    training_summarize(&run->training, seconds, &summary);
+    result_fill(&summary, result_out);
+    status = end_recording(run, status, &summary);
+    return status == HYSGD_OK ? check_reached(run, &summary) : status;
+}

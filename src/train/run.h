@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One run of training from a resolved description: the objects, the sinks, the runtime, the end. Shared by a job
+ * and by a comparison of policies. */
+#ifndef HYSGD_TRAIN_RUN_H
+#define HYSGD_TRAIN_RUN_H
+
+#include "record/sinks.h"
+#include "runtime/training.h"
+#include "train/resolve.h"
+
+/* Lets a signal handler or another thread stop whatever is running, now or soon. Zeroed: nothing runs, nobody
+ * asked. */
+struct stopper {
+    atomic_bool is_asked;
+    struct training *_Atomic training; /* the one that is running, or NULL */
+};
+
+/* Safe in a signal handler. */
+void stopper_ask(struct stopper *stopper);
+
+/* A view of the events that is added to those of the description; borrowed. */
+struct run_sink {
+    const struct sink_ops *ops;
+    void *self;
+};
+
+struct run {
+    const struct resolved *resolved;
+    bool model_is_ready; /* its init has been called */
+    struct description_pairs pairs;
+    struct training_setup setup;
+    struct training training;
+    struct recorder *recorder; /* NULL: nobody looks */
+    void *log, *csv;           /* sinks; NULL: not wanted */
+    struct history *history;   /* NULL: not wanted */
+};
+
+/* Builds everything up to the first parameters, or to those of the checkpoint that the run continues. The data are
+ * ready. `wants_history` keeps the curves also where the description names no report. Safe to fini when it fails.
+ */
+HYSGD_MUST_CHECK enum hysgd_status run_init(struct run *run, const struct resolved *resolved,
+                                            const struct run_sink *sinks, size_t sink_count, bool wants_history);
+void run_fini(struct run *run);
+
+/* Trains to the end and writes the report. Blocks. `result_out` is written when the run began, `has_begun_out` says
+ * whether it did. HYSGD_TARGET when the run went well and its target was not reached. */
+HYSGD_MUST_CHECK enum hysgd_status run_train(struct run *run, struct stopper *stopper,
+                                             struct hysgd_result *result_out, bool *has_begun_out);
+
+#endif
