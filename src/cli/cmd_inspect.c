@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hysgd inspect: what is in a checkpoint. */
+#include <stdio.h>
+
+#include "cli/args.h"
+#include "cli/help.h"
+#include "cli/terminal.h"
+#include "train/inspect.h"
+
+struct options {
+    bool json;
+};
+
+static const struct hysgd_option own_options[] = {
+    {"json", HYSGD_OPTION_BOOL, offsetof(struct options, json), "no", 0, 0, NULL,
+     "print everything as a JSON object"},
+    {0},
+};
+
+static enum hysgd_status set_own(void *self, const char *key, const char *value) {
+    return options_set(own_options, self, "inspect", key, value);
+}
+
+static int run(const struct command *command, int argc, char **argv) {
+    struct options own = {0};
+    struct args args;
+    const struct command_taker takers[] = {{set_own, &own}};
+    enum hysgd_status status = args_read(&args, command, takers, argc, argv);
+    if (status == HYSGD_OK && args.help != ARGS_NO_HELP)
+        help_print(command, args.help == ARGS_FULL_HELP, stdout);
+    else if (status == HYSGD_OK)
+        status = inspect_print(args.words[0], own.json, terminal_columns(stdout), stdout);
+    return command_report(status);
+}
+
+const struct command command_inspect = {
+    .name = "inspect",
+    .words = "CHECKPOINT",
+    .least_words = 1,
+    .most_words = 1,
+    .tables = {{"output", own_options, NULL}},
+    .table_count = 1,
+    .summary = "Prints the metadata of a checkpoint and what its tensors are like.",
+    .details =
+        "Any safetensors file will do. Mean, standard deviation, smallest and largest are over the elements that "
+        "are finite numbers; the others are counted.",
+    .examples = "  hysgd inspect run.safetensors\n"
+                "  hysgd inspect run.safetensors --json | jq '.tensors[] | select(.not_finite > 0)'\n",
+    .run = run,
+};

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hysgd predict: what a checkpoint says about samples, a line each. */
+#include <stdio.h>
+
+#include "cli/args.h"
+#include "cli/help.h"
+#include "train/trained.h"
+
+struct options {
+    char *data, *model;
+    int split, format;
+    int64_t first, count, batch;
+};
+
+#define AT(field) offsetof(struct options, field)
+
+static const struct hysgd_option own_options[] = {
+    {"data", HYSGD_OPTION_TEXT, AT(data), "", 0, 0, NULL,
+     "predict for these data, not for those of the checkpoint"},
+    {"model", HYSGD_OPTION_TEXT, AT(model), "", 0, 0, NULL, "the model, where the checkpoint does not say it"},
+    {"split", HYSGD_OPTION_CHOICE, AT(split), "test", 0, 0, "train|test", "which part of the data"},
+    {"first", HYSGD_OPTION_INT, AT(first), "0", 0, 1e15, NULL, "index of the first sample"},
+    {"count", HYSGD_OPTION_INT, AT(count), "0", 0, 1e15, NULL, "how many samples; 0: all from there on"},
+    {"format", HYSGD_OPTION_CHOICE, AT(format), "csv", 0, 0, "csv|json",
+     "CSV with a head line, or a JSON object a line"},
+    {"batch", HYSGD_OPTION_INT, AT(batch), "256", 1, 1e6, NULL, "samples computed at a time"},
+    {0},
+};
+
+static enum hysgd_status set_own(void *self, const char *key, const char *value) {
+    return options_set(own_options, self, "predict", key, value);
+}
+
+static enum hysgd_status predict(const char *path, const struct options *own) {
+    struct trained *trained;
+    HYSGD_TRY(trained_open(path, own->model, own->data, own->batch, &trained));
+    enum hysgd_status status = trained_predict(trained, (enum hysgd_split)own->split, own->first, own->count,
+                                               (enum trained_format)own->format, stdout);
+    trained_close(trained);
+    return status;
+}
+
+static int run(const struct command *command, int argc, char **argv) {
+    struct options own;
+    struct args args;
+    const struct command_taker takers[] = {{set_own, &own}};
+    enum hysgd_status status = options_init(own_options, &own);
+    if (status == HYSGD_OK)
+        status = args_read(&args, command, takers, argc, argv);
+    if (status == HYSGD_OK && args.help != ARGS_NO_HELP)
+        help_print(command, args.help == ARGS_FULL_HELP, stdout);
+    else if (status == HYSGD_OK)
+        status = predict(args.words[0], &own);
+    options_fini(own_options, &own);
+    return command_report(status);
+}
+
+const struct command command_predict = {
+    .name = "predict",
+    .words = "CHECKPOINT",
+    .least_words = 1,
+    .most_words = 1,
+    .tables = {{"what to predict", own_options, NULL}},
+    .table_count = 1,
+    .summary = "Prints what a checkpoint predicts for samples: class and probability, a line each.",
+    .details =
+        "Model and data are those that the checkpoint was trained with, unless given. A model without classes "
+        "prints its outputs.",
+    .examples = "  hysgd predict run.safetensors --count 10\n"
+                "  hysgd predict run.safetensors --format json | jq 'select(.class != .label)'\n",
+    .run = run,
+};
