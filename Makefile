@@ -31,7 +31,8 @@ HAVE_ONEDNN := yes
 endif
 endif
 
-DYGRAPHS := $(firstword $(wildcard /usr/share/javascript/dygraphs/dygraph-combined.js /usr/share/javascript/dygraphs/dygraph.min.js))
+# The report's chart library (package libjs-dygraphs); without it src/record/assets.S stops the build with a message.
+DYGRAPHS := $(wildcard /usr/share/javascript/dygraphs/dygraph.min.js)
 CPPFLAGS += -DHYSGD_DYGRAPHS='"$(DYGRAPHS)"'
 
 SOURCES := $(filter-out src/cli/% $(if $(HAVE_ONEDNN),,src/linalg/onednn%),$(wildcard src/*/*.c)) $(wildcard src/*/*.S)
@@ -70,6 +71,8 @@ $(B)/src/%.c.o: src/%.c
 $(B)/src/%.S.o: src/%.S
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/src/record/assets.S.o: $(wildcard src/record/report*.html src/record/report*.js) $(DYGRAPHS)
 
 $(B)/tests/%: tests/%.c $(B)/libhysgd.a
 	@mkdir -p $(@D)

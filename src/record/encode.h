@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "record/event.h"
+
 #define ENCODE_NUMBER_SIZE 32
 
 /* Writes `value` with `digits` significant digits (at most 17), or with as many as it needs to be read back exactly
@@ -21,5 +23,10 @@ const char *encode_number(double value, int digits, const char *missing, char te
 json_t *encode_real(double value);
 json_t *encode_count(uint64_t value);
 json_t *encode_text(const char *text);
+
+/* The fields of the first and the last line of an event log (see log.c) as a new object; NULL when memory is short.
+ */
+json_t *encode_run(const struct event_run *run);
+json_t *encode_summary(const struct event_summary *summary);
 
 #endif

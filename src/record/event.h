@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What happened in a run, as a sequence of fixed-size events: the one source of progress lines, logs, tables and the report. */
+/* What happened in a run, as a sequence of fixed-size events: the one source of progress lines, logs, tables and
+ * the report. */
 #ifndef HYSGD_RECORD_EVENT_H
 #define HYSGD_RECORD_EVENT_H
 
@@ -20,32 +21,34 @@ struct event {
     enum event_kind kind;
     int32_t worker;   /* -1 where none is concerned */
     double seconds;   /* on the run's clock */
-    uint64_t version; /* EVENT_START: read; EVENT_ARRIVAL: at the verdict; EVENT_UPDATE: after it; else the present one */
+    uint64_t version; /* START: that was read; ARRIVAL: at the verdict; UPDATE: after it; else the present one */
     union {
         struct {
-            uint64_t draw;      /* the worker's gradients before this one */
+            uint64_t draw; /* the worker's gradients before this one */
         } start;
         struct {
-            uint64_t read;      /* version that the gradient was computed at; staleness = version - read */
-            double weight;      /* admitted weight; 0: dropped */
-            double loss;        /* of its batch */
-            double compute_seconds, transit_seconds, queue_seconds; /* computing; on the way; at the server before the verdict */
-            uint64_t threshold; /* K at the verdict */
-            uint64_t held;      /* gradients held after the verdict, this one included, before any update */
+            uint64_t read;          /* version that the gradient was computed at; staleness = version - read */
+            double weight;          /* admitted weight; 0: dropped */
+            double loss;            /* of its batch */
+            double compute_seconds; /* computing */
+            double transit_seconds; /* on the way */
+            double queue_seconds;   /* at the server before the verdict */
+            uint64_t threshold;     /* K at the verdict */
+            uint64_t held;          /* gradients held after the verdict, this one included, before any update */
         } arrival;
         struct {
-            uint64_t gradients; /* applied by it */
-            double weight;      /* their total weight */
-            double rate;        /* learning rate used */
+            uint64_t gradients;     /* applied by it */
+            double weight;          /* their total weight */
+            double rate;            /* learning rate used */
             double service_seconds; /* that the server spent on it */
-            uint64_t threshold; /* K that was reached, or not when is_forced */
-            bool is_forced;     /* nobody could go on otherwise */
+            uint64_t threshold;     /* K that was reached, or not when is_forced */
+            bool is_forced;         /* nobody could go on otherwise */
         } update;
         struct {
-            double loss;        /* mean over the test data */
-            double accuracy;    /* 0 to 1; NaN where the model has none */
-            double epochs;      /* samples received / size of the training set */
-            uint64_t received;  /* gradients so far */
+            double loss;       /* mean over the test data */
+            double accuracy;   /* 0 to 1; NaN where the model has none */
+            double epochs;     /* samples received / size of the training set */
+            uint64_t received; /* gradients so far */
         } evaluation;
         struct {
             uint64_t received;
@@ -53,20 +56,22 @@ struct event {
     };
 };
 
-/* What is fixed for a run; given to every sink before the first event. Strings are borrowed for the length of the run. */
+/* What is fixed for a run; given to every sink before the first event. Strings are borrowed for the length of the
+ * run. */
 struct event_run {
-    const char *title;         /* short: the policy with the options that were set */
+    const char *title;                   /* short: the policy with the options that were set */
     const char *const (*description)[2]; /* [description_count] resolved options of the run: key, value */
     int description_count;
-    const char *runtime;       /* "virtual", "threads" */
+    const char *runtime; /* "virtual", "threads" */
     int workers;
-    uint64_t batch;            /* samples per gradient */
-    uint64_t train_count;      /* samples in the training set */
+    uint64_t batch;       /* samples per gradient */
+    uint64_t train_count; /* samples in the training set */
     uint64_t parameter_count;
-    double limit_epochs, limit_seconds; /* of the run; 0: none */
+    double limit_epochs, limit_seconds;      /* of the run; 0: none */
     uint64_t limit_updates, limit_gradients; /* 0: none */
     double target_accuracy, target_loss;     /* 0: none */
-    uint64_t first_received, first_version;  /* of a resumed run: gradients and updates before it began here; else 0 */
+    uint64_t first_received;                 /* of a resumed run: the gradients before it began here; else 0 */
+    uint64_t first_version;                  /* likewise, the updates */
     double first_seconds;                    /* likewise, where the run's clock stood */
 };
 
@@ -80,12 +85,12 @@ struct event_account {
 
 /* The end of a run. */
 struct event_summary {
-    const char *reason;        /* "epochs", "deadline", "target", "interrupted", "diverged: ..." */
+    const char *reason; /* "epochs", "deadline", "target", "interrupted", "diverged: ..." */
     double seconds;
     uint64_t updates, forced_updates, unfinished;
-    double server_seconds;     /* in which the server was busy */
+    double server_seconds;                                       /* in which the server was busy */
     double train_loss, test_loss, test_accuracy, target_seconds; /* NaN where there is none */
-    const struct event_account *accounts; /* [workers] */
+    const struct event_account *accounts;                        /* [workers] */
     int workers;
 };
 

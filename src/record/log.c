@@ -58,65 +58,24 @@ void sink_log_free(void *self) {
     memory_free(log);
 }
 
-/* 15 digits: options such as 0.1 stay readable; the exact values of events are not written here. */
-static enum hysgd_status write_object(struct log *log, json_t *object, int failures) {
-    if (object == NULL || failures != 0) {
-        json_decref(object);
+/* Writes `head` (a new object) with the fields of `body`, both taken over. 15 digits: options such as 0.1 stay
+ * readable; the exact values of events are not written here. */
+static enum hysgd_status write_line(struct log *log, json_t *head, json_t *body) {
+    bool is_whole = head != NULL && body != NULL && json_object_update(head, body) == 0;
+    json_decref(body);
+    if (!is_whole) {
+        json_decref(head);
         return hysgd_fail(HYSGD_MEMORY, "%s: no memory for a line", log->output.path);
     }
     errno = 0;
-    (void)json_dumpf(object, log->output.stream,
-                     JSON_COMPACT | JSON_REAL_PRECISION(15)); /* judged by output_check */
-    json_decref(object);
+    (void)json_dumpf(head, log->output.stream, JSON_COMPACT | JSON_REAL_PRECISION(15)); /* see output_check */
+    json_decref(head);
     fputc('\n', log->output.stream);
     return output_check(&log->output);
 }
 
-static json_t *limit(double value) {
-    return value > 0 ? encode_real(value) : json_null();
-}
-
-static json_t *limit_count(uint64_t value) {
-    return value > 0 ? encode_count(value) : json_null();
-}
-
-static json_t *encode_options(const struct event_run *run) {
-    json_t *options = json_object();
-    int failures = options == NULL;
-    for (int i = 0; i < run->description_count && failures == 0; i++) {
-        json_t *key = encode_text(run->description[i][0]);
-        failures |= key == NULL;
-        if (key != NULL)
-            failures |= json_object_set_new(options, json_string_value(key), encode_text(run->description[i][1]));
-        json_decref(key);
-    }
-    if (failures == 0)
-        return options;
-    json_decref(options);
-    return NULL;
-}
-
 static enum hysgd_status log_begin(void *self, const struct event_run *run) {
-    json_t *line = json_object();
-    int failures = 0;
-    failures |= json_object_set_new(line, "hysgd_log", json_integer(LOG_VERSION));
-    failures |= json_object_set_new(line, "title", encode_text(run->title));
-    failures |= json_object_set_new(line, "runtime", encode_text(run->runtime));
-    failures |= json_object_set_new(line, "workers", json_integer(run->workers));
-    failures |= json_object_set_new(line, "batch", encode_count(run->batch));
-    failures |= json_object_set_new(line, "train_count", encode_count(run->train_count));
-    failures |= json_object_set_new(line, "parameter_count", encode_count(run->parameter_count));
-    failures |= json_object_set_new(line, "limit_epochs", limit(run->limit_epochs));
-    failures |= json_object_set_new(line, "limit_seconds", limit(run->limit_seconds));
-    failures |= json_object_set_new(line, "limit_updates", limit_count(run->limit_updates));
-    failures |= json_object_set_new(line, "limit_gradients", limit_count(run->limit_gradients));
-    failures |= json_object_set_new(line, "target_accuracy", limit(run->target_accuracy));
-    failures |= json_object_set_new(line, "target_loss", limit(run->target_loss));
-    failures |= json_object_set_new(line, "first_received", encode_count(run->first_received));
-    failures |= json_object_set_new(line, "first_version", encode_count(run->first_version));
-    failures |= json_object_set_new(line, "first_seconds", encode_real(run->first_seconds));
-    failures |= json_object_set_new(line, "options", encode_options(run));
-    return write_object(self, line, failures);
+    return write_line(self, json_pack("{si}", "hysgd_log", LOG_VERSION), encode_run(run));
 }
 
 static void write_arrival(FILE *stream, const struct event *event) {
@@ -188,52 +147,9 @@ static enum hysgd_status log_pulse(void *self, double seconds) {
     return output_pulse(&log->output);
 }
 
-static json_t *encode_account(const struct event_account *account) {
-    json_t *object = json_object();
-    int failures = 0;
-    failures |= json_object_set_new(object, "received", encode_count(account->received));
-    failures |= json_object_set_new(object, "applied", encode_count(account->applied));
-    failures |= json_object_set_new(object, "dropped", encode_count(account->dropped));
-    failures |= json_object_set_new(object, "held", encode_count(account->held));
-    failures |= json_object_set_new(object, "compute_seconds", encode_real(account->compute_seconds));
-    failures |= json_object_set_new(object, "transit_seconds", encode_real(account->transit_seconds));
-    failures |= json_object_set_new(object, "waiting_seconds", encode_real(account->waiting_seconds));
-    failures |= json_object_set_new(object, "most_staleness", encode_count(account->most_staleness));
-    failures |= json_object_set_new(object, "staleness_sum", encode_real(account->staleness_sum));
-    if (failures == 0)
-        return object;
-    json_decref(object);
-    return NULL;
-}
-
-static json_t *encode_accounts(const struct event_summary *summary) {
-    json_t *accounts = json_array();
-    for (int i = 0; i < summary->workers && accounts != NULL; i++) {
-        if (json_array_append_new(accounts, encode_account(&summary->accounts[i])) != 0) {
-            json_decref(accounts);
-            accounts = NULL;
-        }
-    }
-    return accounts;
-}
-
 static enum hysgd_status log_end(void *self, const struct event_summary *summary) {
     struct log *log = self;
-    json_t *line = json_object();
-    int failures = 0;
-    failures |= json_object_set_new(line, "event", json_string("end"));
-    failures |= json_object_set_new(line, "t", encode_real(summary->seconds));
-    failures |= json_object_set_new(line, "reason", encode_text(summary->reason));
-    failures |= json_object_set_new(line, "updates", encode_count(summary->updates));
-    failures |= json_object_set_new(line, "forced_updates", encode_count(summary->forced_updates));
-    failures |= json_object_set_new(line, "unfinished", encode_count(summary->unfinished));
-    failures |= json_object_set_new(line, "server_seconds", encode_real(summary->server_seconds));
-    failures |= json_object_set_new(line, "train_loss", encode_real(summary->train_loss));
-    failures |= json_object_set_new(line, "test_loss", encode_real(summary->test_loss));
-    failures |= json_object_set_new(line, "test_accuracy", encode_real(summary->test_accuracy));
-    failures |= json_object_set_new(line, "target_seconds", encode_real(summary->target_seconds));
-    failures |= json_object_set_new(line, "accounts", encode_accounts(summary));
-    HYSGD_TRY(write_object(log, line, failures));
+    HYSGD_TRY(write_line(log, json_pack("{ss}", "event", "end"), encode_summary(summary)));
     return output_close(&log->output);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Takes events on the hot path without allocating or formatting, and hands them in order to the sinks (log, progress, history) later. */
+/* Takes events on the hot path without allocating or formatting, and hands them in order to the sinks (log,
+ * progress, history) later. */
 #ifndef HYSGD_RECORD_RECORDER_H
 #define HYSGD_RECORD_RECORDER_H
 
@@ -29,12 +30,13 @@ HYSGD_MUST_CHECK enum hysgd_status recorder_add(struct recorder *recorder, const
 
 HYSGD_MUST_CHECK enum hysgd_status recorder_begin(struct recorder *recorder, const struct event_run *run);
 
-/* Adds an event. One emitting thread at a time (the engine's lock sees to that); the draining thread may be another. False when
- * the ring is full: the caller drains, or waits for the drainer, and tries again; nothing is ever dropped. */
+/* Adds an event. One emitting thread at a time (the engine's lock sees to that); the draining thread may be
+ * another. False when the ring is full: the caller drains, or waits for the drainer, and tries again; nothing is
+ * ever dropped. */
 bool recorder_emit(struct recorder *recorder, const struct event *event);
 
-/* Hands all events so far to the sinks, in order. One draining thread. A sink that fails is closed and not called again; its first
- * failure is returned by every later drain, while the others go on. */
+/* Hands all events so far to the sinks, in order. One draining thread. A sink that fails is closed and not called
+ * again; its first failure is returned by every later drain, while the others go on. */
 HYSGD_MUST_CHECK enum hysgd_status recorder_drain(struct recorder *recorder, double seconds);
 
 /* Drains and ends every sink; returns the first failure of any. */

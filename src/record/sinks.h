@@ -1,36 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sinks there are: what a run's events are turned into. Each is made, added to a recorder, and freed after recorder_end. */
+/* The sinks there are: what a run's events are turned into. Each is made, added to a recorder, and freed after
+ * recorder_end. */
 #ifndef HYSGD_RECORD_SINKS_H
 #define HYSGD_RECORD_SINKS_H
 
 #include "record/recorder.h"
 
-/* The event log as JSON lines: a header line with version and run, a line per event, a line with the summary. HYSGD_OUTPUT names the path. A
- * reader that goes away (a closed pipe) is such a failure, never a signal that ends the run. */
+/* The event log as JSON lines: a header line with version and run, a line per event, a line with the summary.
+ * HYSGD_OUTPUT names the path. A reader that goes away (a closed pipe) is such a failure, never a signal that ends
+ * the run. */
 extern const struct sink_ops sink_log;
 HYSGD_MUST_CHECK enum hysgd_status sink_log_alloc(const char *path, void **self_out);
 void sink_log_free(void *self);
 
-/* A CSV row per evaluation: seconds, epochs, received, updates, threshold, mean_staleness, train_loss, test_loss, test_accuracy. */
+/* A CSV row per evaluation: seconds, epochs, received, updates, threshold, mean_staleness, train_loss, test_loss,
+ * test_accuracy. */
 extern const struct sink_ops sink_csv;
 HYSGD_MUST_CHECK enum hysgd_status sink_csv_alloc(const char *path, void **self_out);
 void sink_csv_free(void *self);
 
 enum progress_level { PROGRESS_QUIET, PROGRESS_NORMAL, PROGRESS_VERBOSE };
 
-/* One line a second: samples/s, loss, accuracy, threshold, staleness, waiting share, time left; rewritten in place and fitted to the
- * terminal's width where `out` is a terminal, a plain line at each evaluation (verbose: every second) where not. */
+/* One line a second: samples/s, loss, accuracy, threshold, staleness, waiting share, time left; rewritten in place
+ * and fitted to the terminal's width where `out` is a terminal, a plain line at each evaluation (verbose: every
+ * second) where not. */
 extern const struct sink_ops sink_progress;
 HYSGD_MUST_CHECK enum hysgd_status sink_progress_alloc(FILE *out, enum progress_level level, void **self_out);
 void sink_progress_free(void *self);
 
-/* The curves and timelines of one run, thinned to a bounded size whatever the run's length: what the report draws. */
+/* The curves and timelines of one run, thinned to a bounded size whatever the run's length: what the report draws.
+ */
 struct history;
 extern const struct sink_ops sink_history;
 HYSGD_MUST_CHECK enum hysgd_status history_alloc(struct history **history_out);
 void history_free(struct history *history);
 
-/* Writes one self-contained HTML file about one or several runs; charts by dygraphs, inlined. Written whole or not at all. */
+/* Writes one self-contained HTML file about one or several runs; charts by dygraphs, inlined. Written whole or not
+ * at all. */
 HYSGD_MUST_CHECK enum hysgd_status report_write(const char *path, const char *title,
                                                 const struct history *const *histories, size_t count);
 

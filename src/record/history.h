@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a history keeps of one run; for the report. */
+#ifndef HYSGD_RECORD_HISTORY_H
+#define HYSGD_RECORD_HISTORY_H
+
+#include "record/curve.h"
+#include "record/sinks.h"
+#include "record/timeline.h"
+
+struct history {
+    struct event_run run; /* its strings are copies, owned here */
+    char *title, *runtime;
+    char *(*description)[2]; /* [run.description_count] */
+    bool has_begun, has_ended;
+    struct curve loss;      /* of the batches */
+    struct curve staleness; /* of the gradients that were not dropped */
+    struct steps threshold;
+    struct points evaluations;
+    struct timeline timeline;
+    double seconds;               /* the run's clock at the latest event, or at the end */
+    struct event_summary summary; /* when has_ended; its strings and arrays are copies */
+    char *reason;
+    struct event_account *accounts; /* [summary.workers] */
+};
+
+#endif

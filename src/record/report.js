@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Draws the report from the JSON in the element #data (written by report.c): tables here, charts by dygraphs, the
+ * timeline by report_timeline.js. Texts from the data reach the page by textContent alone. */
+'use strict';
+
+const data = JSON.parse(document.getElementById('data').textContent);
+const runs = data.runs;
+const $ = (id) => document.getElementById(id);
+
+/* Okabe and Ito's colours, told apart by colour-blind readers; the dark set is lighter. */
+const PALETTES = {
+  light: {
+    runs: ['#0072b2', '#d55e00', '#009e73', '#b5508c', '#a87400', '#3f9fd6', '#666e78', '#7a4a1e'],
+    activities: ['#0072b2', '#e69f00', '#cc79a7', '#d5d9de'],
+    text: '#1b1f24', quiet: '#5b6570', line: '#dde1e6', ground: '#ffffff', empty: '#f7f8fa',
+  },
+  dark: {
+    runs: ['#5cb3f0', '#ff8f4a', '#2fc79c', '#e39ac6', '#f0c04a', '#a5d8f7', '#aab4be', '#d6a77a'],
+    activities: ['#3d9ee0', '#e9ae2b', '#d98bb8', '#3f464e'],
+    text: '#e7eaed', quiet: '#9aa5b1', line: '#353b42', ground: '#14171a', empty: '#1c2024',
+  },
+};
+const DASHES = [null, [7, 3], [2, 3]];
+const darkQuery = window.matchMedia('(prefers-color-scheme: dark)');
+let palette = darkQuery.matches ? PALETTES.dark : PALETTES.light;
+
+const colour = (i) => palette.runs[i % palette.runs.length];
+const dash = (i) => DASHES[Math.floor(i / palette.runs.length) % DASHES.length];
+const title = (i) => runs[i].run.title || 'run ' + (i + 1);
+
+/* ---- Texts ---- */
+
+function number(value, digits) {
+  if (value === null || value === undefined || !isFinite(value)) return '–';
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e9)) return value.toExponential(2);
+  return value.toLocaleString('en', {maximumSignificantDigits: digits || 4, useGrouping: size >= 10000});
+}
+
+const count = (value) => (value === null || value === undefined ? '–' : value.toLocaleString('en'));
+const percent = (value, digits) =>
+  (value === null || value === undefined || !isFinite(value) ? '–' : (100 * value).toFixed(digits) + ' %');
+
+function element(name, text, className) {
+  const made = document.createElement(name);
+  if (text !== undefined && text !== null) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+/* The title of a run with places to break the line: after commas and equals signs. */
+const breakable = (i) => title(i).replace(/[,=]/g, '$&\u200b');
+
+function swatch(i) {
+  const made = element('span', '', 'swatch');
+  made.setAttribute('aria-hidden', 'true');
+  made.dataset.run = i;
+  return made;
+}
+
+/* Swatches take their colours here, and again when the theme changes. */
+function colourSwatches() {
+  for (const made of document.querySelectorAll('.swatch[data-run]')) {
+    made.style.borderTopColor = colour(+made.dataset.run);
+    made.style.borderTopStyle = dash(+made.dataset.run) ? 'dashed' : 'solid';
+  }
+  for (const made of document.querySelectorAll('.block[data-activity]'))
+    made.style.background = palette.activities[+made.dataset.activity];
+}
+
+/* ---- Tables ---- */
+
+function sums(run) {
+  const total = {received: 0, applied: 0, dropped: 0, held: 0, compute_seconds: 0, transit_seconds: 0,
+    waiting_seconds: 0, staleness_sum: 0, most_staleness: 0};
+  for (const account of run.summary ? run.summary.accounts : [])
+    for (const key of Object.keys(total))
+      total[key] = key === 'most_staleness' ? Math.max(total[key], account[key]) : total[key] + account[key];
+  return total;
+}
+
+const spent = (account) => account.compute_seconds + account.transit_seconds + account.waiting_seconds;
+
+/* [heading, value of a run, its text, which end of the values is the best: 1 largest, -1 smallest, 0 neither] */
+const RUN_COLUMNS = [
+  ['seconds', (run) => run.seconds, number, 0],
+  ['gradients', (run) => run.summary && sums(run).received, count, 0],
+  ['updates', (run) => run.summary && run.summary.updates, count, 0],
+  ['mean staleness', (run) => run.summary && sums(run).staleness_sum / sums(run).applied, (v) => number(v, 3), 0],
+  ['waiting share', (run) => run.summary && sums(run).waiting_seconds / spent(sums(run)), (v) => percent(v, 1), 0],
+  ['server share', (run) => run.summary && run.summary.server_seconds / run.summary.t, (v) => percent(v, 1), 0],
+  ['test loss', (run) => run.summary && run.summary.test_loss, number, -1],
+  ['final accuracy', (run) => run.summary && run.summary.test_accuracy, (v) => percent(v, 2), 1],
+  ['seconds to target', (run) => run.summary && run.summary.target_seconds, number, -1],
+];
+
+function bestOf(values, direction) {
+  const known = values.filter((value) => value !== null && isFinite(value));
+  if (direction === 0 || known.length < 2) return undefined;
+  const best = direction > 0 ? Math.max(...known) : Math.min(...known);
+  return known.every((value) => value === best) ? undefined : best;
+}
+
+function headRow(headings, className) {
+  const head = element('thead');
+  const row = head.appendChild(element('tr'));
+  for (const heading of headings) row.appendChild(element('th', heading, className)).scope = 'col';
+  return head;
+}
+
+function fillRuns() {
+  const columns = RUN_COLUMNS.map(([heading, value, text, direction]) => {
+    const values = runs.map(value);
+    return {heading, values, text, best: bestOf(values, direction)};
+  }).filter((column) => column.values.some((value) => value !== null && isFinite(value)));
+  const body = element('tbody');
+  runs.forEach((run, i) => {
+    const row = body.appendChild(element('tr'));
+    const head = row.appendChild(element('th', null, 'run-name'));
+    head.scope = 'row';
+    head.append(swatch(i), breakable(i));
+    for (const column of columns) {
+      const isBest = column.best !== undefined && column.values[i] === column.best;
+      row.appendChild(element('td', column.text(column.values[i]), isBest ? 'best' : ''));
+    }
+  });
+  $('runs').append(headRow(['policy'].concat(columns.map((column) => column.heading))), body);
+  const endings = runs.map((run, i) => (run.summary ? null : title(i) + ' did not end in order')).filter(Boolean);
+  const goals = [...new Set(runs.flatMap(({run}) => [
+    run.target_accuracy && 'accuracy ' + percent(run.target_accuracy, 1),
+    run.target_loss && 'loss ' + number(run.target_loss)]).filter(Boolean))];
+  $('runs-note').textContent = [goals.length ? 'Target: ' + goals.join(', ') + '.' : ''].concat(
+    endings.map((text) => text + '.')).filter(Boolean).join(' ');
+}
+
+function fillSettings() {
+  const keys = [...new Set(runs.flatMap(({run}) => Object.keys(run.options)))];
+  const rows = keys.map((key) => {
+    const values = runs.map(({run}) => (key in run.options ? run.options[key] : '–'));
+    return {key, values, differs: values.some((value) => value !== values[0])};
+  });
+  const body = element('tbody');
+  for (const {key, values, differs} of rows.sort((a, b) => b.differs - a.differs)) {
+    const row = body.appendChild(element('tr', null, differs ? 'differs' : ''));
+    row.appendChild(element('th', key)).scope = 'row';
+    for (const value of values) row.appendChild(element('td', value, 'text'));
+  }
+  $('settings').append(headRow(['option'].concat(runs.map((run, i) => breakable(i))), 'text'), body);
+  $('settings-box').hidden = keys.length === 0;
+}
+
+function fillSubtitle() {
+  const one = (values, unit) => {
+    const known = [...new Set(values)];
+    return known.length === 1 && known[0] ? count(known[0]) + ' ' + unit + (known[0] === 1 ? '' : 's') : '';
+  };
+  const batch = one(runs.map(({run}) => run.batch), 'sample');
+  const runtimes = [...new Set(runs.map(({run}) => run.runtime))];
+  $('subtitle').textContent = [
+    runs.length + (runs.length === 1 ? ' run' : ' runs'),
+    runtimes.length === 1 && runtimes[0] ? 'runtime ' + runtimes[0] : '',
+    one(runs.map(({run}) => run.workers), 'worker'),
+    batch && batch + ' per gradient',
+    one(runs.map(({run}) => run.train_count), 'training sample'),
+    one(runs.map(({run}) => run.parameter_count), 'parameter'),
+  ].filter(Boolean).join(' · ');
+}
+
+/* ---- Charts ---- */
+
+const shown = runs.map(() => true);
+const charts = []; /* {spec, series, graph, values, box} */
+const INTERVALS = 150; /* of means and extremes, over the width of a chart */
+const lastSecond = Math.max(0, ...runs.map((run) => run.seconds));
+const firstSecond = Math.min(...runs.map((run) => run.run.first_seconds)); /* not 0 in resumed runs */
+const whole = [firstSecond, lastSecond];
+let range = whole; /* seconds that the charts show, [from, to] */
+
+/* Joins buckets [seconds, mean, least, most, count] that lie in one interval of the visible range. */
+function condense(buckets) {
+  const [from, to] = range, joined = [];
+  let interval = null;
+  for (const [seconds, mean, least, most, weight] of buckets) {
+    const place = Math.floor(((seconds - from) / (to - from)) * INTERVALS), last = joined[joined.length - 1];
+    if (place !== interval) {
+      joined.push([seconds, mean, least, most, weight]);
+    } else {
+      const sum = last[4] + weight;
+      last[0] += ((seconds - last[0]) * weight) / sum;
+      last[1] += ((mean - last[1]) * weight) / sum;
+      last[2] = Math.min(last[2], least);
+      last[3] = Math.max(last[3], most);
+      last[4] = sum;
+    }
+    interval = place;
+  }
+  return joined;
+}
+
+/* A chart is made of series: {run, part, points [[seconds, value], ...], look}; without points it is left out. */
+const CHARTS = [
+  {id: 'accuracy', title: 'Test accuracy', unit: '%', digits: 4,
+    series: (run) => [{points: run.evaluations.map((e) => [e[0], e[2] === null ? null : 100 * e[2]])}]},
+  {id: 'loss', title: 'Loss', unit: 'thick: test; thin: training, mean per interval', digits: 4, isLoss: true,
+    series: (run) => [
+      {part: 'test', points: run.evaluations.map((e) => [e[0], e[1]])},
+      {part: 'training', points: condense(run.loss).map((b) => [b[0], b[1]]),
+        look: {strokeWidth: 0.9, drawPoints: false}}]},
+  {id: 'threshold', title: 'Threshold K', unit: 'gradients per update', digits: 4, fromZero: true,
+    series: (run) => [{points: run.threshold.concat(run.threshold.length
+      ? [[run.seconds, run.threshold[run.threshold.length - 1][1]]] : []),
+    look: {stepPlot: true, drawPoints: false}}]},
+  {id: 'staleness', title: 'Staleness', unit: 'versions; thick: mean per interval, thin: largest', digits: 3,
+    fromZero: true,
+    series: (run) => [
+      {part: 'mean', points: condense(run.staleness).map((b) => [b[0], b[1]]), look: {drawPoints: false}},
+      {part: 'largest', points: condense(run.staleness).map((b) => [b[0], b[3]]),
+        look: {strokeWidth: 1, drawPoints: false, strokePattern: [2, 2]}}]},
+];
+
+/* Rows [seconds, value of series 0, ...] at every time of any series; dygraphs joins the points across nulls. */
+function joinRows(series) {
+  const rows = new Map();
+  series.forEach(({points}, i) => {
+    for (const [seconds, value] of points) {
+      if (!rows.has(seconds)) rows.set(seconds, new Array(series.length).fill(null));
+      rows.get(seconds)[i] = value;
+    }
+  });
+  return [...rows.entries()].sort((a, b) => a[0] - b[0]).map(([seconds, values]) => [seconds].concat(values));
+}
+
+function looks(series) {
+  const made = {};
+  series.forEach(({run, points, look}, i) => {
+    made['s' + i] = Object.assign({color: colour(run), strokeWidth: 2, strokePattern: dash(run), pointSize: 2.5,
+      drawPoints: points.length <= 60}, look);
+  });
+  return made;
+}
+
+/* The latest value at or before the time. */
+function valueAt(points, seconds) {
+  let first = 0, end = points.length;
+  while (first < end) {
+    const middle = (first + end) >> 1;
+    if (points[middle][0] <= seconds) first = middle + 1;
+    else end = middle;
+  }
+  for (let i = first - 1; i >= 0; i--) if (points[i][1] !== null) return points[i][1];
+  return null;
+}
+
+/* The line above a chart: what the visible series are at a time, or at their end. */
+function showValues(chart, seconds) {
+  const at = seconds === null ? lastSecond : seconds;
+  chart.values.replaceChildren(element('span', seconds === null ? 'at the end' : 'at ' + number(at) + ' s'));
+  const visible = chart.series.filter(({run}) => shown[run]);
+  for (const {run, part, points} of visible.slice(0, 12)) {
+    const made = element('span');
+    made.append(swatch(run), (part ? part + ' ' : '') + number(valueAt(points, at), chart.spec.digits));
+    made.title = title(run);
+    chart.values.appendChild(made);
+  }
+  colourSwatches();
+}
+
+function describe({spec, series}) {
+  const ends = series.map(({run, part, points}) => title(run) + (part ? ' ' + part : '') + ' ends at ' +
+    number(valueAt(points, Infinity), spec.digits));
+  return spec.title + ' over time. ' + ends.join('; ');
+}
+
+/* Every chart shows the same range, with its intervals made anew. */
+function setRange(from, to) {
+  range = [Math.max(firstSecond, from), Math.min(lastSecond, to)];
+  for (const chart of charts) {
+    chart.series = seriesOf(chart.spec);
+    chart.graph.updateOptions({file: joinRows(chart.series), dateWindow: range});
+  }
+  const isWhole = range[0] === whole[0] && range[1] === whole[1];
+  $('from').value = isWhole ? '' : +range[0].toPrecision(6);
+  $('to').value = isWhole ? '' : +range[1].toPrecision(6);
+}
+
+/* Undoes every zoom. Resetting a chart calls its zoomCallback, which ends here again. */
+let isResetting = false;
+function showWhole() {
+  if (isResetting) return;
+  isResetting = true;
+  for (const chart of charts) chart.graph.resetZoom();
+  isResetting = false;
+  setRange(...whole);
+}
+
+/* Numbers that follow the digits of the tick distance, so that neighbouring ticks never read the same. */
+function tick(value) {
+  const span = range[1] - range[0];
+  return number(value, Math.max(4, Math.ceil(Math.log10(Math.abs(value) / span + 1)) + 3));
+}
+
+/* The spread of the training loss behind its mean, while there is room for it. */
+function drawSpread(context, area, graph) {
+  const visible = runs.map((run, i) => i).filter((i) => shown[i]);
+  if (visible.length > 3) return;
+  for (const i of visible) {
+    const buckets = condense(runs[i].loss);
+    if (buckets.length < 2) continue;
+    context.fillStyle = colour(i);
+    context.globalAlpha = 0.13;
+    context.beginPath();
+    const least = graph.yAxisRange()[0];
+    for (const b of buckets) context.lineTo(graph.toDomXCoord(b[0]), graph.toDomYCoord(b[3]));
+    for (const b of buckets.slice().reverse())
+      context.lineTo(graph.toDomXCoord(b[0]), graph.toDomYCoord(Math.max(b[2], least)));
+    context.fill();
+    context.globalAlpha = 1;
+  }
+}
+
+function seriesOf(spec) {
+  return runs.flatMap((run, i) => spec.series(run).map((one) => Object.assign({run: i}, one)))
+    .filter(({points}) => points.some((point) => point[1] !== null));
+}
+
+function openChart(spec) {
+  const series = seriesOf(spec);
+  if (series.length === 0) return;
+  const figure = $('charts').appendChild(element('figure'));
+  const caption = figure.appendChild(element('figcaption', spec.title + ' '));
+  caption.appendChild(element('span', '(' + spec.unit + ')', 'quiet small'));
+  const chart = {spec, series, values: figure.appendChild(element('div', '', 'values'))};
+  chart.box = figure.appendChild(element('div', '', 'chart'));
+  chart.box.setAttribute('role', 'img');
+  chart.box.setAttribute('aria-label', describe(chart));
+  chart.graph = new Dygraph(chart.box, joinRows(series), {
+    labels: ['seconds'].concat(series.map((one, i) => 's' + i)), dateWindow: range,
+    series: looks(series), connectSeparatedPoints: true, legend: 'never', xlabel: 'seconds', xLabelHeight: 16,
+    includeZero: Boolean(spec.fromZero), gridLineWidth: 1, gridLineColor: palette.line, axisLineColor: palette.line,
+    highlightCircleSize: 3, xRangePad: 4, yRangePad: 6, rightGap: 8, axisLabelFontSize: 12,
+    axes: {x: {drawGrid: false, axisLabelFormatter: tick, pixelsPerLabel: 70, axisLabelWidth: 64},
+      y: {axisLabelFormatter: (value) => number(value, 4), axisLabelWidth: 46, pixelsPerLabel: 36}},
+    underlayCallback: spec.isLoss ? drawSpread : null,
+    highlightCallback: (event, x) => showValues(chart, x),
+    unhighlightCallback: () => showValues(chart, null),
+    zoomCallback: (from, to) => (chart.graph.isZoomed('x') ? setRange(from, to) : showWhole()),
+  });
+  charts.push(chart);
+  showValues(chart, null);
+}
+
+function openLegend() {
+  runs.forEach((run, i) => {
+    const button = $('legend').appendChild(element('button', null, 'run'));
+    button.type = 'button';
+    button.setAttribute('aria-pressed', 'true');
+    button.append(swatch(i), breakable(i));
+    button.addEventListener('click', () => {
+      shown[i] = !shown[i];
+      button.setAttribute('aria-pressed', String(shown[i]));
+      for (const chart of charts) {
+        chart.graph.setVisibility(chart.series.map(({run: r}) => shown[r]), true);
+        showValues(chart, null);
+      }
+    });
+  });
+  $('legend').hidden = runs.length < 2;
+}
+
+function openRange() {
+  const apply = () => {
+    const from = $('from').value === '' ? firstSecond : +$('from').value;
+    const to = $('to').value === '' ? lastSecond : +$('to').value;
+    if (to > from) setRange(from, to);
+  };
+  $('from').addEventListener('change', apply);
+  $('to').addEventListener('change', apply);
+  $('whole').addEventListener('click', showWhole);
+  $('logarithmic').addEventListener('change', () => {
+    for (const chart of charts)
+      if (chart.spec.isLoss) chart.graph.updateOptions({logscale: $('logarithmic').checked});
+  });
+  const losses = charts.filter((chart) => chart.spec.isLoss);
+  const isPositive = losses.every(({series}) =>
+    series.every(({points}) => points.every((point) => point[1] === null || point[1] > 0)));
+  $('logarithmic').parentElement.hidden = losses.length === 0 || !isPositive;
+}
+
+/* ---- The page ---- */
+
+function setTheme(isDark) {
+  palette = isDark ? PALETTES.dark : PALETTES.light;
+  for (const chart of charts)
+    chart.graph.updateOptions({series: looks(chart.series), gridLineColor: palette.line,
+      axisLineColor: palette.line});
+  colourSwatches();
+  drawTimeline();
+}
+
+$('title').textContent = data.title;
+document.title = data.title;
+if (runs.length === 0) {
+  $('subtitle').textContent = 'No runs.';
+  document.querySelector('main').hidden = true;
+} else {
+  fillSubtitle();
+  fillRuns();
+  fillSettings();
+  openLegend();
+  CHARTS.forEach(openChart);
+  openRange();
+  openTimeline();
+  darkQuery.addEventListener('change', () => setTheme(darkQuery.matches));
+  window.addEventListener('beforeprint', () => setTheme(false)); /* paper is white */
+  window.addEventListener('afterprint', () => setTheme(darkQuery.matches));
+}
