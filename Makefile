@@ -31,8 +31,11 @@ HAVE_ONEDNN := yes
 endif
 endif
 
-# The report's chart library (package libjs-dygraphs); without it src/record/assets.S stops the build with a message.
+# The report's chart library (package libjs-dygraphs); without it reports have tables and timelines, but no charts.
 DYGRAPHS := $(wildcard /usr/share/javascript/dygraphs/dygraph.min.js)
+ifeq ($(DYGRAPHS),)
+$(warning libjs-dygraphs is not installed: reports will have no charts)
+endif
 CPPFLAGS += -DHYSGD_DYGRAPHS='"$(DYGRAPHS)"'
 
 SOURCES := $(filter-out src/cli/% $(if $(HAVE_ONEDNN),,src/linalg/onednn%),$(wildcard src/*/*.c)) $(wildcard src/*/*.S)

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parts of the report as bytes in the library: the page, its script, and dygraphs (MIT licence), which is not
- * kept in this repository but taken from where the Makefile found it. Paths start at the repository's root. */
+/* The parts of the report as bytes in the library: the page, its scripts, and dygraphs (MIT licence), which is not
+ * kept in this repository but taken from where the Makefile found it; where it is not found the report says why it
+ * has no charts. Paths start at the repository's root. */
 
 #ifndef HYSGD_DYGRAPHS
 #define HYSGD_DYGRAPHS ""
 #endif
 
-.ifeqs HYSGD_DYGRAPHS, ""
-.error "dygraphs was not found: install the package libjs-dygraphs, or set DYGRAPHS=/path/to/dygraph.min.js"
-.endif
-
 .macro asset name, path
     .global asset_\name, asset_\name\()_end
     .hidden asset_\name, asset_\name\()_end
 asset_\name:
+.ifnb \path
     .incbin "\path"
+.endif
 asset_\name\()_end:
     .byte 0
 .endm

@@ -386,6 +386,19 @@ function openRange() {
   $('logarithmic').parentElement.hidden = losses.length === 0 || !isPositive;
 }
 
+function openCharts() {
+  if (typeof Dygraph === 'undefined') {
+    $('charts-title').parentElement.replaceChildren(element('p',
+      'There are no charts: hysgd was built without dygraphs (Debian package libjs-dygraphs).', 'quiet'));
+    $('library').hidden = true;
+    return;
+  }
+  openLegend();
+  CHARTS.forEach(openChart);
+  openRange();
+  $('charts-title').parentElement.hidden = charts.length === 0;
+}
+
 /* ---- The page ---- */
 
 function setTheme(isDark) {
@@ -406,9 +419,7 @@ if (runs.length === 0) {
   fillSubtitle();
   fillRuns();
   fillSettings();
-  openLegend();
-  CHARTS.forEach(openChart);
-  openRange();
+  openCharts();
   openTimeline();
   darkQuery.addEventListener('change', () => setTheme(darkQuery.matches));
   window.addEventListener('beforeprint', () => setTheme(false)); /* paper is white */

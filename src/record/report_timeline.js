@@ -154,9 +154,10 @@ function totals(run) {
 }
 
 function setView(from, to) {
-  const end = runs[view.run].seconds || 1;
-  const span = Math.min(end, Math.max(to - from, end * 1e-6));
-  view.from = Math.max(0, Math.min(from, end - span));
+  const first = runs[view.run].run.first_seconds, end = runs[view.run].seconds;
+  const whole = end - first || 1;
+  const span = Math.min(whole, Math.max(to - from, whole * 1e-6));
+  view.from = Math.max(first, Math.min(from, first + whole - span));
   view.to = view.from + span;
   redraw();
 }
@@ -168,7 +169,7 @@ function zoom(factor, place) {
 }
 
 const pan = (part) => setView(view.from + part * (view.to - view.from), view.to + part * (view.to - view.from));
-const wholeView = () => setView(0, runs[view.run].seconds);
+const wholeView = () => setView(-Infinity, Infinity);
 
 function fillAccounts(run) {
   const columns = [['received', count], ['applied', count], ['dropped', count], ['held', count],
@@ -186,7 +187,6 @@ function fillAccounts(run) {
   const headings = columns.map(([key]) => key.replace('_seconds', ' s'));
   $('accounts').replaceChildren(headRow(['worker', ...headings, 'waiting share', 'mean staleness',
     'most staleness']), body);
-  $('accounts-box').hidden = rows.length === 0;
 }
 
 function chooseRun(i) {
@@ -206,7 +206,8 @@ function chooseRun(i) {
     item.append(block, texts[texts.length - 1]);
   });
   canvas.setAttribute('aria-label', 'Timeline of ' + run.timeline.workers.length + ' workers: ' + texts.join(', '));
-  fillAccounts(run);
+  if ($('accounts-box').open) fillAccounts(run);
+  $('accounts-box').hidden = !run.summary;
   colourSwatches();
   showRecord(null);
   wholeView();
@@ -282,6 +283,7 @@ function openTimeline() {
     event.preventDefault();
     actions[keys[event.key]]();
   });
+  $('accounts-box').addEventListener('toggle', () => fillAccounts(runs[view.run]));
   openPointer();
   window.addEventListener('resize', redraw);
   chooseRun(0);
