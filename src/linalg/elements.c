@@ -87,10 +87,11 @@ VECTOR_CODE static void gate_sum_float(const float *a, const float *b, const flo
     }
 }
 
+/* A mask instead of a choice: the compiler must not make the load of `a` conditional, which it could not vectorize. */
 VECTOR_CODE static void gate_bfloat16(const int16_t *a, const int16_t *value, int16_t *out, size_t count) {
     INDEPENDENT
     for (size_t i = 0; i < count; i++)
-        out[i] = value[i] > 0 ? a[i] : 0;
+        out[i] = (int16_t)(a[i] & -(value[i] > 0));
 }
 
 VECTOR_CODE static void gate_sum_bfloat16(const uint16_t *a, const uint16_t *b, const int16_t *value, uint16_t *out,
@@ -98,7 +99,7 @@ VECTOR_CODE static void gate_sum_bfloat16(const uint16_t *a, const uint16_t *b, 
     INDEPENDENT
     for (size_t i = 0; i < count; i++) {
         uint16_t sum = narrow(widen(a[i]) + widen(b[i]));
-        out[i] = value[i] > 0 ? sum : 0;
+        out[i] = (uint16_t)(sum & -(value[i] > 0));
     }
 }
 

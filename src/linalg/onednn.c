@@ -156,14 +156,9 @@ static enum hysgd_status onednn_open(const struct graph *graph, size_t batch, en
 
 /* ---- Running ---- */
 
-static size_t sample_size(const struct graph *graph, int node) {
-    const struct graph_node *shape = &graph->nodes[node];
-    return (size_t)shape->channels * (size_t)shape->height * (size_t)shape->width;
-}
-
 static enum hysgd_status check_labels(const struct plan *plan, const int32_t *labels) {
     const int last = plan->graph->count - 1;
-    const size_t classes = sample_size(plan->graph, plan->graph->nodes[last].inputs[0]);
+    const size_t classes = node_size(plan, plan->graph->nodes[last].inputs[0]);
     const size_t bad = loss_find_bad_label(labels, plan->batch, classes);
     if (bad == plan->batch)
         return HYSGD_OK;
@@ -190,7 +185,7 @@ static enum hysgd_status onednn_gradient(struct plan *plan, const float *vector,
 
 static enum hysgd_status onednn_forward(struct plan *plan, const float *vector, const float *inputs, size_t count,
                                         float *outputs_out) {
-    const size_t width = sample_size(plan->graph, 0);
+    const size_t width = node_size(plan, 0);
     if (count < plan->batch) {
         float *staging = tensor_pointer(plan, &plan->staging);
         memcpy(staging, inputs, count * width * sizeof *staging);
@@ -201,7 +196,7 @@ static enum hysgd_status onednn_forward(struct plan *plan, const float *vector, 
     HYSGD_TRY(steps_run(plan, 0, plan->forward_end, WHEN_INFERENCE));
     const int last = plan->graph->count - 1;
     memcpy(outputs_out, tensor_pointer(plan, &plan->outputs),
-           count * sample_size(plan->graph, plan->graph->nodes[last].inputs[0]) * sizeof *outputs_out);
+           count * node_size(plan, plan->graph->nodes[last].inputs[0]) * sizeof *outputs_out);
     return HYSGD_OK;
 }
 

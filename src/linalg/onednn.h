@@ -19,9 +19,10 @@ struct buffer {
     int first, last;      /* steps that use it; buffers of the arena whose spans are apart may share memory */
 };
 
-/* A buffer with the shape, element type and layout of what it holds. */
+/* A buffer, or a part of it, with the shape, element type and layout of what it holds. */
 struct tensor {
-    int buffer; /* index; -1: there is no tensor */
+    int buffer;    /* index; -1: there is no tensor */
+    size_t offset; /* bytes into the buffer */
     dnnl_memory_desc_t layout;
 };
 
@@ -37,11 +38,12 @@ struct step {
     void (*run)(struct plan *plan, const struct step *step); /* instead of a primitive */
     int count;                                               /* operands */
     int buffers[STEP_MOST_OPERANDS];                         /* buffer of each operand; -1: none */
-    dnnl_exec_arg_t arguments[STEP_MOST_OPERANDS];           /* of a primitive, in the same order */
-    size_t elements;                                         /* of our own: elements per operand */
-    enum element element;                                    /* and what they are */
-    int node;                                                /* index in the graph */
-    double seconds;                                          /* spent here since profiling was switched on */
+    size_t offsets[STEP_MOST_OPERANDS];
+    dnnl_exec_arg_t arguments[STEP_MOST_OPERANDS]; /* of a primitive, in the same order */
+    size_t elements;                               /* of our own: elements per operand */
+    enum element element;                          /* and what they are */
+    int node;                                      /* index in the graph */
+    double seconds; /* the least that it took since profiling was switched on; 0: it has not run */
 };
 
 struct operand {
@@ -146,6 +148,8 @@ HYSGD_MUST_CHECK enum hysgd_status arena_place(struct buffer *buffers, int count
 dnnl_data_type_t plan_type(const struct plan *plan);
 /* [batch][channels][height][width] of a node's output, in a plain layout or any layout. */
 dnnl_memory_desc_t node_layout(const struct plan *plan, int node, dnnl_data_type_t type, dnnl_format_tag_t tag);
+/* Elements of a node's output for one sample. */
+size_t node_size(const struct plan *plan, int node);
 /* A vector of `count` floats. */
 dnnl_memory_desc_t vector_layout(size_t count);
 /* The number of elements in memory, padding included. */

@@ -1,160 +1,245 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Convolution with bias and an absorbed relu. Layouts are oneDNN's choice; weights are copied into them at each
- * call. Where Winograd's algorithm exists and pays it is used for forward and for the gradient of the input, by a
- * rule that depends on shapes only. */
+ * call.
+ *
+ * Where Winograd's algorithm (Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016) exists and
+ * pays it is used, by a rule that depends on shapes only. It runs over a few samples at a time, so that what it
+ * transforms stays in the cache. */
 #include "linalg/onednn.h"
 
-/* Shapes that the description of any convolution of a node needs. */
+enum pass { FORWARD, BACKWARD, BACKWARD_WEIGHTS, PASS_COUNT };
+
+static const char *const pass_kinds[] = {"convolution forward", "convolution backward",
+                                         "convolution backward weights"};
+
+/* What the primitive of one pass works on: all samples of the batch, or as many as fit into the cache. */
 struct conv {
+    size_t samples;
     dnnl_dims_t strides, pads;
-    dnnl_memory_desc_t source, weight, bias, output; /* any layout, element type of the plan */
+    dnnl_memory_desc_t source, weight, bias, output; /* any layout; element type of the plan, bias float */
     dnnl_memory_desc_t plain_weight;                 /* as in the caller's vector */
     bool has_bias;
+    const_dnnl_primitive_desc_t description;
 };
 
-static struct conv conv_of(const struct plan *plan, int node) {
+/* ---- The choice of the algorithm ---- */
+
+/* Bytes of input and output of a pass of Winograd's algorithm: found by measurement on a core with 1 MiB of its own
+ * cache. The gradient of the weights takes more, because the sums of its parts have to be added. */
+static const size_t winograd_bytes[PASS_COUNT] = {1 << 20, 1 << 20, 3 << 20};
+
+#define WINOGRAD_TILE           4   /* outputs on a side that are computed together */
+#define WINOGRAD_LEAST_CHANNELS 16  /* below, direct convolution is faster */
+#define WINOGRAD_LEAST_FILL     0.6 /* of the tiles: the rest is thrown away */
+#define WINOGRAD_LEAST_SAMPLES  4
+
+static bool pays_winograd(const struct plan *plan, int node) {
+    const struct graph_node *shape = &plan->graph->nodes[node];
+    const int across = (shape->width + WINOGRAD_TILE - 1) / WINOGRAD_TILE * WINOGRAD_TILE;
+    const int down = (shape->height + WINOGRAD_TILE - 1) / WINOGRAD_TILE * WINOGRAD_TILE;
+    const double fill = (double)shape->width * shape->height / ((double)across * down);
+    return plan->precision == PLAN_FP32 && shape->kernel_h == 3 && shape->kernel_w == 3 && shape->stride == 1 &&
+           shape->channels >= WINOGRAD_LEAST_CHANNELS &&
+           plan->graph->nodes[node_input(plan, node, 0)].channels >= WINOGRAD_LEAST_CHANNELS &&
+           fill >= WINOGRAD_LEAST_FILL;
+}
+
+/* The largest part of the batch that divides it and fits; the whole batch if there is none that is worth it. */
+static size_t winograd_samples(const struct plan *plan, int node, enum pass pass) {
+    const size_t bytes = (node_size(plan, node) + node_size(plan, node_input(plan, node, 0))) * sizeof(float);
+    for (size_t parts = 1; parts * WINOGRAD_LEAST_SAMPLES <= plan->batch; parts++)
+        if (plan->batch % parts == 0 && plan->batch / parts * bytes <= winograd_bytes[pass])
+            return plan->batch / parts;
+    return plan->batch;
+}
+
+static dnnl_memory_desc_t with_samples(dnnl_memory_desc_t layout, size_t samples) {
+    layout.dims[0] = layout.padded_dims[0] = (dnnl_dim_t)samples;
+    return layout;
+}
+
+static struct conv conv_of(const struct plan *plan, int node, size_t samples) {
     const struct graph_node *shape = &plan->graph->nodes[node];
     const int input = node_input(plan, node, 0);
-    struct conv conv = {
-        .strides = {shape->stride, shape->stride}, .pads = {shape->pad, shape->pad}, .has_bias = shape->has_bias};
+    struct conv conv = {.samples = samples,
+                        .strides = {shape->stride, shape->stride},
+                        .pads = {shape->pad, shape->pad},
+                        .has_bias = shape->has_bias};
     const dnnl_dims_t weights = {shape->channels, plan->graph->nodes[input].channels, shape->kernel_h,
                                  shape->kernel_w};
-    conv.source = node_layout(plan, input, plan_type(plan), dnnl_format_tag_any);
-    conv.output = node_layout(plan, node, plan_type(plan), dnnl_format_tag_any);
+    conv.source = with_samples(node_layout(plan, input, plan_type(plan), dnnl_format_tag_any), samples);
+    conv.output = with_samples(node_layout(plan, node, plan_type(plan), dnnl_format_tag_any), samples);
     dnnl_memory_desc_init_by_tag(&conv.weight, 4, weights, plan_type(plan), dnnl_format_tag_any);
     dnnl_memory_desc_init_by_tag(&conv.plain_weight, 4, weights, dnnl_f32, dnnl_oihw);
     conv.bias = vector_layout((size_t)shape->channels);
     return conv;
 }
 
-/* Measured: from 16 channels on both sides the 4x4 tiles of oneDNN's Winograd are faster than direct 3x3
- * convolution, below they lose. */
-#define WINOGRAD_LEAST_CHANNELS 16
-
-static bool pays_winograd(const struct plan *plan, int node) {
-    const struct graph_node *shape = &plan->graph->nodes[node];
-    return plan->precision == PLAN_FP32 && shape->kernel_h == 3 && shape->kernel_w == 3 && shape->stride == 1 &&
-           shape->channels >= WINOGRAD_LEAST_CHANNELS &&
-           plan->graph->nodes[node_input(plan, node, 0)].channels >= WINOGRAD_LEAST_CHANNELS;
-}
-
-static enum hysgd_status describe_forward(struct plan *plan, int node, const struct conv *conv,
-                                          dnnl_alg_kind_t algorithm, const_dnnl_primitive_desc_t *description_out) {
+/* Looks for the primitive of a pass; conv->description is NULL when there is none. */
+static enum hysgd_status look_for(struct plan *plan, int node, enum pass pass, dnnl_alg_kind_t algorithm,
+                                  struct conv *conv) {
+    const dnnl_memory_desc_t *bias = conv->has_bias ? &conv->bias : NULL;
+    dnnl_memory_desc_t weight_gradient = conv->weight;
+    weight_gradient.data_type = dnnl_f32;
     dnnl_convolution_desc_t operation;
-    HYSGD_TRY(
-        onednn_check(plan, node,
-                     dnnl_convolution_forward_desc_init(&operation, dnnl_forward_training, algorithm, &conv->source,
-                                                        &conv->weight, conv->has_bias ? &conv->bias : NULL,
-                                                        &conv->output, conv->strides, conv->pads, conv->pads),
-                     "convolution forward"));
-    return describe_if_any(plan, node, &operation, plan->nodes[node].is_relu ? plan->relu : plan->plain, NULL,
-                           "convolution forward", description_out);
+    dnnl_status_t status;
+    if (pass == FORWARD)
+        status = dnnl_convolution_forward_desc_init(&operation, dnnl_forward_training, algorithm, &conv->source,
+                                                    &conv->weight, bias, &conv->output, conv->strides, conv->pads,
+                                                    conv->pads);
+    else if (pass == BACKWARD)
+        status = dnnl_convolution_backward_data_desc_init(&operation, algorithm, &conv->source, &conv->weight,
+                                                          &conv->output, conv->strides, conv->pads, conv->pads);
+    else
+        status =
+            dnnl_convolution_backward_weights_desc_init(&operation, algorithm, &conv->source, &weight_gradient,
+                                                        bias, &conv->output, conv->strides, conv->pads, conv->pads);
+    HYSGD_TRY(onednn_check(plan, node, status, pass_kinds[pass]));
+    const bool is_relu = pass == FORWARD && plan->nodes[node].is_relu;
+    return describe_if_any(plan, node, &operation, is_relu ? plan->relu : plan->plain,
+                           pass == FORWARD ? NULL : plan->nodes[node].forward, pass_kinds[pass],
+                           &conv->description);
 }
+
+static enum hysgd_status choose(struct plan *plan, int node, enum pass pass, struct conv *conv_out) {
+    if (pays_winograd(plan, node)) {
+        *conv_out = conv_of(plan, node, winograd_samples(plan, node, pass));
+        HYSGD_TRY(look_for(plan, node, pass, dnnl_convolution_winograd, conv_out));
+        if (conv_out->description)
+            return HYSGD_OK;
+    }
+    *conv_out = conv_of(plan, node, plan->batch);
+    HYSGD_TRY(look_for(plan, node, pass, dnnl_convolution_direct, conv_out));
+    return conv_out->description ? HYSGD_OK : onednn_check(plan, node, dnnl_unimplemented, pass_kinds[pass]);
+}
+
+/* ---- Parts of the batch ---- */
+
+/* What the primitive wants for one of its operands, but for the whole batch. */
+static dnnl_memory_desc_t wanted_whole(const struct plan *plan, const struct conv *conv, dnnl_query_t query) {
+    return with_samples(*wanted(conv->description, query), plan->batch);
+}
+
+/* The samples of one part of a tensor: samples are the outermost dimension of every layout that convolutions want.
+ */
+static struct tensor part_of(const struct conv *conv, const struct tensor *whole, size_t part) {
+    struct tensor tensor = *whole;
+    tensor.layout = with_samples(whole->layout, conv->samples);
+    tensor.offset += part * dnnl_memory_desc_get_size(&tensor.layout);
+    return tensor;
+}
+
+/* ---- Forward ---- */
 
 static enum hysgd_status conv_forward(struct plan *plan, int node) {
     struct node_state *state = &plan->nodes[node];
     const struct graph_node *shape = &plan->graph->nodes[node];
-    const struct conv conv = conv_of(plan, node);
-    const_dnnl_primitive_desc_t description = NULL;
-    if (pays_winograd(plan, node))
-        HYSGD_TRY(describe_forward(plan, node, &conv, dnnl_convolution_winograd, &description));
-    if (!description)
-        HYSGD_TRY(describe_forward(plan, node, &conv, dnnl_convolution_direct, &description));
-    if (!description)
-        return onednn_check(plan, node, dnnl_unimplemented, "convolution forward");
-    state->forward = description;
+    struct conv conv;
     struct tensor plain_weight, bias = {.buffer = -1};
+    HYSGD_TRY(choose(plan, node, FORWARD, &conv));
+    state->forward = conv.description;
+    const dnnl_memory_desc_t source = wanted_whole(plan, &conv, dnnl_query_src_md);
+    const dnnl_memory_desc_t output = wanted_whole(plan, &conv, dnnl_query_dst_md);
     HYSGD_TRY(tensor_at(plan, PLACE_VECTOR, shape->weight, &conv.plain_weight, &plain_weight));
     if (conv.has_bias)
         HYSGD_TRY(tensor_at(plan, PLACE_VECTOR, shape->bias, &conv.bias, &bias));
     HYSGD_TRY(tensor_as(plan, node, "reorder of weights", WHEN_ALWAYS, &plain_weight,
-                        wanted(description, dnnl_query_weights_md), &state->weight));
+                        wanted(conv.description, dnnl_query_weights_md), &state->weight));
     HYSGD_TRY(tensor_as(plan, node, "reorder of values", WHEN_ALWAYS, &plan->nodes[node_input(plan, node, 0)].value,
-                        wanted(description, dnnl_query_src_md), &state->source));
-    HYSGD_TRY(tensor_new(plan, wanted(description, dnnl_query_dst_md), &state->value));
-    const struct operand operands[] = {{DNNL_ARG_SRC, &state->source},
-                                       {DNNL_ARG_WEIGHTS, &state->weight},
-                                       {DNNL_ARG_BIAS, &bias},
-                                       {DNNL_ARG_DST, &state->value}};
-    return step_add(plan, node, "convolution forward", WHEN_ALWAYS, description, operands, 4);
+                        &source, &state->source));
+    HYSGD_TRY(tensor_new(plan, &output, &state->value));
+    for (size_t part = 0; part < plan->batch / conv.samples; part++) {
+        const struct tensor from = part_of(&conv, &state->source, part), to = part_of(&conv, &state->value, part);
+        const struct operand operands[] = {
+            {DNNL_ARG_SRC, &from}, {DNNL_ARG_WEIGHTS, &state->weight}, {DNNL_ARG_BIAS, &bias}, {DNNL_ARG_DST, &to}};
+        HYSGD_TRY(step_add(plan, node, pass_kinds[FORWARD], WHEN_ALWAYS, conv.description, operands, 4));
+    }
+    return HYSGD_OK;
 }
 
-static enum hysgd_status backward_weights(struct plan *plan, int node, const struct conv *conv) {
-    const char *kind = "convolution backward weights";
+/* ---- Backward ---- */
+
+static void run_sum(struct plan *plan, const struct step *step) {
+    elements_add(step->element, step_pointer(plan, step, 0), step_pointer(plan, step, 1), false,
+                 step_pointer(plan, step, 0), step->elements);
+}
+
+/* The gradients of weights and bias of one part: those of the first part are sums already, the others are added to
+ * them. */
+static enum hysgd_status weights_of_part(struct plan *plan, int node, const struct conv *conv,
+                                         const struct tensor *source, const struct tensor *gradient,
+                                         const struct tensor *weight_sum, const struct tensor *bias_sum,
+                                         bool is_first) {
+    struct tensor weight = *weight_sum, bias = *bias_sum;
+    if (!is_first) {
+        HYSGD_TRY(tensor_new(plan, &weight_sum->layout, &weight));
+        if (conv->has_bias)
+            HYSGD_TRY(tensor_new(plan, &bias_sum->layout, &bias));
+    }
+    const struct operand operands[] = {{DNNL_ARG_SRC, source},
+                                       {DNNL_ARG_DIFF_DST, gradient},
+                                       {DNNL_ARG_DIFF_WEIGHTS, &weight},
+                                       {DNNL_ARG_DIFF_BIAS, &bias}};
+    HYSGD_TRY(step_add(plan, node, pass_kinds[BACKWARD_WEIGHTS], WHEN_TRAINING, conv->description, operands, 4));
+    if (is_first)
+        return HYSGD_OK;
+    HYSGD_TRY(step_add_own(plan, node, "sums of weight gradients", WHEN_TRAINING, run_sum,
+                           (const struct tensor *const[]){weight_sum, &weight}, 2, tensor_elements(&weight)));
+    if (!conv->has_bias)
+        return HYSGD_OK;
+    return step_add_own(plan, node, "sums of weight gradients", WHEN_TRAINING, run_sum,
+                        (const struct tensor *const[]){bias_sum, &bias}, 2, tensor_elements(&bias));
+}
+
+static enum hysgd_status backward_weights(struct plan *plan, int node) {
     struct node_state *state = &plan->nodes[node];
     const struct graph_node *shape = &plan->graph->nodes[node];
-    dnnl_memory_desc_t weight = conv->weight;
-    weight.data_type = dnnl_f32;
-    dnnl_convolution_desc_t operation;
-    const_dnnl_primitive_desc_t description;
-    HYSGD_TRY(onednn_check(
-        plan, node,
-        dnnl_convolution_backward_weights_desc_init(&operation, dnnl_convolution_direct, &conv->source, &weight,
-                                                    conv->has_bias ? &conv->bias : NULL, &conv->output,
-                                                    conv->strides, conv->pads, conv->pads),
-        kind));
-    HYSGD_TRY(describe(plan, node, &operation, plan->plain, state->forward, kind, &description));
-    struct tensor source, gradient, target, weight_gradient, bias_gradient = {.buffer = -1};
-    HYSGD_TRY(tensor_as(plan, node, "reorder of values", WHEN_TRAINING, &state->source,
-                        wanted(description, dnnl_query_src_md), &source));
-    HYSGD_TRY(tensor_as(plan, node, "reorder of a gradient", WHEN_TRAINING, &state->gradient,
-                        wanted(description, dnnl_query_diff_dst_md), &gradient));
-    HYSGD_TRY(tensor_at(plan, PLACE_GRADIENT, shape->weight, &conv->plain_weight, &target));
-    HYSGD_TRY(tensor_for(plan, &target, wanted(description, dnnl_query_diff_weights_md), &weight_gradient));
-    if (conv->has_bias)
-        HYSGD_TRY(tensor_at(plan, PLACE_GRADIENT, shape->bias, &conv->bias, &bias_gradient));
-    const struct operand operands[] = {{DNNL_ARG_SRC, &source},
-                                       {DNNL_ARG_DIFF_DST, &gradient},
-                                       {DNNL_ARG_DIFF_WEIGHTS, &weight_gradient},
-                                       {DNNL_ARG_DIFF_BIAS, &bias_gradient}};
-    HYSGD_TRY(step_add(plan, node, kind, WHEN_TRAINING, description, operands, 4));
-    return tensor_deliver(plan, node, &weight_gradient, &target);
+    struct conv conv;
+    struct tensor source, gradient, target, weight_sum, bias_sum = {.buffer = -1};
+    HYSGD_TRY(choose(plan, node, BACKWARD_WEIGHTS, &conv));
+    const dnnl_memory_desc_t source_layout = wanted_whole(plan, &conv, dnnl_query_src_md);
+    const dnnl_memory_desc_t gradient_layout = wanted_whole(plan, &conv, dnnl_query_diff_dst_md);
+    HYSGD_TRY(tensor_as(plan, node, "reorder of values", WHEN_TRAINING, &state->source, &source_layout, &source));
+    HYSGD_TRY(tensor_as(plan, node, "reorder of a gradient", WHEN_TRAINING, &state->gradient, &gradient_layout,
+                        &gradient));
+    HYSGD_TRY(tensor_at(plan, PLACE_GRADIENT, shape->weight, &conv.plain_weight, &target));
+    HYSGD_TRY(tensor_for(plan, &target, wanted(conv.description, dnnl_query_diff_weights_md), &weight_sum));
+    if (conv.has_bias)
+        HYSGD_TRY(tensor_at(plan, PLACE_GRADIENT, shape->bias, &conv.bias, &bias_sum));
+    for (size_t part = 0; part < plan->batch / conv.samples; part++) {
+        const struct tensor from = part_of(&conv, &source, part), back = part_of(&conv, &gradient, part);
+        HYSGD_TRY(weights_of_part(plan, node, &conv, &from, &back, &weight_sum, &bias_sum, part == 0));
+    }
+    return tensor_deliver(plan, node, &weight_sum, &target);
 }
 
-static enum hysgd_status describe_backward(struct plan *plan, int node, const struct conv *conv,
-                                           dnnl_alg_kind_t algorithm,
-                                           const_dnnl_primitive_desc_t *description_out) {
-    dnnl_convolution_desc_t operation;
-    HYSGD_TRY(
-        onednn_check(plan, node,
-                     dnnl_convolution_backward_data_desc_init(&operation, algorithm, &conv->source, &conv->weight,
-                                                              &conv->output, conv->strides, conv->pads, conv->pads),
-                     "convolution backward"));
-    return describe_if_any(plan, node, &operation, plan->plain, plan->nodes[node].forward, "convolution backward",
-                           description_out);
-}
-
-static enum hysgd_status backward_data(struct plan *plan, int node, const struct conv *conv) {
+static enum hysgd_status backward_data(struct plan *plan, int node) {
     struct node_state *state = &plan->nodes[node];
-    const_dnnl_primitive_desc_t description = NULL;
-    if (pays_winograd(plan, node))
-        HYSGD_TRY(describe_backward(plan, node, conv, dnnl_convolution_winograd, &description));
-    if (!description)
-        HYSGD_TRY(describe_backward(plan, node, conv, dnnl_convolution_direct, &description));
-    if (!description)
-        return onednn_check(plan, node, dnnl_unimplemented, "convolution backward");
-    struct tensor plain_weight, weight, gradient, result;
-    HYSGD_TRY(tensor_at(plan, PLACE_VECTOR, plan->graph->nodes[node].weight, &conv->plain_weight, &plain_weight));
-    const dnnl_memory_desc_t *layout = wanted(description, dnnl_query_weights_md);
-    if (dnnl_memory_desc_equal(layout, &state->weight.layout))
-        weight = state->weight;
-    else
-        HYSGD_TRY(tensor_as(plan, node, "reorder of weights", WHEN_TRAINING, &plain_weight, layout, &weight));
-    HYSGD_TRY(tensor_as(plan, node, "reorder of a gradient", WHEN_TRAINING, &state->gradient,
-                        wanted(description, dnnl_query_diff_dst_md), &gradient));
-    HYSGD_TRY(tensor_new(plan, wanted(description, dnnl_query_diff_src_md), &result));
-    const struct operand operands[] = {
-        {DNNL_ARG_DIFF_DST, &gradient}, {DNNL_ARG_WEIGHTS, &weight}, {DNNL_ARG_DIFF_SRC, &result}};
-    HYSGD_TRY(step_add(plan, node, "convolution backward", WHEN_TRAINING, description, operands, 3));
+    struct conv conv;
+    struct tensor plain_weight, weight = state->weight, gradient, result;
+    HYSGD_TRY(choose(plan, node, BACKWARD, &conv));
+    HYSGD_TRY(tensor_at(plan, PLACE_VECTOR, plan->graph->nodes[node].weight, &conv.plain_weight, &plain_weight));
+    const dnnl_memory_desc_t *weight_layout = wanted(conv.description, dnnl_query_weights_md);
+    if (!dnnl_memory_desc_equal(weight_layout, &weight.layout))
+        HYSGD_TRY(
+            tensor_as(plan, node, "reorder of weights", WHEN_TRAINING, &plain_weight, weight_layout, &weight));
+    const dnnl_memory_desc_t gradient_layout = wanted_whole(plan, &conv, dnnl_query_diff_dst_md);
+    HYSGD_TRY(tensor_as(plan, node, "reorder of a gradient", WHEN_TRAINING, &state->gradient, &gradient_layout,
+                        &gradient));
+    const dnnl_memory_desc_t result_layout = wanted_whole(plan, &conv, dnnl_query_diff_src_md);
+    HYSGD_TRY(tensor_new(plan, &result_layout, &result));
+    for (size_t part = 0; part < plan->batch / conv.samples; part++) {
+        const struct tensor from = part_of(&conv, &gradient, part), to = part_of(&conv, &result, part);
+        const struct operand operands[] = {
+            {DNNL_ARG_DIFF_DST, &from}, {DNNL_ARG_WEIGHTS, &weight}, {DNNL_ARG_DIFF_SRC, &to}};
+        HYSGD_TRY(step_add(plan, node, pass_kinds[BACKWARD], WHEN_TRAINING, conv.description, operands, 3));
+    }
     return gradient_send(plan, node_input(plan, node, 0), &result, false);
 }
 
 static enum hysgd_status conv_backward(struct plan *plan, int node) {
-    const struct conv conv = conv_of(plan, node);
-    HYSGD_TRY(backward_weights(plan, node, &conv));
-    if (!plan->nodes[node_input(plan, node, 0)].needs_gradient)
-        return HYSGD_OK;
-    return backward_data(plan, node, &conv);
+    HYSGD_TRY(backward_weights(plan, node));
+    return plan->nodes[node_input(plan, node, 0)].needs_gradient ? backward_data(plan, node) : HYSGD_OK;
 }
 
 const struct operation operation_conv = {conv_forward, conv_backward};

@@ -20,7 +20,8 @@ static struct dense dense_of(const struct plan *plan, int node) {
     const struct graph_node *from = &plan->graph->nodes[input];
     struct dense dense = {.has_bias = shape->has_bias, .source = plan->nodes[input].value.layout};
     const dnnl_memory_desc_t plain = node_layout(plan, input, dense.source.data_type, dnnl_nchw);
-    const bool is_flat = (from->height == 1 && from->width == 1) || dnnl_memory_desc_equal(&dense.source, &plain);
+    const bool is_flat = (from->height == 1 && from->width == 1) || dnnl_memory_desc_equal(&dense.source, &plain) ||
+                         (size_t)shape->channels >= plan->batch;
     const int rank = is_flat ? 2 : 4;
     const int inputs = from->channels * from->height * from->width;
     const dnnl_dims_t weights = {shape->channels, is_flat ? inputs : from->channels, from->height, from->width};
@@ -30,7 +31,8 @@ static struct dense dense_of(const struct plan *plan, int node) {
         dnnl_memory_desc_init_by_tag(&dense.source, 2, sources, plan_type(plan), dnnl_nc);
     else
         dense.source.data_type = plan_type(plan);
-    dnnl_memory_desc_init_by_tag(&dense.weight, rank, weights, plan_type(plan), dnnl_format_tag_any);
+    dnnl_memory_desc_init_by_tag(&dense.weight, rank, weights, plan_type(plan),
+                                 is_flat ? dnnl_oi : dnnl_format_tag_any);
     dnnl_memory_desc_init_by_tag(&dense.plain_weight, rank, weights, dnnl_f32, is_flat ? dnnl_oi : dnnl_oihw);
     dnnl_memory_desc_init_by_tag(&dense.gradient, 2, outputs, plan_type(plan), dnnl_nc);
     dense.output = dense.gradient;
@@ -42,7 +44,7 @@ static struct dense dense_of(const struct plan *plan, int node) {
 /* The same memory as a matrix [batch][values], or back as [batch][channels][height][width]; in both layouts plain.
  */
 static struct tensor seen_as(const struct tensor *tensor, const dnnl_memory_desc_t *layout) {
-    return (struct tensor){.buffer = tensor->buffer, .layout = *layout};
+    return (struct tensor){.buffer = tensor->buffer, .offset = tensor->offset, .layout = *layout};
 }
 
 /* The value of the input with the shape and type of `layout`. */

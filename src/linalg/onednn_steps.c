@@ -34,12 +34,14 @@ static enum hysgd_status buffer_add(struct plan *plan, enum place place, size_t 
 
 enum hysgd_status tensor_new(struct plan *plan, const dnnl_memory_desc_t *layout, struct tensor *tensor_out) {
     tensor_out->layout = *layout;
+    tensor_out->offset = 0;
     return buffer_add(plan, PLACE_ARENA, 0, dnnl_memory_desc_get_size(layout), &tensor_out->buffer);
 }
 
 enum hysgd_status tensor_at(struct plan *plan, enum place place, size_t first, const dnnl_memory_desc_t *layout,
                             struct tensor *tensor_out) {
     tensor_out->layout = *layout;
+    tensor_out->offset = 0;
     return buffer_add(plan, place, first * sizeof(float), dnnl_memory_desc_get_size(layout), &tensor_out->buffer);
 }
 
@@ -85,8 +87,10 @@ static enum hysgd_status step_begin(struct plan *plan, int node, const char *kin
     return HYSGD_OK;
 }
 
-static void step_use(struct plan *plan, struct step *step, int buffer) {
+static void step_use(struct plan *plan, struct step *step, const struct tensor *tensor) {
+    const int buffer = tensor->buffer;
     int number = (int)(step - plan->steps);
+    step->offsets[step->count] = tensor->offset;
     step->buffers[step->count++] = buffer;
     if (buffer < 0)
         return;
@@ -97,7 +101,7 @@ static void step_use(struct plan *plan, struct step *step, int buffer) {
 
 static enum hysgd_status step_operand(struct plan *plan, struct step *step, int id, const struct tensor *tensor) {
     dnnl_exec_arg_t *argument = &step->arguments[step->count];
-    step_use(plan, step, tensor->buffer);
+    step_use(plan, step, tensor);
     argument->arg = id;
     return onednn_check(plan, step->node,
                         dnnl_memory_create(&argument->memory, &tensor->layout, plan->engine, DNNL_MEMORY_NONE),
@@ -130,21 +134,21 @@ enum hysgd_status step_add_own(struct plan *plan, int node, const char *kind, un
     step->elements = elements;
     step->element = tensor_element(tensors[0]);
     for (int i = 0; i < count; i++)
-        step_use(plan, step, tensors[i]->buffer);
+        step_use(plan, step, tensors[i]);
     return HYSGD_OK;
 }
 
-static void *buffer_pointer(const struct plan *plan, int index) {
+static void *buffer_pointer(const struct plan *plan, int index, size_t offset) {
     const struct buffer *buffer = &plan->buffers[index];
-    return plan->bases[buffer->place] + buffer->offset;
+    return plan->bases[buffer->place] + buffer->offset + offset;
 }
 
 void *tensor_pointer(const struct plan *plan, const struct tensor *tensor) {
-    return buffer_pointer(plan, tensor->buffer);
+    return buffer_pointer(plan, tensor->buffer, tensor->offset);
 }
 
 void *step_pointer(const struct plan *plan, const struct step *step, int i) {
-    return step->buffers[i] < 0 ? NULL : buffer_pointer(plan, step->buffers[i]);
+    return step->buffers[i] < 0 ? NULL : buffer_pointer(plan, step->buffers[i], step->offsets[i]);
 }
 
 /* Hands the addresses of one place to all primitives. */
@@ -208,8 +212,11 @@ enum hysgd_status steps_run(struct plan *plan, int first, int end, unsigned when
             continue;
         double began = plan->is_profiling ? seconds_now() : 0;
         HYSGD_TRY(step_run(plan, step));
-        if (plan->is_profiling)
-            step->seconds += seconds_now() - began;
+        if (!plan->is_profiling)
+            continue;
+        double took = seconds_now() - began;
+        if (step->seconds == 0 || took < step->seconds)
+            step->seconds = took;
     }
     return HYSGD_OK;
 }

@@ -17,6 +17,11 @@ dnnl_memory_desc_t node_layout(const struct plan *plan, int node, dnnl_data_type
     return layout;
 }
 
+size_t node_size(const struct plan *plan, int node) {
+    const struct graph_node *shape = &plan->graph->nodes[node];
+    return (size_t)shape->channels * (size_t)shape->height * (size_t)shape->width;
+}
+
 dnnl_memory_desc_t vector_layout(size_t count) {
     dnnl_dims_t dims = {(dnnl_dim_t)count};
     dnnl_memory_desc_t layout;
