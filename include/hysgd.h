@@ -16,21 +16,21 @@ extern "C" {
 
 #define HYSGD_VERSION "0.1.0"
 
-#define HYSGD_API __attribute__((visibility("default")))
+#define HYSGD_API        __attribute__((visibility("default")))
 #define HYSGD_MUST_CHECK __attribute__((warn_unused_result))
 
 /* ---- Errors ---- */
 
 /* X(name, exit code of the command, text) */
-#define HYSGD_STATUS_LIST(X)                                                                                    \
-    X(OK, 0, "done")                                                                                            \
-    X(FAILED, 1, "the run failed")                                                                              \
-    X(MEMORY, 1, "out of memory")                                                                               \
-    X(OUTPUT, 1, "an output file could not be written")                                                         \
-    X(DIVERGED, 1, "the loss is not a finite number")                                                           \
-    X(USAGE, 2, "wrong usage")                                                                                  \
-    X(INPUT, 3, "an input file could not be read")                                                              \
-    X(TARGET, 4, "the target was not reached")                                                                  \
+#define HYSGD_STATUS_LIST(X)                                                                                       \
+    X(OK, 0, "done")                                                                                               \
+    X(FAILED, 1, "the run failed")                                                                                 \
+    X(MEMORY, 1, "out of memory")                                                                                  \
+    X(OUTPUT, 1, "an output file could not be written")                                                            \
+    X(DIVERGED, 1, "the loss is not a finite number")                                                              \
+    X(USAGE, 2, "wrong usage")                                                                                     \
+    X(INPUT, 3, "an input file could not be read")                                                                 \
+    X(TARGET, 4, "the target was not reached")                                                                     \
     X(INTERRUPTED, 130, "interrupted")
 
 enum hysgd_status {
@@ -56,19 +56,19 @@ struct hysgd_job;
 
 /* What a finished run reports. Gradients: received = applied + dropped, and started = received + unfinished. */
 struct hysgd_result {
-    double seconds;           /* on the run's own clock: real for threads, modelled for virtual */
-    uint64_t received;        /* gradients that arrived at the server */
-    uint64_t applied;         /* of them, part of an update */
-    uint64_t dropped;         /* of them, refused by the policy or still held when the run ended */
-    uint64_t updates;         /* applications of the optimizer = the final version */
-    double mean_staleness;    /* of the applied gradients, in versions */
-    uint64_t most_staleness;  /* of the applied gradients, in versions */
-    double waiting_share;     /* of the workers' time, spent waiting for others; 0 to 1 */
-    double server_share;      /* of the run's time, in which the server was busy; 0 to 1 */
-    double train_loss;        /* mean over the last gradients received; NaN when there was none */
-    double test_loss;         /* at the end; NaN without test data */
-    double test_accuracy;     /* at the end, 0 to 1; NaN where the model has none */
-    double target_seconds;    /* when the target was first seen reached; NaN if it was not or none was set */
+    double seconds;          /* on the run's own clock: real for threads, modelled for virtual */
+    uint64_t received;       /* gradients that arrived at the server */
+    uint64_t applied;        /* of them, part of an update */
+    uint64_t dropped;        /* of them, refused by the policy or still held when the run ended */
+    uint64_t updates;        /* applications of the optimizer = the final version */
+    double mean_staleness;   /* of the applied gradients, in versions */
+    uint64_t most_staleness; /* of the applied gradients, in versions */
+    double waiting_share;    /* of the workers' time, spent waiting for others; 0 to 1 */
+    double server_share;     /* of the run's time, in which the server was busy; 0 to 1 */
+    double train_loss;       /* mean over the last gradients received; NaN when there was none */
+    double test_loss;        /* at the end; NaN without test data */
+    double test_accuracy;    /* at the end, 0 to 1; NaN where the model has none */
+    double target_seconds;   /* when the target was first seen reached; NaN if it was not or none was set */
 };
 
 /* Makes a job with every option at its default. HYSGD_MEMORY. The caller frees it with hysgd_job_free. */
@@ -82,8 +82,7 @@ HYSGD_API HYSGD_MUST_CHECK enum hysgd_status hysgd_job_set(struct hysgd_job *job
 
 /* Trains. Blocks until a limit of the job is reached, it fails, or it is stopped. `result_out` is written when
  * the run began, whatever the status. A job runs once. */
-HYSGD_API HYSGD_MUST_CHECK enum hysgd_status hysgd_job_run(struct hysgd_job *job,
-                                                           struct hysgd_result *result_out);
+HYSGD_API HYSGD_MUST_CHECK enum hysgd_status hysgd_job_run(struct hysgd_job *job, struct hysgd_result *result_out);
 
 /* Asks a running job to stop after its present update; it saves and reports as at a limit, and returns
  * HYSGD_INTERRUPTED. Safe in a signal handler and from any thread. */
@@ -104,20 +103,20 @@ enum hysgd_option_type {
 
 /* One option of a plug-in: a row of a table that ends with a row whose key is NULL. */
 struct hysgd_option {
-    const char *key;             /* as in key=value */
+    const char *key; /* as in key=value */
     enum hysgd_option_type type;
-    size_t offset;               /* of the field in the plug-in's state, in bytes */
-    const char *initial;         /* the default, as the user would write it */
-    double least, most;          /* smallest and largest value, both allowed; for INT and REAL; both 0: no limits */
-    const char *words;           /* for CHOICE: the valid words, separated by '|' */
-    const char *help;            /* one line, with the unit */
+    size_t offset;       /* of the field in the plug-in's state, in bytes */
+    const char *initial; /* the default, as the user would write it */
+    double least, most;  /* smallest and largest value, both allowed; for INT and REAL; both 0: no limits */
+    const char *words;   /* for CHOICE: the valid words, separated by '|' */
+    const char *help;    /* one line, with the unit */
 };
 
 /* The first member of every ops table: what it is called and what its private state holds. A state is zeroed
  * memory of `size` bytes in which the options have been set before any function of the table is called. */
 struct hysgd_plugin {
     const char *name;
-    const char *alias;                  /* the name that a paper gives it, or NULL */
+    const char *alias;                  /* the names that papers give it, separated by ", "; or NULL */
     const char *summary;                /* one line */
     const char *source;                 /* where the method is published, or NULL */
     size_t size;                        /* of the private state, in bytes */
@@ -150,19 +149,23 @@ enum hysgd_release {
  * or allocates, except init. */
 struct hysgd_policy_ops {
     struct hysgd_plugin about;
-    const struct hysgd_option *saved; /* rows for the fields that change while running, kept in checkpoints; or NULL */
+    const struct hysgd_option
+        *saved; /* rows for the fields that change while running, kept in checkpoints; or NULL */
 
-    /* Checks the options against the number of workers. HYSGD_USAGE when they contradict it. NULL: nothing to check. */
+    /* Checks the options against the number of workers. HYSGD_USAGE when they contradict it. NULL: nothing to
+     * check. */
     enum hysgd_status (*init)(void *self, int workers);
     void (*fini)(void *self);
 
     /* The weight of a gradient that `worker` computed `staleness` versions ago; 0 drops it. NULL: always 1. */
     double (*admit)(void *self, const struct hysgd_progress *now, int worker, uint64_t staleness);
 
-    /* How many held gradients make an update, at least 1. Asked after each admitted gradient and when a worker leaves. */
+    /* How many held gradients make an update, at least 1. Asked after each admitted gradient and when a worker
+     * leaves. */
     uint64_t (*threshold)(void *self, const struct hysgd_progress *now);
 
-    /* May `worker`, which is not computing, go on? `is_held`: its latest gradient is admitted and not yet applied. */
+    /* May `worker`, which is not computing, go on? `is_held`: its latest gradient is admitted and not yet applied.
+     */
     enum hysgd_release (*release)(void *self, const struct hysgd_progress *now, int worker, bool is_held);
 
     /* An update was applied; now->version counts it. NULL: nothing to do. */
@@ -212,9 +215,9 @@ struct hysgd_batch {
 /* One named tensor inside the flat parameter vector. */
 struct hysgd_tensor {
     char name[48];
-    int rank;        /* 1 to 4 */
-    size_t dims[4];  /* outermost first */
-    size_t first;    /* index of its first element in the vector */
+    int rank;       /* 1 to 4 */
+    size_t dims[4]; /* outermost first */
+    size_t first;   /* index of its first element in the vector */
 };
 
 /* The flat vector: parameter_count floats that the optimizer changes, then statistic_count floats that batches
@@ -226,7 +229,7 @@ struct hysgd_model_layout {
     double statistic_momentum;          /* 0 to 1 */
     const struct hysgd_tensor *tensors; /* owned by the model; they cover the vector without gaps */
     size_t tensor_count;
-    size_t outputs;                     /* floats that predict writes for a sample; 0: it cannot predict */
+    size_t outputs; /* floats that predict writes for a sample; 0: it cannot predict */
 };
 
 /* Sums over samples; the reader divides. */
@@ -247,8 +250,9 @@ struct hysgd_model_ops {
     void (*describe)(const void *self, struct hysgd_model_layout *layout_out);
     /* Writes the initial vector, a function of the seed alone. NULL: zeros. */
     void (*start)(const void *self, uint64_t seed, float *vector_out);
-    /* Prepares for batches of exactly `batch` samples in `gradient` (fewer only in a model without `evaluate`), and of at most
-     * `batch` in evaluate and predict. Called by the thread that will use it, which then computes with one thread of its own. */
+    /* Prepares for batches of exactly `batch` samples in `gradient` (fewer only in a model without `evaluate`), and
+     * of at most `batch` in evaluate and predict. Called by the thread that will use it, which then computes with
+     * one thread of its own. */
     enum hysgd_status (*open)(const void *self, size_t batch, void **workspace_out);
     void (*close)(const void *self, void *workspace);
     /* The gradient of the mean loss over the batch, and that loss. Overwrites the whole of gradient_out. */
@@ -264,15 +268,12 @@ struct hysgd_model_ops {
 
 /* Use a plug-in of one's own in place of a listed one. `self` is its state, owned by the caller, alive until the
  * job is freed; NULL: the job makes it and sets the options from `text` ("key=value,..." or NULL). HYSGD_USAGE. */
-HYSGD_API HYSGD_MUST_CHECK enum hysgd_status hysgd_job_use_policy(struct hysgd_job *job,
-                                                                  const struct hysgd_policy_ops *ops, void *self,
-                                                                  const char *text);
-HYSGD_API HYSGD_MUST_CHECK enum hysgd_status hysgd_job_use_model(struct hysgd_job *job,
-                                                                 const struct hysgd_model_ops *ops, void *self,
-                                                                 const char *text);
-HYSGD_API HYSGD_MUST_CHECK enum hysgd_status hysgd_job_use_data(struct hysgd_job *job,
-                                                                const struct hysgd_data_ops *ops, void *self,
-                                                                const char *text);
+HYSGD_API HYSGD_MUST_CHECK enum hysgd_status
+hysgd_job_use_policy(struct hysgd_job *job, const struct hysgd_policy_ops *ops, void *self, const char *text);
+HYSGD_API HYSGD_MUST_CHECK enum hysgd_status
+hysgd_job_use_model(struct hysgd_job *job, const struct hysgd_model_ops *ops, void *self, const char *text);
+HYSGD_API HYSGD_MUST_CHECK enum hysgd_status
+hysgd_job_use_data(struct hysgd_job *job, const struct hysgd_data_ops *ops, void *self, const char *text);
 
 /* For a plug-in: records the complete message of a failure and returns `status`. */
 HYSGD_API HYSGD_MUST_CHECK enum hysgd_status hysgd_fail(enum hysgd_status status, const char *format, ...)

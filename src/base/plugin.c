@@ -11,20 +11,44 @@
 #define WHAT_BYTES  128
 #define NAMES_BYTES 512
 
+const char *plugin_name_at(const struct hysgd_plugin *ops, int index, size_t *length_out) {
+    static const char between[] = ", ";
+    const char *name = index > 0 ? ops->alias : ops->name;
+    for (int i = 1; name != NULL && i < index; i++) {
+        name = strstr(name, between);
+        if (name != NULL)
+            name += sizeof between - 1;
+    }
+    if (name != NULL)
+        *length_out = index > 0 ? strcspn(name, between) : strlen(name);
+    return name;
+}
+
+bool plugin_is_called(const struct hysgd_plugin *ops, const char *name, size_t length) {
+    const char *word;
+    size_t word_length;
+    for (int i = 0; (word = plugin_name_at(ops, i, &word_length)) != NULL; i++)
+        if (word_length == length && memcmp(word, name, length) == 0)
+            return true;
+    return false;
+}
+
 static enum hysgd_status fail_unknown_name(const struct plugin_list *list, const char *name) {
     struct option_near near = {0};
+    const char *word;
     char names[NAMES_BYTES] = "";
     size_t used = 0;
     for (size_t i = 0; i < list->count; i++) {
         const struct hysgd_plugin *entry = list->entries[i];
-        option_near_take(&near, name, entry->name, strlen(entry->name));
-        if (entry->alias != NULL)
-            option_near_take(&near, name, entry->alias, strlen(entry->alias));
+        size_t length;
+        for (int k = 0; (word = plugin_name_at(entry, k, &length)) != NULL; k++)
+            option_near_take(&near, name, word, length);
         if (used < sizeof names)
             used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "", entry->name);
     }
     if (near.word != NULL)
-        return hysgd_fail(HYSGD_USAGE, "unknown %s '%s': did you mean '%s'?", list->kind, name, near.word);
+        return hysgd_fail(HYSGD_USAGE, "unknown %s '%s': did you mean '%.*s'?", list->kind, name, (int)near.length,
+                          near.word);
     return hysgd_fail(HYSGD_USAGE, "unknown %s '%s': expected one of %s", list->kind, name, names);
 }
 
@@ -32,7 +56,7 @@ enum hysgd_status plugin_find(const struct plugin_list *list, const char *name,
                               const struct hysgd_plugin **ops_out) {
     for (size_t i = 0; i < list->count; i++) {
         const struct hysgd_plugin *entry = list->entries[i];
-        if (strcmp(entry->name, name) == 0 || (entry->alias != NULL && strcmp(entry->alias, name) == 0)) {
+        if (plugin_is_called(entry, name, strlen(name))) {
             *ops_out = entry;
             return HYSGD_OK;
         }

@@ -22,6 +22,13 @@ struct plugin {
     bool is_owned; /* self was allocated here */
 };
 
+/* The names of a plug-in by number: its own, then its aliases. A name is not terminated: the length is stored. NULL
+ * past the last. */
+const char *plugin_name_at(const struct hysgd_plugin *ops, int index, size_t *length_out);
+
+/* Whether `name` (`length` bytes) is one of its names. */
+bool plugin_is_called(const struct hysgd_plugin *ops, const char *name, size_t length);
+
 /* The entry with this name or alias. HYSGD_USAGE names the kind, the word, and the nearest name or all of them. */
 HYSGD_MUST_CHECK enum hysgd_status plugin_find(const struct plugin_list *list, const char *name,
                                                const struct hysgd_plugin **ops_out);

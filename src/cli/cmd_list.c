@@ -76,10 +76,11 @@ static void print_kind(const struct catalog_kind *kind, int columns, bool is_ful
 }
 
 static enum hysgd_status fail_unknown(const char *word) {
-    const char *near;
-    HYSGD_TRY(catalog_nearest(word, &near));
-    if (near != NULL)
-        return hysgd_fail(HYSGD_USAGE, "list: unknown word '%s': did you mean '%s'?", word, near);
+    struct option_near near;
+    catalog_nearest(word, &near);
+    if (near.word != NULL)
+        return hysgd_fail(HYSGD_USAGE, "list: unknown word '%s': did you mean '%.*s'?", word, (int)near.length,
+                          near.word);
     return hysgd_fail(HYSGD_USAGE,
                       "list: unknown word '%s': expected policies, optimizers, models, data, runtimes, "
                       "distributions, or the name of one of them",

@@ -27,12 +27,9 @@ static const char *skip_blanks(const char *text) {
 }
 
 static bool is_listed(const char *name, size_t length) {
-    for (size_t i = 0; i < model_list.count; i++) {
-        const char *const names[] = {entries[i]->name, entries[i]->alias};
-        for (size_t n = 0; n < 2; n++)
-            if (names[n] && strlen(names[n]) == length && memcmp(names[n], name, length) == 0)
-                return true;
-    }
+    for (size_t i = 0; i < model_list.count; i++)
+        if (plugin_is_called(entries[i], name, length))
+            return true;
     return false;
 }
 

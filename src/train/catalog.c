@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "base/memory.h"
 #include "base/options.h"
 #include "data/data.h"
 #include "model/model.h"
@@ -34,7 +33,7 @@ const struct hysgd_plugin *catalog_find(const char *name, const struct catalog_k
     for (const struct catalog_kind *kind = catalog_kinds; kind->plural != NULL; kind++)
         for (size_t i = 0; i < kind->list->count; i++) {
             const struct hysgd_plugin *entry = kind->list->entries[i];
-            if (strcmp(entry->name, name) == 0 || (entry->alias != NULL && strcmp(entry->alias, name) == 0)) {
+            if (plugin_is_called(entry, name, strlen(name))) {
                 *kind_out = kind;
                 return entry;
             }
@@ -42,23 +41,17 @@ const struct hysgd_plugin *catalog_find(const char *name, const struct catalog_k
     return NULL;
 }
 
-enum hysgd_status catalog_nearest(const char *word, const char **nearest_out) {
-    size_t most = 0, count = 0;
-    for (const struct catalog_kind *kind = catalog_kinds; kind->plural != NULL; kind++)
-        most += 1 + 2 * kind->list->count;
-    const char **words;
-    HYSGD_TRY(memory_alloc(most, sizeof *words, &words));
+void catalog_nearest(const char *word, struct option_near *near_out) {
+    *near_out = (struct option_near){0};
     for (const struct catalog_kind *kind = catalog_kinds; kind->plural != NULL; kind++) {
-        words[count++] = kind->plural;
+        option_near_take(near_out, word, kind->plural, strlen(kind->plural));
         for (size_t i = 0; i < kind->list->count; i++) {
-            words[count++] = kind->list->entries[i]->name;
-            if (kind->list->entries[i]->alias != NULL)
-                words[count++] = kind->list->entries[i]->alias;
+            const char *name;
+            size_t length;
+            for (int k = 0; (name = plugin_name_at(kind->list->entries[i], k, &length)) != NULL; k++)
+                option_near_take(near_out, word, name, length);
         }
     }
-    *nearest_out = options_nearest(word, words, count);
-    memory_free(words);
-    return HYSGD_OK;
 }
 
 /* ---- JSON ---- */

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "base/option_text.h"
 #include "base/plugin.h"
 
 /* One kind of plug-in. */
@@ -23,8 +24,8 @@ const struct catalog_kind *catalog_kind(const char *word);
 /* The plug-in with this name or alias, of any kind; NULL when there is none. */
 const struct hysgd_plugin *catalog_find(const char *name, const struct catalog_kind **kind_out);
 
-/* The nearest word among kinds, names and aliases; NULL when none is near. HYSGD_MEMORY. */
-HYSGD_MUST_CHECK enum hysgd_status catalog_nearest(const char *word, const char **nearest_out);
+/* The nearest word among kinds, names and aliases. */
+void catalog_nearest(const char *word, struct option_near *near_out);
 
 /* Prints as JSON: one kind and one entry of it, all entries of a kind (entry NULL), or everything (kind NULL).
  * HYSGD_MEMORY. */

@@ -33,7 +33,7 @@ static const struct hysgd_option reader_options[] = {{.key = "path",
                                                      {0}};
 
 static const struct hysgd_plugin reader = {.name = "mnist",
-                                           .alias = "digits",
+                                           .alias = "digits, hand-written",
                                            .summary = "images",
                                            .size = sizeof(struct reader),
                                            .options = reader_options};
@@ -81,6 +81,9 @@ static void entries_are_found_by_name_and_alias(void **state) {
     assert_ptr_equal(ops, &bare);
     assert_int_equal(plugin_find(&list, "digits", &ops), HYSGD_OK);
     assert_ptr_equal(ops, &reader);
+    assert_int_equal(plugin_find(&list, "hand-written", &ops), HYSGD_OK);
+    assert_ptr_equal(ops, &reader);
+    assert_int_equal(plugin_find(&list, "digits, hand-written", &ops), HYSGD_USAGE);
     assert_int_equal(plugin_find(&list, "mnis", &ops), HYSGD_USAGE);
     assert_ptr_equal(ops, &reader); /* written only on success */
 }
@@ -89,6 +92,7 @@ static void unknown_names_are_refused_with_the_nearest(void **state) {
     (void)state;
     expect_refused("mnits", "unknown data 'mnits': did you mean 'mnist'?");
     expect_refused("digit", "unknown data 'digit': did you mean 'digits'?");
+    expect_refused("hand-writen", "unknown data 'hand-writen': did you mean 'hand-written'?");
     expect_refused("cifar,limit=3", "unknown data 'cifar': expected one of mnist, blobs");
     expect_refused("", "unknown data '': expected one of mnist, blobs");
     expect_refused(":x", "unknown data '': expected one of mnist, blobs");
