@@ -33,6 +33,17 @@ static const char *const variants[] = {
     "switch,at=3,unit=updates,to=sync",
     "switch,at=2,unit=seconds",
     "switch,at=0,to=sync",
+    "backup,count=1",
+    "backup,count=2",
+    "backup,spare=1",
+    "backup,spare=2",
+    "batch-sync,size=1",
+    "batch-sync,size=5",
+    "batch-sync,size=40",
+    "batch-async,size=1",
+    "batch-async,size=3",
+    "cutoff,limit=1",
+    "cutoff,limit=3",
 };
 
 #define VARIANTS (sizeof variants / sizeof variants[0])
@@ -364,6 +375,8 @@ static void finite_staleness_bounds_are_reached(void **state) {
     assert_int_equal(most, 3);
     explore(stage, (struct subject){"switch,at=1.5,unit=updates,to=sync", NULL}, 3, 6, false, &most);
     assert_int_equal(most, 2);
+    explore(stage, (struct subject){"cutoff,limit=3", NULL}, 2, 6, false, &most);
+    assert_int_equal(most, 2);
 }
 
 static void expect_equal_traces(struct stage *stage, const char *one, const char *other, int workers) {
@@ -386,6 +399,10 @@ static void a_hybrid_at_one_end_is_that_end(void **state) {
     expect_equal_traces(stage, "switch,at=0,to=sync", "sync", 8);
     expect_equal_traces(stage, "cyclic,sync=100M", "sync", 8);
     expect_equal_traces(stage, "cyclic,async=100M,first=async", "async", 8);
+    expect_equal_traces(stage, "backup,count=8", "sync", 8);
+    expect_equal_traces(stage, "batch-async,size=1", "async", 8);
+    expect_equal_traces(stage, "batch-async,size=5", "threshold,start=5,cap=5", 8);
+    expect_equal_traces(stage, "cutoff,limit=1G", "async", 8);
 }
 
 /* Bad policies, to see that the model catches what it is there to catch. */

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The family of hybrids (backup, batch-sync, batch-async, cutoff) against answers written out by hand:
+ * what is dropped, how many make an update, who waits, and which options are refused. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "policy/policy.h"
+
+#define MOST_WORKERS 8
+
+static void open_policy(const char *text, int workers, struct plugin *policy_out) {
+    assert_int_equal(plugin_open(&policy_list, text, policy_out), HYSGD_OK);
+    if (policy_ops(policy_out)->init != NULL)
+        assert_int_equal(policy_ops(policy_out)->init(policy_out->self, workers), HYSGD_OK);
+}
+
+static void close_policy(struct plugin *policy) {
+    if (policy_ops(policy)->fini != NULL)
+        policy_ops(policy)->fini(policy->self);
+    plugin_close(policy);
+}
+
+static double weight_of(const char *text, int workers, uint64_t staleness) {
+    struct plugin policy;
+    open_policy(text, workers, &policy);
+    uint64_t clocks[MOST_WORKERS] = {0};
+    struct hysgd_progress now = {.workers = workers, .clocks = clocks};
+    const struct hysgd_policy_ops *ops = policy_ops(&policy);
+    double weight = ops->admit != NULL ? ops->admit(policy.self, &now, 0, staleness) : 1;
+    close_policy(&policy);
+    return weight;
+}
+
+static void only_fresh_gradients_count(void **state) {
+    (void)state;
+    static const char *const fresh[] = {"backup", "batch-sync", "cutoff,limit=1"};
+    for (size_t i = 0; i < sizeof fresh / sizeof fresh[0]; i++) {
+        assert_true(weight_of(fresh[i], 4, 0) == 1);
+        assert_true(weight_of(fresh[i], 4, 1) == 0);
+        assert_true(weight_of(fresh[i], 4, UINT64_MAX) == 0);
+    }
+}
+
+static void stale_gradients_count_where_allowed(void **state) {
+    (void)state;
+    assert_true(weight_of("cutoff,limit=5", 4, 4) == 1);
+    assert_true(weight_of("cutoff,limit=5", 4, 5) == 0);
+    assert_true(weight_of("cutoff", 4, 7) == 1); /* twice the workers */
+    assert_true(weight_of("cutoff", 4, 8) == 0);
+    assert_true(weight_of("batch-async", 4, 1000) == 1);
+}
+
+static uint64_t threshold_of(const char *text, int workers_at_first, int workers) {
+    struct plugin policy;
+    open_policy(text, workers_at_first, &policy);
+    struct hysgd_progress now = {.workers = workers};
+    uint64_t threshold = policy_ops(&policy)->threshold(policy.self, &now);
+    close_policy(&policy);
+    return threshold;
+}
+
+static void backup_needs_all_but_the_spare_ones(void **state) {
+    (void)state;
+    static const int defaults[][2] = {{1, 1}, {2, 1}, {8, 7}, {10, 9}, {11, 9}, {25, 22}, {1000, 900}};
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
+        assert_int_equal(threshold_of("backup", defaults[i][0], defaults[i][0]), defaults[i][1]);
+    assert_int_equal(threshold_of("k-sync,count=3", 8, 8), 3);
+    assert_int_equal(threshold_of("m-sync,count=8", 8, 8), 8);
+    assert_int_equal(threshold_of("backup,spare=3", 8, 8), 5);
+}
+
+static void lost_workers_use_up_the_spare_ones_first(void **state) {
+    (void)state;
+    assert_int_equal(threshold_of("backup,spare=2", 8, 7), 6);
+    assert_int_equal(threshold_of("backup,spare=2", 8, 6), 6);
+    assert_int_equal(threshold_of("backup,spare=2", 8, 5), 5);
+    assert_int_equal(threshold_of("backup,count=3", 8, 2), 2);
+    assert_int_equal(threshold_of("backup,count=3", 8, 0), 1);
+}
+
+static void batches_do_not_depend_on_who_is_left(void **state) {
+    (void)state;
+    assert_int_equal(threshold_of("batch-sync", 8, 8), 8);
+    assert_int_equal(threshold_of("batch-sync", 8, 1), 8);
+    assert_int_equal(threshold_of("rennala,size=100", 8, 1), 100);
+    assert_int_equal(threshold_of("batch-async", 8, 1), 10);
+    assert_int_equal(threshold_of("fedbuff,size=3", 8, 8), 3);
+    assert_int_equal(threshold_of("ringmaster", 8, 8), 1);
+}
+
+static enum hysgd_release release_of(const char *text, bool is_held) {
+    struct plugin policy;
+    open_policy(text, 4, &policy);
+    uint64_t clocks[MOST_WORKERS] = {0};
+    struct hysgd_progress now = {.workers = 4, .clocks = clocks};
+    enum hysgd_release release = policy_ops(&policy)->release(policy.self, &now, 1, is_held);
+    close_policy(&policy);
+    return release;
+}
+
+static void a_worker_waits_only_for_its_place_among_the_first(void **state) {
+    (void)state;
+    assert_int_equal(release_of("backup", true), HYSGD_UNTIL_UPDATE);
+    assert_int_equal(release_of("backup", false), HYSGD_GO); /* dropped, or applied */
+    assert_int_equal(release_of("batch-sync", true), HYSGD_GO);
+    assert_int_equal(release_of("batch-async", true), HYSGD_GO);
+    assert_int_equal(release_of("cutoff", false), HYSGD_GO);
+}
+
+static uint64_t bound_of(const char *text, int workers) {
+    struct plugin policy;
+    open_policy(text, workers, &policy);
+    uint64_t bound = policy_ops(&policy)->staleness_bound(policy.self, workers);
+    close_policy(&policy);
+    return bound;
+}
+
+static void staleness_bounds_are_stated(void **state) {
+    (void)state;
+    assert_int_equal(bound_of("backup", 8), 0);
+    assert_int_equal(bound_of("batch-sync", 8), 0);
+    assert_true(bound_of("batch-async", 8) == UINT64_MAX);
+    assert_int_equal(bound_of("batch-async", 1), 0);
+    assert_int_equal(bound_of("cutoff", 8), 15);
+    assert_int_equal(bound_of("cutoff,limit=1", 8), 0);
+    assert_int_equal(bound_of("cutoff,limit=100", 8), 99);
+    assert_int_equal(bound_of("cutoff,limit=100", 1), 0);
+}
+
+/* The options are well-formed by themselves; the policy refuses them, and its message holds every part. */
+static void expect_refused(const char *text, int workers, const char *part, const char *other_part) {
+    struct plugin policy;
+    assert_int_equal(plugin_open(&policy_list, text, &policy), HYSGD_OK);
+    assert_int_equal(policy_ops(&policy)->init(policy.self, workers), HYSGD_USAGE);
+    assert_non_null(strstr(hysgd_error_message(), policy.ops->name));
+    assert_non_null(strstr(hysgd_error_message(), part));
+    assert_non_null(strstr(hysgd_error_message(), other_part));
+    close_policy(&policy);
+}
+
+static void numbers_that_the_workers_cannot_reach_are_refused(void **state) {
+    (void)state;
+    expect_refused("backup,count=5", 4, "count=5", "4 workers");
+    expect_refused("backup,spare=4", 4, "spare=4", "4 workers");
+    expect_refused("backup,spare=1", 1, "spare=1", "1 workers");
+    expect_refused("backup,count=2,spare=2", 4, "count=2", "spare=2");
+}
+
+static void options_out_of_range_are_refused(void **state) {
+    (void)state;
+    static const char *const bad[] = {"backup,count=-1", "backup,spare=1.5",   "batch-sync,size=-1",
+                                      "cutoff,limit=-1", "batch-async,size=0", "batch_sync"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct plugin policy;
+        if (plugin_open(&policy_list, bad[i], &policy) != HYSGD_USAGE)
+            fail_msg("%s was not refused", bad[i]);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_fresh_gradients_count),
+        cmocka_unit_test(stale_gradients_count_where_allowed),
+        cmocka_unit_test(backup_needs_all_but_the_spare_ones),
+        cmocka_unit_test(lost_workers_use_up_the_spare_ones_first),
+        cmocka_unit_test(batches_do_not_depend_on_who_is_left),
+        cmocka_unit_test(a_worker_waits_only_for_its_place_among_the_first),
+        cmocka_unit_test(staleness_bounds_are_stated),
+        cmocka_unit_test(numbers_that_the_workers_cannot_reach_are_refused),
+        cmocka_unit_test(options_out_of_range_are_refused),
+    };
+    return cmocka_run_group_tests_name("family of policies", tests, NULL, NULL);
+}
