@@ -225,11 +225,10 @@ static enum hysgd_status fail_unknown(const struct reader *reader) {
     if (near)
         return hysgd_fail(HYSGD_USAGE, "model: layer %d \"%s\": unknown layer; did you mean %s?",
                           reader->layer->number, reader->layer->text, near);
-    return hysgd_fail(
-        HYSGD_USAGE,
-        "model: layer %d \"%s\": unknown layer; expected conv, dense, pool, avgpool, relu, tanh, gelu, "
-        "norm, dropout, flatten or loss",
-        reader->layer->number, reader->layer->text);
+#define X(kind, word, usage) " " word
+    return hysgd_fail(HYSGD_USAGE, "model: layer %d \"%s\": unknown layer; expected one of" LAYERS_LIST(X),
+                      reader->layer->number, reader->layer->text);
+#undef X
 }
 
 /* Reads one layer from its words. */

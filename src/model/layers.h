@@ -7,20 +7,20 @@
 #include "base/status.h"
 #include "linalg/graph.h"
 
-/* X(kind, word, how it is written): the language. A block adds the values of its two sides: [ layers | shortcut ],
- * where no shortcut means the block's input itself. */
+/* X(kind, word, how it is written): the language, from which messages and the help are made. A block adds the
+ * values of its two sides: [ layers | shortcut ], where no shortcut means the block's input itself. */
 #define LAYERS_LIST(X)                                                                                             \
     X(CONV, "conv", "conv HxWxN [stride S] [pad P|same] [nobias]")                                                 \
-    X(DENSE, "dense", "dense [N] [nobias]; without N as many as the data have classes or targets")                 \
-    X(POOL, "pool", "pool K [stride S] [pad P]; the maximum")                                                      \
-    X(AVGPOOL, "avgpool", "avgpool [K [stride S] [pad P]]; without K the mean of each channel")                    \
+    X(DENSE, "dense", "dense [N] [nobias] (without N as many as the data have classes or targets)")                \
+    X(POOL, "pool", "pool K [stride S] [pad P] (the maximum)")                                                     \
+    X(AVGPOOL, "avgpool", "avgpool [K [stride S] [pad P]] (without K the mean of each channel)")                   \
     X(RELU, "relu", "relu")                                                                                        \
     X(TANH, "tanh", "tanh")                                                                                        \
     X(GELU, "gelu", "gelu")                                                                                        \
-    X(NORM, "norm", "norm; over the batch, for each channel")                                                      \
-    X(DROPOUT, "dropout", "dropout P; zeroes the share P while training")                                          \
-    X(FLATTEN, "flatten", "flatten; dense does it by itself")                                                      \
-    X(LOSS, "loss", "loss softmax|squared; by default softmax for classes, squared for targets")
+    X(NORM, "norm", "norm (of each channel over the batch)")                                                       \
+    X(DROPOUT, "dropout", "dropout P (zeroes the share P while training)")                                         \
+    X(FLATTEN, "flatten", "flatten (dense does it by itself)")                                                     \
+    X(LOSS, "loss", "loss softmax|squared (by default softmax for classes, squared for targets)")
 
 enum layer_kind {
 #define X(kind, word, usage) LAYER_##kind,

@@ -195,9 +195,17 @@ enum hysgd_status network_predict(const void *self, void *workspace_of_thread, c
     return HYSGD_OK;
 }
 
+/* How to write layers: the language's own list. */
+static const char layers_help[] =
+    "the layers, in parentheses and separated by commas; [ A, B | C ] adds what C makes of "
+    "the block's input (without C the input itself) to what A, B make of it"
+#define X(kind, word, usage) "; " usage
+    LAYERS_LIST(X)
+#undef X
+    ;
+
 static const struct hysgd_option options[] = {
-    {"layers", HYSGD_OPTION_TEXT, offsetof(struct network, layers), "", 0, 0, NULL,
-     "the layers, for example (conv 5x5x32, relu, pool 2, dense)"},
+    {"layers", HYSGD_OPTION_TEXT, offsetof(struct network, layers), "", 0, 0, NULL, layers_help},
     NETWORK_OPTIONS,
     {0},
 };

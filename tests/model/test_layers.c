@@ -142,8 +142,8 @@ static void unknown_layers_are_named_with_the_nearest_word(void **state) {
                    "model: layer 3 \"poool 2\": unknown layer; did you mean pool?");
     assert_refused(
         "xyzzyplugh", &digits,
-        "model: layer 1 \"xyzzyplugh\": unknown layer; expected conv, dense, pool, avgpool, relu, tanh, gelu, "
-        "norm, dropout, flatten or loss");
+        "model: layer 1 \"xyzzyplugh\": unknown layer; expected one of conv dense pool avgpool relu tanh gelu "
+        "norm dropout flatten loss");
 }
 
 static void wrong_words_are_named_by_position(void **state) {
