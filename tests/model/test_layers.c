@@ -200,6 +200,8 @@ static void shapes_that_do_not_fit_are_refused(void **state) {
                    "model: the block that ends after layer 1: adds its input to itself");
     assert_refused("flatten, norm, dense", &digits,
                    "model: layer 2 \"norm\": needs channels, which flatten has taken away");
+    assert_refused("[ flatten, relu | ], pool 2, dense", &digits,
+                   "model: layer 3 \"pool 2\": needs height and width, which flatten has taken away");
     assert_refused("flatten, pool 2, dense", &digits,
                    "model: layer 2 \"pool 2\": needs height and width, which flatten has taken away");
     assert_refused("dense 8, relu", &digits,

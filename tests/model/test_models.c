@@ -15,6 +15,7 @@
 #include "base/options.h"
 #include "base/random.h"
 #include "model/model.h"
+#include "model/network.h"
 
 #define BATCH    3
 #define CLASSES  3
@@ -379,6 +380,56 @@ static void presets_have_the_published_sizes(void **state) {
     assert_int_equal(parameters_of("softmax", 1, 28, 10, &tensors), 7850);
 }
 
+/* A letter for each operation of a model on three-channel images, the input and the loss left out. */
+static void assert_operations(const char *name, const char *expected) {
+    static const char letters[] = {
+        [GRAPH_DENSE] = 'D', [GRAPH_CONV] = 'C', [GRAPH_MAX_POOL] = 'M', [GRAPH_AVG_POOL] = 'A',
+        [GRAPH_RELU] = 'r',  [GRAPH_NORM] = 'n', [GRAPH_ADD] = '+'};
+    struct hysgd_data_shape shape = {.channels = 3, .height = 32, .width = 32, .classes = 10};
+    struct plugin model;
+    char operations[128] = "";
+    assert_int_equal(model_open(name, &model), HYSGD_OK);
+    assert_int_equal(model_ops(&model)->init(model.self, &shape), HYSGD_OK);
+    const struct graph *graph = &((const struct network *)model.self)->fitted.graph;
+    for (int n = 1; n + 1 < graph->count; n++)
+        operations[n - 1] = letters[graph->nodes[n].kind];
+    assert_string_equal(operations, expected);
+    model_ops(&model)->fini(model.self);
+    plugin_close(&model);
+}
+
+static void presets_have_the_published_layers(void **state) {
+    (void)state;
+    assert_operations("softmax", "D");
+    assert_operations("mlp", "DrDrD");
+    assert_operations("lenet", "CrMCrMD");
+    assert_operations("cifar-cnn", "CrMCrMCrMD");
+    assert_operations("resnet20", "Cnr"
+                                  "CnrCn+rCnrCn+rCnrCn+r"
+                                  "CnrCnCn+rCnrCn+rCnrCn+r"
+                                  "CnrCnCn+rCnrCn+rCnrCn+r"
+                                  "AD");
+}
+
+/* Uniform within +-1/sqrt(fan in): the square has the mean bound^2 / 3. */
+static void weights_start_uniform_with_the_fan_in(void **state) {
+    (void)state;
+    struct subject subject;
+    assert_int_equal(subject_open_sized(&subject, plugin_named("lenet"), "", 16), HYSGD_OK);
+    const struct hysgd_tensor *weight = &subject.layout.tensors[2]; /* [64][32][5][5] */
+    assert_string_equal(weight->name, "4.conv.weight");
+    double bound = 1 / sqrt(32 * 5 * 5), squares = 0, sum = 0;
+    for (size_t i = weight->first; i < subject.layout.tensors[3].first + 64; i++) {
+        assert_true(fabs((double)subject.vector[i]) <= bound * (1 + 1e-6));
+        squares += (double)subject.vector[i] * subject.vector[i];
+        sum += subject.vector[i];
+    }
+    double count = 64 * 32 * 5 * 5 + 64;
+    assert_true(fabs(squares / count - bound * bound / 3) < 0.02 * bound * bound / 3);
+    assert_true(fabs(sum / count) < 0.01 * bound);
+    subject_close(&subject);
+}
+
 static void regression_predicts_values(void **state) {
     (void)state;
     struct subject subject;
@@ -400,10 +451,11 @@ static void regression_predicts_values(void **state) {
 }
 
 /* The gradient of a quadratic with the given options at the origin. */
-static double quadratic_gradient(const char *options, size_t count, uint64_t draw, float *gradient_out) {
+static double quadratic_gradient(const char *options, size_t count, uint32_t worker, uint64_t draw,
+                                 float *gradient_out) {
     struct plugin model;
     struct hysgd_data_shape shape = {.train_count = 10};
-    struct hysgd_batch batch = {.count = count, .seed = SEED, .draw = draw};
+    struct hysgd_batch batch = {.count = count, .seed = SEED, .worker = worker, .draw = draw};
     static const float origin[10000];
     double loss;
     char text[64];
@@ -420,25 +472,29 @@ static double quadratic_gradient(const char *options, size_t count, uint64_t dra
 static void quadratic_has_the_stated_curvatures(void **state) {
     (void)state;
     float gradient[3]; /* at the origin, -lambda_i target_i with targets 1, -1, 1 */
-    double loss = quadratic_gradient("dimension=3,condition=100,noise=0", 1, 0, gradient);
+    double loss = quadratic_gradient("dimension=3,condition=100,noise=0", 1, 0, 0, gradient);
     assert_true(fabs(loss - (0.01 + 0.1 + 1) / 2) < 1e-12);
     assert_true(fabs(gradient[0] + 0.01) < 1e-8 && fabs(gradient[1] - 0.1) < 1e-8 && fabs(gradient[2] + 1) < 1e-8);
-    assert_true(quadratic_gradient("dimension=1,noise=0", 1, 0, gradient) == 0.5);
+    assert_true(quadratic_gradient("dimension=1,noise=0", 1, 0, 0, gradient) == 0.5);
 }
 
 static void quadratic_noise_shrinks_with_the_batch(void **state) {
     (void)state;
     static float noisy[10000], exact[10000], other[10000];
-    quadratic_gradient("dimension=10000,noise=0", 4, 0, exact);
-    double loss = quadratic_gradient("dimension=10000,noise=3", 4, 0, noisy);
-    assert_true(loss == quadratic_gradient("dimension=10000,noise=3", 4, 1, other));
-    double squares = 0, products = 0;
+    quadratic_gradient("dimension=10000,noise=0", 4, 0, 0, exact);
+    double loss = quadratic_gradient("dimension=10000,noise=3", 4, 0, 0, noisy);
+    double squares = 0, draws = 0, workers = 0;
+    assert_true(loss == quadratic_gradient("dimension=10000,noise=3", 4, 0, 1, other));
     for (size_t i = 0; i < 10000; i++) {
         squares += ((double)noisy[i] - exact[i]) * ((double)noisy[i] - exact[i]);
-        products += ((double)noisy[i] - exact[i]) * ((double)other[i] - exact[i]);
+        draws += ((double)noisy[i] - exact[i]) * ((double)other[i] - exact[i]);
     }
+    quadratic_gradient("dimension=10000,noise=3", 4, 1, 0, other);
+    for (size_t i = 0; i < 10000; i++)
+        workers += ((double)noisy[i] - exact[i]) * ((double)other[i] - exact[i]);
     assert_true(fabs(squares / 10000 - 9.0 / 4) < 0.15); /* 9/4 with a standard error of 0.03 */
-    assert_true(fabs(products / 10000) < 0.12);          /* draws are independent: 0 with 0.023 */
+    assert_true(fabs(workers / 10000) < 0.12);
+    assert_true(fabs(draws / 10000) < 0.12); /* independent: 0 with a standard error of 0.023 */
 }
 
 static void bf16_gradients_point_where_fp32_ones_do(void **state) {
@@ -470,6 +526,8 @@ int main(void) {
         cmocka_unit_test(a_failed_request_for_memory_leaks_nothing),
         cmocka_unit_test(wrong_batches_are_refused),
         cmocka_unit_test(presets_have_the_published_sizes),
+        cmocka_unit_test(presets_have_the_published_layers),
+        cmocka_unit_test(weights_start_uniform_with_the_fan_in),
         cmocka_unit_test(regression_predicts_values),
         cmocka_unit_test(quadratic_has_the_stated_curvatures),
         cmocka_unit_test(quadratic_noise_shrinks_with_the_batch),
