@@ -200,4 +200,18 @@ static enum hysgd_status onednn_forward(struct plan *plan, const float *vector, 
     return HYSGD_OK;
 }
 
-const struct plan_ops plan_onednn = {"onednn", onednn_open, onednn_close, onednn_gradient, onednn_forward};
+/* oneDNN computes bfloat16 from AVX-512 on: in software before AVX512_BF16. Its numbers of instruction sets are bit
+ * sets. */
+static bool onednn_has_precision(enum plan_precision precision) {
+    const unsigned needed = dnnl_cpu_isa_avx512_core;
+    return precision == PLAN_FP32 || ((unsigned)dnnl_get_effective_cpu_isa() & needed) == needed;
+}
+
+const struct plan_ops plan_onednn = {
+    .name = "onednn",
+    .has_precision = onednn_has_precision,
+    .open = onednn_open,
+    .close = onednn_close,
+    .gradient = onednn_gradient,
+    .forward = onednn_forward,
+};

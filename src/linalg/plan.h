@@ -27,6 +27,8 @@ struct plan_stream {
 
 struct plan_ops {
     const char *name;
+    /* Whether this processor can compute in the precision; where it cannot, open is not called. */
+    bool (*has_precision)(enum plan_precision precision);
     /* Prepares everything: primitives, arena, scratch. Sets the calling thread to one computing thread. Nothing
      * below allocates. `is_training` false: only `forward` will be called, and no memory for backward is kept.
      * HYSGD_MEMORY, HYSGD_FAILED. */

@@ -198,8 +198,14 @@ static enum hysgd_status reference_inference(struct plan *plan, const float *vec
     return HYSGD_OK;
 }
 
+static bool reference_has_precision(enum plan_precision precision) {
+    (void)precision;
+    return true;
+}
+
 const struct plan_ops plan_reference = {
     .name = "reference",
+    .has_precision = reference_has_precision,
     .open = reference_open,
     .close = reference_close,
     .gradient = reference_gradient,

@@ -99,7 +99,7 @@ static enum hysgd_status add_window(struct builder *builder, const struct layer 
 
 static enum hysgd_status add_dense(struct builder *builder, const struct layer *layer) {
     const struct hysgd_data_shape *shape = builder->shape;
-    int units = layer->units ? layer->units : shape->classes ? shape->classes : shape->targets;
+    int units = layer->units ? layer->units : shape->classes > 0 ? shape->classes : shape->targets;
     struct graph_node node = {.kind = GRAPH_DENSE,
                               .inputs = {builder->at.node, 0},
                               .channels = units,
@@ -192,10 +192,11 @@ static enum hysgd_status add_layer(struct builder *builder, const struct layer *
 static enum hysgd_status add_loss(struct builder *builder) {
     const struct hysgd_data_shape *shape = builder->shape;
     struct layers_graph *out = builder->out;
-    out->loss = builder->loss ? builder->loss->loss : (shape->classes ? LAYER_LOSS_SOFTMAX : LAYER_LOSS_SQUARED);
+    out->loss =
+        builder->loss ? builder->loss->loss : (shape->classes > 0 ? LAYER_LOSS_SOFTMAX : LAYER_LOSS_SQUARED);
     bool is_softmax = out->loss == LAYER_LOSS_SOFTMAX;
     int wanted = is_softmax ? shape->classes : shape->targets;
-    if (wanted == 0)
+    if (wanted < 1)
         return fail_layer(builder->loss, is_softmax ? "needs data with classes" : "needs data with targets");
     uint64_t width = values_of(present(builder));
     if (width != (uint64_t)wanted)
@@ -212,8 +213,7 @@ static enum hysgd_status add_loss(struct builder *builder) {
     return add_node(builder, NULL, node);
 }
 
-/* Gives the next place in the vector to a tensor of a node, counts its elements in `count`, and returns its index.
- */
+/* Gives a tensor of a node the next place in the vector, adds its elements to `count`, and returns the place. */
 static size_t place(struct builder *builder, int node, const char *name, size_t *count, int rank,
                     const size_t *dims) {
     struct layers_graph *out = builder->out;

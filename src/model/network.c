@@ -33,6 +33,11 @@ static enum hysgd_status choose_plans(struct network *network) {
     if (network->kernels == KERNELS_ONEDNN)
         return hysgd_fail(HYSGD_USAGE, "model: kernels=onednn: built without oneDNN; expected auto or reference");
 #endif
+    if (!network->plans->has_precision((enum plan_precision)network->precision))
+        return hysgd_fail(HYSGD_USAGE,
+                          "model: precision=bf16: %s cannot compute it on this processor; expected fp32 "
+                          "or kernels=reference",
+                          network->plans->name);
     return HYSGD_OK;
 }
 

@@ -84,6 +84,14 @@ static inline void problem_fini(struct problem *problem) {
     memory_free(problem->samples);
 }
 
+/* Skips a test where the default plan cannot compute in bfloat16. */
+static inline void need_bf16(const char *name) {
+    if (plan_default()->has_precision(PLAN_BF16))
+        return;
+    print_message("%s skipped because this processor has no bfloat16\n", name);
+    skip();
+}
+
 static inline struct plan *open_plan(const struct plan_ops *ops, const struct problem *problem, size_t batch,
                                      enum plan_precision precision, bool is_training) {
     struct plan *plan = NULL;

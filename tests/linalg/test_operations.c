@@ -148,7 +148,7 @@ static void bf16_rounds_to_nearest_even(void **state) {
     struct problem problem;
     problem_init(&problem, &test);
     problem.vector[0] = 1 + 0x1p-8f; /* the weight becomes 1 */
-    for (size_t p = 0; p < 2; p++) {
+    for (size_t p = 0; p < 2 && plans[p]->has_precision(PLAN_BF16); p++) {
         struct plan *plan = open_plan(plans[p], &problem, 1, PLAN_BF16, false);
         assert_int_equal(plans[p]->forward(plan, problem.vector, inputs, 1, problem.outputs), HYSGD_OK);
         assert_memory_equal(problem.outputs, expected, sizeof(expected));
