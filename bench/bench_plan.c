@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Training speed of the plan on one thread: samples per second of gradient and momentum step for four networks in
  * fp32 and bf16, beside the speed of dnnl_sgemm in the same minute, which tells what the machine gives. `--profile`
- * adds where the time goes, `--steps` each step; other words choose networks. */
+ * adds where the time goes, `--steps` each step; `--cpu` counts the processor's time, for machines that have other
+ * work too; `--fp32` and `--bf16` choose a precision, other words choose networks. */
 #include <stdio.h>
+
+#ifdef HYSGD_HAVE_ONEDNN
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -328,3 +332,12 @@ int main(int count, char **words) {
     }
     return 0;
 }
+
+#else
+
+int main(void) {
+    puts("bench_plan needs a library built with oneDNN");
+    return 0;
+}
+
+#endif
