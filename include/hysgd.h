@@ -143,6 +143,14 @@ enum hysgd_release {
     HYSGD_UNTIL_CLOCK   /* wait; ask again when the slowest clock advances, or after the next update */
 };
 
+/* An array of one struct per worker that a policy keeps in its state, and what of it goes into checkpoints. */
+struct hysgd_saved_workers {
+    size_t array; /* offset, in the state, of the pointer to the array [workers]; NULL: none now */
+    size_t size;  /* of one struct, in bytes */
+    const struct hysgd_option
+        *fields; /* rows for its fields that change while running; offsets in the struct; no TEXT */
+};
+
 /* A policy is a pure state machine: it has no clock, no thread, and sees no gradient. The engine calls it from
  * one thread at a time, in the order of the arrivals: admit, threshold, then (if the gradients held have reached
  * the threshold) an update and `updated`, then release for the workers that may now go on. No function blocks
@@ -151,9 +159,10 @@ struct hysgd_policy_ops {
     struct hysgd_plugin about;
     const struct hysgd_option
         *saved; /* rows for the fields that change while running, kept in checkpoints; or NULL */
+    const struct hysgd_saved_workers *saved_workers; /* the same for what there is per worker; or NULL */
 
-    /* Checks the options against the number of workers. HYSGD_USAGE when they contradict it. NULL: nothing to
-     * check. */
+    /* Checks the options against the number of workers. HYSGD_USAGE when they contradict it. NULL: nothing to check.
+     * Leaves a state that fini accepts, also when it fails. */
     enum hysgd_status (*init)(void *self, int workers);
     void (*fini)(void *self);
 

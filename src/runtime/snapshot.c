@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/options.h"
+#include "policy/policy.h"
 #include "runtime/worker.h"
 
 #define FORMAT_KEY     "hysgd_checkpoint"
@@ -200,7 +200,7 @@ static enum hysgd_status print_policy(struct snapshot_image *image, const struct
     FILE *out = open_memstream(&image->policy, &length);
     if (!out)
         return hysgd_fail(HYSGD_MEMORY, "out of memory for a checkpoint");
-    options_print(training->engine.policy->saved, training->engine.policy_self, out);
+    policy_print_saved(training->engine.policy, training->engine.policy_self, training->setup->workers, out);
     return fclose(out) == 0 ? HYSGD_OK : hysgd_fail(HYSGD_MEMORY, "out of memory for a checkpoint");
 }
 
@@ -405,11 +405,14 @@ static enum hysgd_status read_vectors(struct training *training, const struct sa
 
 static enum hysgd_status read_policy(struct training *training, const struct safetensors_file *file,
                                      const char *path) {
-    const struct hysgd_policy_ops *policy = training->engine.policy;
     const char *text = safetensors_metadata(file, POLICY_KEY);
-    if (!text || !policy->saved)
+    if (!text)
         return HYSGD_OK;
-    return status_locate(options_parse(policy->saved, training->engine.policy_self, "saved policy", text), path);
+    enum hysgd_status status =
+        policy_parse_saved(training->engine.policy, training->engine.policy_self, training->setup->workers, text);
+    if (status == HYSGD_OK)
+        return status;
+    return status_locate(status == HYSGD_USAGE ? HYSGD_INPUT : status, path);
 }
 
 static enum hysgd_status read_all(struct training *training, const struct safetensors_file *file,
