@@ -33,6 +33,11 @@ static const char *const variants[] = {
     "switch,at=3,unit=updates,to=sync",
     "switch,at=2,unit=seconds",
     "switch,at=0,to=sync",
+    "bounded,staleness=0",
+    "bounded,staleness=1",
+    "bounded,staleness=1,dynamic=2",
+    "bounded,staleness=0,dynamic=5",
+    "bounded,dynamic=12",
     "backup,count=1",
     "backup,count=2",
     "backup,spare=1",
@@ -90,16 +95,15 @@ static bool open_subject(struct subject subject, int workers, struct plugin *pol
 /* Replaces the policy by a new one that knows only what a checkpoint keeps. */
 static void replace_by_saved(struct subject subject, int workers, struct plugin *policy,
                              struct policy_model *model) {
-    const struct hysgd_option *saved = policy_ops(policy)->saved;
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
-    options_print(saved, policy->self, out);
+    policy_print_saved(policy_ops(policy), policy->self, workers, out);
     fclose(out);
     struct plugin fresh;
     assert_true(open_subject(subject, workers, &fresh));
-    assert_int_equal(options_parse(saved, fresh.self, "saved state", text), HYSGD_OK);
+    assert_int_equal(policy_parse_saved(policy_ops(&fresh), fresh.self, workers, text), HYSGD_OK);
     free(text);
     close_subject(policy);
     *policy = fresh;
@@ -375,6 +379,10 @@ static void finite_staleness_bounds_are_reached(void **state) {
     assert_int_equal(most, 3);
     explore(stage, (struct subject){"switch,at=1.5,unit=updates,to=sync", NULL}, 3, 6, false, &most);
     assert_int_equal(most, 2);
+    explore(stage, (struct subject){"bounded,staleness=0", NULL}, 3, 6, false, &most);
+    assert_int_equal(most, 2);
+    explore(stage, (struct subject){"bounded,staleness=1", NULL}, 2, 6, false, &most);
+    assert_int_equal(most, 3);
     explore(stage, (struct subject){"cutoff,limit=3", NULL}, 2, 6, false, &most);
     assert_int_equal(most, 2);
 }
