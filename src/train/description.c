@@ -136,16 +136,33 @@ static enum hysgd_status copy_value(const struct hysgd_option *option, const str
     return memory_copy_text(buffer, text_out);
 }
 
-enum hysgd_status description_pairs_init(struct description_pairs *pairs, const struct description *description) {
-    memset(pairs, 0, sizeof *pairs);
-    HYSGD_TRY(memory_alloc(options_count(description_options), sizeof *pairs->pairs, &pairs->pairs));
+static bool is_file(const char *key) {
+    static const char *const files[] = {"save", "resume", "log", "csv", "report"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        if (strcmp(files[i], key) == 0)
+            return true;
+    return false;
+}
+
+static enum hysgd_status add_pairs(struct description_pairs *pairs, const struct description *description,
+                                   bool are_files) {
     for (const struct hysgd_option *option = description_options; option->key != NULL; option++) {
         char *text = NULL;
+        if (is_file(option->key) != are_files)
+            continue;
         HYSGD_TRY(copy_value(option, description, &text));
         pairs->pairs[pairs->count][0] = option->key;
         pairs->pairs[pairs->count++][1] = text;
     }
     return HYSGD_OK;
+}
+
+enum hysgd_status description_pairs_init(struct description_pairs *pairs, const struct description *description) {
+    memset(pairs, 0, sizeof *pairs);
+    HYSGD_TRY(memory_alloc(options_count(description_options), sizeof *pairs->pairs, &pairs->pairs));
+    HYSGD_TRY(add_pairs(pairs, description, false));
+    pairs->lasting = pairs->count;
+    return add_pairs(pairs, description, true);
 }
 
 void description_pairs_fini(struct description_pairs *pairs) {

@@ -47,10 +47,11 @@ HYSGD_MUST_CHECK enum hysgd_status description_set_default(struct description *d
 /* Puts `text`, which the description then owns, in the place of one of its texts. */
 void description_replace(char **field, char *text);
 
-/* The words of a run as pairs of key and value, in the order of the table. */
+/* The words of a run as pairs of key and value, in the order of the table but with the names of files last. */
 struct description_pairs {
     const char *(*pairs)[2]; /* [count]; the values are owned */
     size_t count;
+    size_t lasting; /* pairs before the names of files: what a checkpoint tells of its run, wherever it lies */
 };
 
 /* HYSGD_MEMORY. Safe to fini when it fails. */

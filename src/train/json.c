@@ -21,7 +21,7 @@ enum hysgd_status json_print(json_t *json, size_t flags, FILE *out) {
     if (json == NULL)
         return hysgd_fail(HYSGD_MEMORY, "no memory for the result as JSON");
     /* A fault of the stream stays noted in it, for whoever closes it. */
-    json_dumpf(json, out, flags | JSON_REAL_PRECISION(17));
+    json_dumpf(json, out, flags | JSON_REAL_PRECISION(15));
     fputc('\n', out);
     json_decref(json);
     return HYSGD_OK;

@@ -88,7 +88,7 @@ static void fill_setup(struct run *run) {
         .evaluate_limit = (uint64_t)words->eval_limit,
         .save_path = words->save[0] != '\0' ? words->save : NULL,
         .metadata = constant_pairs(&run->pairs),
-        .metadata_count = run->pairs.count,
+        .metadata_count = run->pairs.lasting,
         .recorder = run->recorder,
         .computes_gradients = true,
     };
@@ -203,6 +203,13 @@ static enum hysgd_status end_recording(struct run *run, enum hysgd_status status
     return status;
 }
 
+/* Tells where an interrupted run can be taken up again. */
+static enum hysgd_status explain_stop(const struct run *run, enum hysgd_status status) {
+    if (status != HYSGD_INTERRUPTED || !run->training.has_saved)
+        return status;
+    return hysgd_fail(HYSGD_INTERRUPTED, "interrupted; resume=%s continues the run", run->setup.save_path);
+}
+
 enum hysgd_status run_train(struct run *run, struct stopper *stopper, struct hysgd_result *result_out,
                             bool *has_begun_out) {
     const struct plugin *runtime = &run->resolved->runtime;
@@ -217,5 +224,5 @@ enum hysgd_status run_train(struct run *run, struct stopper *stopper, struct hys
     training_summarize(&run->training, seconds, &summary);
     result_fill(&summary, result_out);
     status = end_recording(run, status, &summary);
-    return status == HYSGD_OK ? check_reached(run, &summary) : status;
+    return status == HYSGD_OK ? check_reached(run, &summary) : explain_stop(run, status);
 }
