@@ -65,6 +65,8 @@ static const struct command_table config_table = {.options = args_config_options
 
 static enum hysgd_status fail_unknown(const struct reader *reader, const char *key) {
     struct option_near near = {0};
+    if (find_in(&common_table, key) != NULL || find_in(&config_table, key) != NULL)
+        return hysgd_fail(HYSGD_USAGE, "%s: --%s cannot be set here", reader->command->name, key);
     for (size_t i = 0; i < reader->command->table_count; i++)
         near_in(&reader->command->tables[i], key, &near);
     near_in(&common_table, key, &near);

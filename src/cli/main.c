@@ -2,6 +2,7 @@
 /* The command `hysgd`: finds the command that is meant, and sees to it that a lost result is not taken for success.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,7 +69,17 @@ static int dispatch(int argc, char **argv) {
     return command != NULL ? command->run(command, argc - 2, argv + 2) : fail_unknown(word);
 }
 
+/* A standard stream that the caller closed must not become the number of the next file opened, which messages would
+ * then be written into. Opened the wrong way round, so that using it still fails. */
+static void occupy_standard_streams(void) {
+    for (int number = 0; number <= 2; number++)
+        if (fcntl(number, F_GETFD) == -1 && errno == EBADF &&
+            open("/dev/null", number == 0 ? O_WRONLY : O_RDONLY) == -1)
+            return;
+}
+
 int main(int argc, char **argv) {
+    occupy_standard_streams();
     setlocale(LC_CTYPE, "");
     signals_ignore_write_faults();
     errno = 0;
