@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+# What only makes sense together is checked before anything is read or trained.
+try() {
+    hysgd "$@"
+    echo "$? hysgd $*"
+}
+small="digits,train=100,test=10"
+try train --compute constant,mean=1
+try train --receive constant,mean=1
+try train --apply constant,mean=1
+try train --save-every 1
+try train --save missing/run.safetensors
+try train --log missing/run.log
+try train --csv missing/run.csv
+try train --report missing/report.html
+try compare --csv missing/table.csv
+try compare --report missing/report.html
+try train --save .
+try train --log same --csv same
+try train --resume missing.safetensors
+try train --config missing.conf
+try train --runtime virtual --model softmax --data $small --workers 101
+try train --runtime virtual --model quadratic --data none --target accuracy=0.5
+try train --runtime virtual --model softmax --data digits,train=100,test=0 --target accuracy=0.5
+try train --runtime virtual --workers 2 --speeds 1,1,1
+try train --runtime virtual --workers 2 --lose 2@1
+try train --workers 2 --delay 7,constant,mean=1
+try compare --policy 'sync;'
+try compare --policy 'sync; asink'
+ls

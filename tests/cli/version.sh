@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# The version is the one of the public header.
+hysgd --version
