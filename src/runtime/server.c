@@ -13,6 +13,29 @@
 /* Elements that are combined and stepped at a time: 8 KiB of combined gradient. */
 #define BLOCK 2048
 
+/* As memory_alloc, but on huge pages where there are any. */
+static enum hysgd_status alloc_zeros(size_t count, float **vector_out) {
+    float *vector;
+    HYSGD_TRY(memory_alloc_vector(count, sizeof *vector, &vector));
+    memset(vector, 0, count * sizeof *vector);
+    *vector_out = vector;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status init_regions(struct server *server) {
+    int count = server->workers < SERVER_MOST_REGIONS ? server->workers : SERVER_MOST_REGIONS;
+    if (count > server->shard_count)
+        count = server->shard_count;
+    HYSGD_TRY(memory_alloc((size_t)count, sizeof *server->regions, &server->regions));
+    server->region_count = count;
+    for (int i = 0, first = 0; i < count; i++) {
+        server->regions[i].first = first;
+        server->regions[i].count = server->shard_count / count + (i < server->shard_count % count);
+        first += server->regions[i].count;
+    }
+    return HYSGD_OK;
+}
+
 enum hysgd_status server_init(struct server *server, const struct plugin *optimizer,
                               const struct hysgd_model_layout *layout, int workers) {
     *server = (struct server){.optimizer = optimizer_ops(optimizer),
@@ -34,8 +57,9 @@ enum hysgd_status server_init(struct server *server, const struct plugin *optimi
     for (int i = 0; i < workers; i++)
         HYSGD_TRY(memory_alloc_vector(server->count, sizeof(float), &server->gradients[i]));
     for (int i = 0; i < server->optimizer->states; i++)
-        HYSGD_TRY(memory_alloc(server->parameter_count, sizeof(float), &server->states[i]));
-    return memory_alloc(server->count, sizeof(float), &server->versions[0]);
+        HYSGD_TRY(alloc_zeros(server->parameter_count, &server->states[i]));
+    HYSGD_TRY(init_regions(server));
+    return alloc_zeros(server->count, &server->versions[0]);
 }
 
 void server_fini(struct server *server) {
@@ -51,6 +75,7 @@ void server_fini(struct server *server) {
     memory_free(server->parts);
     memory_free(server->weights);
     memory_free(server->norms);
+    memory_free(server->regions);
     memory_free(server->sum);
     *server = (struct server){0};
 }
@@ -68,11 +93,15 @@ void server_let_go(struct server *server, int version) {
     server->readers[version]--;
 }
 
-/* A buffer that nobody reads, for the next version. There is one: each worker reads at most one version. */
+/* A buffer that nobody reads, for the next version: the current one where it has no reader, which saves memory and
+ * time. There always is one, as each worker and the evaluation read at most one version. */
 static enum hysgd_status find_next(struct server *server) {
-    int next = 0;
-    while (next == server->current || server->readers[next] > 0)
-        next++;
+    int next = server->current;
+    if (server->readers[next] > 0) {
+        next = 0;
+        while (next == server->current || server->readers[next] > 0)
+            next++;
+    }
     if (!server->versions[next])
         HYSGD_TRY(memory_alloc_vector(server->count, sizeof(float), &server->versions[next]));
     server->next = next;
@@ -85,8 +114,10 @@ enum hysgd_status server_require_sum(struct server *server) {
 
 static void begin_work(struct server *server, enum server_work work) {
     server->work = work;
-    atomic_store_explicit(&server->done, 0, memory_order_relaxed);
-    atomic_store_explicit(&server->taken, 0, memory_order_release);
+    for (int i = 0; i < server->region_count; i++)
+        for (int pass = 0; pass < 2; pass++)
+            atomic_store_explicit(&server->regions[i].taken[pass], 0, memory_order_relaxed);
+    atomic_store_explicit(&server->done, 0, memory_order_release);
 }
 
 static void add_parts(struct server *server, const struct engine *engine, float scale) {
@@ -210,39 +241,48 @@ static void clipped_step_shard(struct server *server, struct range range) {
                norm > common->clip ? common->clip / norm : 1);
 }
 
-static int ticket_count(const struct server *server) {
-    return server->work == SERVER_CLIPPED_STEP ? 2 * server->shard_count : server->shard_count;
+static int count_passes(const struct server *server) {
+    return server->work == SERVER_CLIPPED_STEP ? 2 : 1;
 }
 
-static void work_on(struct server *server, int ticket) {
-    int shard = ticket % server->shard_count;
+static void work_on(struct server *server, int shard, int pass) {
     struct range range = shard_range(server, shard);
-    if (server->work == SERVER_FOLD) {
+    if (server->work == SERVER_FOLD)
         fold_shard(server, range);
-    } else if (server->work == SERVER_STEP) {
+    else if (server->work == SERVER_STEP)
         step_shard(server, range);
-    } else if (ticket < server->shard_count) {
+    else if (pass == 0)
         combine_shard(server, shard, range);
-    } else {
-        while (atomic_load_explicit(&server->done, memory_order_acquire) < server->shard_count)
-            sched_yield(); /* another thread is within its shard of the first pass */
+    else
         clipped_step_shard(server, range);
+}
+
+/* Takes the shards of a region that are left; how many they were. */
+static int work_through(struct server *server, struct server_region *region, int pass) {
+    for (int finished = 0;; finished++) {
+        if (atomic_load_explicit(&region->taken[pass], memory_order_relaxed) >= region->count)
+            return finished;
+        int shard = atomic_fetch_add_explicit(&region->taken[pass], 1, memory_order_acquire);
+        if (shard >= region->count)
+            return finished;
+        work_on(server, region->first + shard, pass);
     }
 }
 
-void server_help(struct server *server) {
-    int count = ticket_count(server);
-    for (;;) {
-        int ticket = atomic_fetch_add_explicit(&server->taken, 1, memory_order_acquire);
-        if (ticket >= count)
-            return;
-        work_on(server, ticket);
-        atomic_fetch_add_explicit(&server->done, 1, memory_order_release);
+void server_help(struct server *server, int worker) {
+    for (int pass = 0; pass < count_passes(server); pass++) {
+        while (atomic_load_explicit(&server->done, memory_order_acquire) < pass * server->shard_count)
+            sched_yield(); /* another thread is within its shard of the first pass */
+        int finished = 0;
+        for (int i = 0; i < server->region_count; i++)
+            finished += work_through(server, &server->regions[(worker + i) % server->region_count], pass);
+        if (finished > 0)
+            atomic_fetch_add_explicit(&server->done, finished, memory_order_release);
     }
 }
 
 bool server_is_done(const struct server *server) {
-    return atomic_load_explicit(&server->done, memory_order_acquire) == ticket_count(server);
+    return atomic_load_explicit(&server->done, memory_order_acquire) == count_passes(server) * server->shard_count;
 }
 
 void server_end(struct server *server) {

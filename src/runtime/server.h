@@ -14,6 +14,16 @@
  * same whatever the number of threads, and with it every result. */
 #define SERVER_SHARD 16384
 
+/* At most so many groups of shards, each begun by a worker of its own. */
+#define SERVER_MOST_REGIONS 16
+
+/* Shards next to each other. A worker begins with its own region, so that its core keeps the optimizer's states of
+ * it from update to update, and then helps with the others. */
+struct server_region {
+    _Alignas(64) atomic_int taken[2]; /* shards taken, in each pass of the work */
+    int first, count;
+};
+
 enum server_work { SERVER_IDLE, SERVER_FOLD, SERVER_STEP, SERVER_CLIPPED_STEP };
 
 struct server {
@@ -39,9 +49,11 @@ struct server {
     double statistic_scale;  /* turns the combined gradient into the weighted mean, whatever the combine mode */
     uint64_t gradient_count; /* that the update applies */
     struct optimizer_step step;
-    int next;               /* version being written */
-    double *norms;          /* [shard_count] squared norms, for clipping */
-    atomic_int taken, done; /* shards taken and finished, over both passes of a clipped step */
+    int next;                      /* version being written; the current one itself when nobody reads it */
+    double *norms;                 /* [shard_count] squared norms, for clipping */
+    struct server_region *regions; /* [region_count] */
+    int region_count;
+    _Alignas(64) atomic_int done; /* shards finished, over both passes of a clipped step */
 };
 
 /* HYSGD_MEMORY. Safe to fini when it fails. Version 0 is zeros; the caller fills it through server_vector. */
@@ -55,8 +67,8 @@ float *server_vector(const struct server *server);
 /* Allocates the sum's vector if it is not there yet. */
 HYSGD_MUST_CHECK enum hysgd_status server_require_sum(struct server *server);
 
-/* A version to read from: versions[returned] stays as it is until it is let go. Call with the engine's lock held.
- */
+/* A version to read from: versions[returned] stays as it is until it is let go. Call with the engine's lock held
+ * and no update under way: it may be changing the current version in place. */
 int server_acquire(struct server *server);
 void server_let_go(struct server *server, int version);
 
@@ -66,8 +78,8 @@ HYSGD_MUST_CHECK enum hysgd_status server_begin_fold(struct server *server, cons
 HYSGD_MUST_CHECK enum hysgd_status server_begin_update(struct server *server, const struct engine *engine,
                                                        const struct optimizer_step *step);
 
-/* Takes shards until none is left. Several threads at once. */
-void server_help(struct server *server);
+/* Takes shards until none is left, those of the worker's own region first. Several threads at once. */
+void server_help(struct server *server, int worker);
 
 /* Whether every shard is finished. */
 bool server_is_done(const struct server *server);

@@ -40,7 +40,7 @@ struct threads_run;
 
 /* A worker's thread. Guarded by the run's lock, except what is atomic. */
 struct lane {
-    struct threads_run *run;
+    _Alignas(64) struct threads_run *run; /* no line is shared with another lane */
     int worker;
     pthread_t thread;
     bool is_started; /* the thread exists */
@@ -68,11 +68,12 @@ struct threads_run {
     bool is_running;                      /* lanes may begin */
     atomic_int alive;                     /* lanes that have not ended */
     int *queue, queue_first, queue_count; /* [workers] ring: delivered gradients without a verdict */
-    bool is_busy;       /* vectors are worked on, or the state is being saved: no verdicts meanwhile */
-    bool has_work;      /* shards may be left to take */
-    uint64_t job;       /* number of the present or latest work */
-    atomic_int helpers; /* lanes inside server_help; raised under the lock */
-    double stopped;     /* the clock when the run stopped; NaN: it runs */
+    atomic_bool is_wanted; /* the calling thread wants the lock while nothing is worked on: no verdicts meanwhile */
+    bool is_busy;          /* vectors are worked on, or the state is being saved: no verdicts meanwhile */
+    bool has_work;         /* shards may be left to take */
+    uint64_t job;          /* number of the present or latest work */
+    atomic_int helpers;    /* lanes inside server_help; raised under the lock */
+    double stopped;        /* the clock when the run stopped; NaN: it runs */
 };
 
 static double now(const struct threads_run *run) {
@@ -141,13 +142,14 @@ static void await_helpers(struct threads_run *run) {
     }
 }
 
-/* Does the prepared work on the vectors, with whoever helps. Lock held before and after, not meanwhile. */
-static void work(struct threads_run *run) {
+/* Does the prepared work on the vectors, with whoever helps; `home`: the worker whose part comes first. Lock held
+ * before and after, not meanwhile. */
+static void work(struct threads_run *run, int home) {
     run->is_busy = run->has_work = true;
     run->job++;
     call_helpers(run);
     pthread_mutex_unlock(&run->lock);
-    server_help(&run->training->server);
+    server_help(&run->training->server, home);
     await_helpers(run);
     pthread_mutex_lock(&run->lock);
     while (atomic_load(&run->helpers) > 0) { /* one came between the look and the lock */
@@ -159,13 +161,13 @@ static void work(struct threads_run *run) {
 }
 
 /* Does what a verdict asks for and lets the released workers go. Lock held. */
-static enum hysgd_status act(struct threads_run *run, const struct engine_verdict *verdict) {
+static enum hysgd_status act(struct threads_run *run, const struct engine_verdict *verdict, int home) {
     struct training *training = run->training;
     struct engine *engine = &training->engine;
     double begun = now(run);
     HYSGD_TRY(drive_begin_action(training, verdict->action, begun));
     if (verdict->action != ENGINE_NOTHING && training->setup->computes_gradients)
-        work(run);
+        work(run, home);
     double ended = now(run);
     training->server_seconds += ended - begun;
     HYSGD_TRY(drive_end_action(training, verdict, ended, ended - begun));
@@ -178,10 +180,14 @@ static enum hysgd_status act(struct threads_run *run, const struct engine_verdic
     return HYSGD_OK;
 }
 
+static bool may_serve(const struct threads_run *run) {
+    return run->queue_count > 0 && !run->is_busy && !atomic_load_explicit(&run->is_wanted, memory_order_relaxed);
+}
+
 /* Gives verdicts on the delivered gradients, in the order of their arrival, unless someone else is at it. Lock
  * held. */
-static void serve(struct threads_run *run) {
-    while (run->queue_count > 0 && !run->is_busy && !drive_is_over(run->training, now(run))) {
+static void serve(struct threads_run *run, int home) {
+    while (may_serve(run) && !drive_is_over(run->training, now(run))) {
         struct lane *lane = &run->lanes[run->queue[run->queue_first]];
         run->queue_first = (run->queue_first + 1) % run->workers;
         run->queue_count--;
@@ -194,7 +200,7 @@ static void serve(struct threads_run *run) {
         struct engine_verdict verdict;
         enum hysgd_status status = drive_arrive(run->training, &arrival, &verdict);
         if (status == HYSGD_OK)
-            status = act(run, &verdict);
+            status = act(run, &verdict, home);
         if (status != HYSGD_OK)
             fail(run, status);
         drive_is_over(run->training, now(run));
@@ -234,7 +240,7 @@ static void take_shards(struct lane *lane) {
     lane->helped = run->job;
     atomic_fetch_add(&run->helpers, 1);
     pthread_mutex_unlock(&run->lock);
-    server_help(&run->training->server);
+    server_help(&run->training->server, lane->worker);
     atomic_fetch_sub(&run->helpers, 1);
     pthread_mutex_lock(&run->lock);
 }
@@ -252,8 +258,10 @@ static bool await_release(struct lane *lane) {
         atomic_store_explicit(&lane->is_called, false, memory_order_relaxed);
         if (run->has_work && lane->helped != run->job) {
             take_shards(lane);
-        } else if (run->queue_count > 0 && !run->is_busy) {
-            serve(run);
+            has_polled = !run->spins; /* the release is near */
+        } else if (may_serve(run)) {
+            serve(run, lane->worker);
+            has_polled = !run->spins;
         } else if (!has_polled) {
             poll_call(lane);
             has_polled = true;
@@ -304,7 +312,7 @@ static enum hysgd_status deliver_gradient(struct lane *lane) {
     if (is_ended(lane))
         return HYSGD_OK;
     run->queue[(run->queue_first + run->queue_count++) % run->workers] = lane->worker;
-    serve(run);
+    serve(run, lane->worker);
     return HYSGD_OK;
 }
 
@@ -357,24 +365,28 @@ static void lock_draining(struct threads_run *run) {
     }
 }
 
-/* Takes the lock while no verdict's work is under way. */
+/* Takes the lock while no verdict's work is under way, and holds new verdicts back until then; call `serve` before
+ * giving the lock back. */
 static void lock_quiet(struct threads_run *run) {
+    atomic_store(&run->is_wanted, true);
     lock_draining(run);
     while (run->is_busy) {
         pthread_mutex_unlock(&run->lock);
         sched_yield();
         lock_draining(run);
     }
+    atomic_store(&run->is_wanted, false);
 }
 
 static enum hysgd_status evaluate(struct threads_run *run, double seconds) {
     struct training *training = run->training;
     struct hysgd_metrics metrics;
     bool computes = training->setup->computes_gradients;
-    lock_draining(run);
+    lock_quiet(run);
     drive_begin_evaluation(training, seconds);
     uint64_t version = training->evaluated_version;
     int read = computes ? server_acquire(&training->server) : 0;
+    serve(run, 0);
     pthread_mutex_unlock(&run->lock);
     enum hysgd_status status =
         drive_evaluate(training, computes ? training->server.versions[read] : NULL, &metrics);
@@ -400,8 +412,8 @@ static enum hysgd_status save(struct threads_run *run, double seconds) {
         lock_draining(run);
         drive_end_save(run->training, image, status, seconds);
         run->is_busy = false;
-        serve(run);
     }
+    serve(run, 0);
     pthread_mutex_unlock(&run->lock);
     return status;
 }
@@ -419,7 +431,8 @@ static enum hysgd_status lose_workers(struct threads_run *run) {
         call(lane);
         status = drive_lose(run->training, i, now(run), &verdict);
         if (status == HYSGD_OK)
-            status = act(run, &verdict);
+            status = act(run, &verdict, 0);
+        serve(run, 0);
         pthread_mutex_unlock(&run->lock);
     }
     return status;
@@ -518,13 +531,26 @@ static int count_cores(void) {
     return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
 }
 
+/* The lock is held for less than it takes to sleep and wake, so where every worker has a core, who wants it spins
+ * first. */
+static void init_lock(struct threads_run *run) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+#ifdef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
+    if (run->spins)
+        pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP);
+#endif
+    pthread_mutex_init(&run->lock, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
+
 static enum hysgd_status init_run(struct threads_run *run) {
     const struct timing *timing = run->training->setup->timing;
     run->workers = run->training->setup->workers;
     run->cores = count_cores();
     run->spins = run->workers <= run->cores;
     run->stopped = NAN;
-    pthread_mutex_init(&run->lock, NULL);
+    init_lock(run);
     clock_gettime(CLOCK_MONOTONIC, &run->origin);
     HYSGD_TRY(memory_alloc((size_t)run->workers, sizeof *run->lanes, &run->lanes));
     HYSGD_TRY(memory_alloc((size_t)run->workers, sizeof *run->queue, &run->queue));

@@ -68,7 +68,7 @@ static enum hysgd_status act(struct virtual_run *run, const struct engine_verdic
     double service = verdict->action == ENGINE_UPDATE ? timing_apply(training->setup->timing) : 0;
     HYSGD_TRY(drive_begin_action(training, verdict->action, run->now));
     if (training->setup->computes_gradients && verdict->action != ENGINE_NOTHING)
-        server_help(&training->server);
+        server_help(&training->server, 0);
     run->server_free_at = run->now + service;
     run->now = run->server_free_at;
     training->server_seconds += service;
