@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Prints the time that a cache line takes between the two first cores, in nanoseconds one way. `--json`: for programs. */
+/* Prints the time that a cache line takes between the two first cores, in nanoseconds one way. `--json`: for
+ * programs. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ int main(int count, char **words) {
     if (count > 1 && strcmp(words[1], "--json") == 0)
         printf("{\"nanoseconds\": %.1f}\n", nanoseconds);
     else
-        printf("core to core: %.0f ns one way (%s)\n", nanoseconds, nanoseconds < CORE_LATENCY_FAR ? "near" : "far");
+        printf("core to core: %.0f ns one way (%s)\n", nanoseconds,
+               nanoseconds < CORE_LATENCY_FAR ? "near" : "far");
     return 0;
 }

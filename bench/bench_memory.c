@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory of training in parameter vectors: how many vectors of the model's size a run holds at its peak, beyond data
- * and activations, for several policies and optimizers. First a model of one huge vector that computes next to
+/* Memory of training in parameter vectors: how many vectors of the model's size a run holds at its peak, beyond
+ * data and activations, for several policies and optimizers. First a model of one huge vector that computes next to
  * nothing, where every byte counts; then a real network of one wide layer, in which the kernels' own copies of the
  * weights count too. */
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Speed of whole training: a job as users run it (runtime, engine, server, optimizer, data) on images that lie in
- * memory as floats. Times every gradient call of the model, and so tells samples per second and the share of the time
- * that is spent outside: everything around the kernels. Without arguments it prints a table; --serve answers one
- * request per line of standard input for the scripts beside this file. */
+ * memory as floats. Times every gradient call of the model, and so tells samples per second and the share of the
+ * time that is spent outside: everything around the kernels. Without arguments it prints a table; --serve answers
+ * one request per line of standard input for the scripts beside this file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,8 +75,8 @@ static const struct hysgd_data_ops data_resident = {
 
 /* ---- Model: a listed one, its gradient calls timed ---- */
 
-#define MOST_LANES  64
-#define MOST_TIMES  16384
+#define MOST_LANES 64
+#define MOST_TIMES 16384
 
 /* The gradient calls of one thread, in order. */
 struct lane {
@@ -86,7 +86,7 @@ struct lane {
 
 struct timed {
     struct plugin model;
-    bool has_one_lane; /* all workers compute in one thread */
+    bool has_one_lane;  /* all workers compute in one thread */
     struct lane *lanes; /* [MOST_LANES] by worker; each written by its worker's thread only */
 };
 
@@ -159,10 +159,8 @@ static const struct network {
     const char *name;
     int channels, side, batch;
     int steps; /* of a worker in a round */
-} networks[] = {{"mlp", 1, 28, 64, 1000},
-                {"lenet", 1, 28, 64, 50},
-                {"cifar-cnn", 3, 32, 128, 14},
-                {"resnet20", 3, 32, 128, 5}};
+} networks[] = {
+    {"mlp", 1, 28, 64, 1000}, {"lenet", 1, 28, 64, 50}, {"cifar-cnn", 3, 32, 128, 14}, {"resnet20", 3, 32, 128, 5}};
 
 #define NETWORKS (sizeof networks / sizeof *networks)
 
@@ -244,8 +242,7 @@ static struct answer train(const struct request *request, const struct resident 
     check(hysgd_job_use_data(job, &data_resident, (void *)(uintptr_t)resident, NULL));
     check(hysgd_job_use_model(job, &model_timed, &timed, NULL));
     check(hysgd_job_run(job, &result));
-    struct answer answer =
-        summarize(&timed, timed.has_one_lane ? 1 : request->workers, request->network->batch);
+    struct answer answer = summarize(&timed, timed.has_one_lane ? 1 : request->workers, request->network->batch);
     hysgd_job_free(job);
     plugin_close(&timed.model);
     memory_free(timed.lanes);
@@ -271,8 +268,8 @@ static int serve(void) {
         if (sscanf(line, "%31s %31s %127s %127s %127s %d %d", name, precision, policy, optimizer, runtime,
                    &request.workers, &request.steps) != 7 ||
             request.workers < 1 || request.workers > MOST_LANES || request.steps < 0) {
-            fprintf(stderr, "bench_step: expected NETWORK PRECISION POLICY OPTIMIZER RUNTIME WORKERS STEPS, got: %s",
-                    line);
+            fprintf(stderr,
+                    "bench_step: expected NETWORK PRECISION POLICY OPTIMIZER RUNTIME WORKERS STEPS, got: %s", line);
             return 2;
         }
         request.network = find_network(name);

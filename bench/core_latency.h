@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Time that a cache line takes from one core to another: what two threads pay for talking to each other. On virtual
- * machines it can change severalfold from one minute to the next, so it is measured beside every figure of two threads. */
+ * machines it can change severalfold from one minute to the next, so it is measured beside every figure of two
+ * threads. */
 #ifndef HYSGD_BENCH_CORE_LATENCY_H
 #define HYSGD_BENCH_CORE_LATENCY_H
 
@@ -32,7 +33,8 @@ static inline void core_latency_pin(int core) {
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(core, &set);
-    (void)pthread_setaffinity_np(pthread_self(), sizeof set, &set); /* the caller has seen the core in its own set */
+    (void)pthread_setaffinity_np(pthread_self(), sizeof set,
+                                 &set); /* the caller has seen the core in its own set */
 }
 
 /* Passes the ball on each time it holds `parity`; gives way to others when it does not come for long. */
@@ -59,8 +61,8 @@ static inline void *core_latency_caller(void *argument) {
     return NULL;
 }
 
-/* Nanoseconds one way between two cores; the best of several trials, as others on the machine only ever add. NaN where
- * threads cannot be had. */
+/* Nanoseconds one way between two cores; the best of several trials, as others on the machine only ever add. NaN
+ * where threads cannot be had. */
 static inline double core_latency_between(int first, int second) {
     double best = NAN;
     for (int trial = 0; trial < CORE_LATENCY_TRIALS; trial++) {
