@@ -87,7 +87,8 @@ VECTOR_CODE static void gate_sum_float(const float *a, const float *b, const flo
     }
 }
 
-/* A mask instead of a choice: the compiler must not make the load of `a` conditional, which it could not vectorize. */
+/* A mask instead of a choice: the compiler must not make the load of `a` conditional, which it could not vectorize.
+ */
 VECTOR_CODE static void gate_bfloat16(const int16_t *a, const int16_t *value, int16_t *out, size_t count) {
     INDEPENDENT
     for (size_t i = 0; i < count; i++)
@@ -112,6 +113,20 @@ void elements_gate(enum element element, const void *a, const void *b, const voi
         gate_sum_bfloat16(a, b, value, out, count);
     else
         gate_bfloat16(a, value, out, count);
+}
+
+VECTOR_CODE static void bias_row(const float *restrict bias, float least, float *restrict row, size_t width) {
+    for (size_t i = 0; i < width; i++) {
+        float sum = row[i] + bias[i];
+        row[i] = sum < least ? least : sum;
+    }
+}
+
+void elements_bias(const float *bias, bool is_relu, float *rows, size_t count, size_t width) {
+    if (!bias && is_relu)
+        relu_float(rows, rows, count * width);
+    for (size_t n = 0; bias && n < count; n++)
+        bias_row(bias, is_relu ? 0.0f : -__builtin_inff(), rows + n * width, width);
 }
 
 VECTOR_CODE static void multiply_float(const float *in, const float *factor, float *out, size_t count) {

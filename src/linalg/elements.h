@@ -21,6 +21,10 @@ void elements_add(enum element element, const void *a, const void *b, bool is_re
  * b is NULL. */
 void elements_gate(enum element element, const void *a, const void *b, const void *value, void *out, size_t count);
 
+/* Adds bias[i] to element i of each row (NULL: nothing), then takes max(., 0) when is_relu; [count][width] floats
+ * in place. */
+void elements_bias(const float *bias, bool is_relu, float *rows, size_t count, size_t width);
+
 /* out = in * factor. */
 void elements_multiply(enum element element, const void *in, const float *factor, void *out, size_t count);
 

@@ -61,6 +61,58 @@ static enum hysgd_status input_as(struct plan *plan, int node, const dnnl_memory
     return tensor_as(plan, node, "reorder of values", WHEN_ALWAYS, &tensor, layout, tensor_out);
 }
 
+/* ---- Forward, for many units ---- */
+
+/* Measured: primitives are fastest on weights in a layout of their own, but the copy costs more than that gains.
+ * Where the weights are several times larger than the input, the two change places instead: the input is copied,
+ * the result comes out transposed. */
+#define TURNED_LEAST_UNITS 4 /* per sample of the batch */
+
+static bool pays_turning(const struct plan *plan, int node, const struct dense *dense) {
+    return plan->precision == PLAN_FP32 && dense->source.ndims == 2 &&
+           (size_t)plan->graph->nodes[node].channels >= TURNED_LEAST_UNITS * plan->batch;
+}
+
+static void run_bias(struct plan *plan, const struct step *step) {
+    elements_bias(step_pointer(plan, step, 1), plan->nodes[step->node].is_relu, step_pointer(plan, step, 0),
+                  plan->batch, step->elements / plan->batch);
+}
+
+static enum hysgd_status turned_forward(struct plan *plan, int node, const struct dense *dense,
+                                        const struct tensor *weight, const struct tensor *bias) {
+    const char *kind = "dense forward";
+    struct node_state *state = &plan->nodes[node];
+    const dnnl_dim_t units = plan->graph->nodes[node].channels, batch = (dnnl_dim_t)plan->batch;
+    const dnnl_dims_t sources = {batch, dense->source.dims[1]}, results = {units, batch}, outputs = {batch, units};
+    dnnl_memory_desc_t source, result, turned;
+    dnnl_memory_desc_init_by_tag(&source, 2, sources, dnnl_f32, dnnl_format_tag_any);
+    dnnl_memory_desc_init_by_tag(&result, 2, results, dnnl_f32, dnnl_ab);
+    dnnl_memory_desc_init_by_tag(&turned, 2, outputs, dnnl_f32, dnnl_ba);
+    dnnl_inner_product_desc_t operation;
+    const_dnnl_primitive_desc_t description;
+    struct tensor copy, product, output;
+    HYSGD_TRY(onednn_check(plan, node,
+                           dnnl_inner_product_forward_desc_init(&operation, dnnl_forward_training, &weight->layout,
+                                                                &source, NULL, &result),
+                           kind));
+    HYSGD_TRY(describe(plan, node, &operation, plan->plain, NULL, kind, &description));
+    HYSGD_TRY(tensor_as(plan, node, "reorder of values", WHEN_ALWAYS, &state->source,
+                        wanted(description, dnnl_query_weights_md), &copy));
+    HYSGD_TRY(tensor_new(plan, &result, &product));
+    const struct operand operands[] = {{DNNL_ARG_SRC, weight}, {DNNL_ARG_WEIGHTS, &copy}, {DNNL_ARG_DST, &product}};
+    HYSGD_TRY(step_add(plan, node, kind, WHEN_ALWAYS, description, operands, 3));
+    product = seen_as(&product, &turned);
+    HYSGD_TRY(tensor_as(plan, node, "reorder of values", WHEN_ALWAYS, &product, &dense->output, &output));
+    const dnnl_memory_desc_t layout = node_layout(plan, node, dnnl_f32, dnnl_nchw);
+    state->value = seen_as(&output, &layout);
+    if (!dense->has_bias && !state->is_relu)
+        return HYSGD_OK;
+    return step_add_own(plan, node, "bias and relu", WHEN_ALWAYS, run_bias,
+                        (const struct tensor *const[]){&state->value, bias}, 2, tensor_elements(&state->value));
+}
+
+/* ---- Forward ---- */
+
 static enum hysgd_status dense_forward(struct plan *plan, int node) {
     struct node_state *state = &plan->nodes[node];
     const struct graph_node *shape = &plan->graph->nodes[node];
@@ -82,6 +134,8 @@ static enum hysgd_status dense_forward(struct plan *plan, int node) {
     HYSGD_TRY(tensor_as(plan, node, "reorder of weights", WHEN_ALWAYS, &plain_weight,
                         wanted(description, dnnl_query_weights_md), &state->weight));
     HYSGD_TRY(input_as(plan, node, &dense.source, &state->source));
+    if (pays_turning(plan, node, &dense))
+        return turned_forward(plan, node, &dense, &state->weight, &bias);
     const dnnl_memory_desc_t layout = node_layout(plan, node, dense.output.data_type, dnnl_nchw);
     HYSGD_TRY(tensor_new(plan, &layout, &state->value));
     const struct tensor output = seen_as(&state->value, &dense.output);
@@ -91,6 +145,8 @@ static enum hysgd_status dense_forward(struct plan *plan, int node) {
                                        {DNNL_ARG_DST, &output}};
     return step_add(plan, node, "dense forward", WHEN_ALWAYS, description, operands, 4);
 }
+
+/* ---- Backward ---- */
 
 static enum hysgd_status backward_weights(struct plan *plan, int node, const struct dense *dense,
                                           const struct tensor *gradient) {

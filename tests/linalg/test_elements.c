@@ -114,6 +114,24 @@ static void a_gate_may_add_and_write_over_its_input(void **state) {
     }
 }
 
+static void each_row_gets_the_bias(void **state) {
+    (void)state;
+    const float bias[3] = {1, -1, 0.5f};
+    for (int is_relu = 0; is_relu < 2; is_relu++) {
+        memcpy(out, a, sizeof out);
+        elements_bias(bias, is_relu, out, 40, 3);
+        for (size_t i = 0; i < 120; i++) {
+            const float sum = a[i] + bias[i % 3];
+            assert_true(out[i] == (is_relu && !(sum > 0) ? 0 : sum));
+        }
+        assert_true(out[120] == a[120]);
+    }
+    memcpy(out, a, sizeof out);
+    elements_bias(NULL, true, out, 40, 3);
+    for (size_t i = 0; i < 120; i++)
+        assert_true(out[i] == (a[i] > 0 ? a[i] : 0));
+}
+
 static void factors_stay_in_float(void **state) {
     (void)state;
     elements_multiply(ELEMENT_FLOAT, a, b, out, MOST);
@@ -142,6 +160,7 @@ int main(void) {
         cmocka_unit_test_setup(sums_may_end_in_a_relu, fill),
         cmocka_unit_test_setup(a_gate_is_open_where_the_value_is_positive, fill),
         cmocka_unit_test_setup(a_gate_may_add_and_write_over_its_input, fill),
+        cmocka_unit_test_setup(each_row_gets_the_bias, fill),
         cmocka_unit_test_setup(factors_stay_in_float, fill),
         cmocka_unit_test(a_nan_stays_a_nan_in_bfloat16),
     };
