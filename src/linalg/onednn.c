@@ -11,8 +11,7 @@
 #include "base/memory.h"
 #include "linalg/loss.h"
 
-enum hysgd_status onednn_check(const struct plan *plan, int node, dnnl_status_t status, const char *what) {
-    (void)plan;
+enum hysgd_status onednn_check(int node, dnnl_status_t status, const char *what) {
     if (status == dnnl_success)
         return HYSGD_OK;
     return hysgd_fail(status == dnnl_out_of_memory ? HYSGD_MEMORY : HYSGD_FAILED, "oneDNN: %s of node %d: %s", what,
@@ -30,20 +29,19 @@ static const struct operation *const operations[] = {
 /* ---- Compiling ---- */
 
 static enum hysgd_status engine_open(struct plan *plan) {
-    HYSGD_TRY(onednn_check(plan, 0, dnnl_engine_create(&plan->engine, dnnl_cpu, 0), "engine"));
-    HYSGD_TRY(
-        onednn_check(plan, 0, dnnl_stream_create(&plan->stream, plan->engine, dnnl_stream_in_order), "stream"));
-    HYSGD_TRY(onednn_check(plan, 0, dnnl_primitive_attr_create(&plan->plain), "attributes"));
-    HYSGD_TRY(onednn_check(plan, 0, dnnl_primitive_attr_set_scratchpad_mode(plan->plain, dnnl_scratchpad_mode_user),
+    HYSGD_TRY(onednn_check(0, dnnl_engine_create(&plan->engine, dnnl_cpu, 0), "engine"));
+    HYSGD_TRY(onednn_check(0, dnnl_stream_create(&plan->stream, plan->engine, dnnl_stream_in_order), "stream"));
+    HYSGD_TRY(onednn_check(0, dnnl_primitive_attr_create(&plan->plain), "attributes"));
+    HYSGD_TRY(onednn_check(0, dnnl_primitive_attr_set_scratchpad_mode(plan->plain, dnnl_scratchpad_mode_user),
                            "attributes"));
-    HYSGD_TRY(onednn_check(plan, 0, dnnl_primitive_attr_clone(&plan->relu, plan->plain), "attributes"));
+    HYSGD_TRY(onednn_check(0, dnnl_primitive_attr_clone(&plan->relu, plan->plain), "attributes"));
     dnnl_post_ops_t after;
-    HYSGD_TRY(onednn_check(plan, 0, dnnl_post_ops_create(&after), "attributes"));
+    HYSGD_TRY(onednn_check(0, dnnl_post_ops_create(&after), "attributes"));
     dnnl_status_t status = dnnl_post_ops_append_eltwise(after, 1, dnnl_eltwise_relu, 0, 0);
     if (status == dnnl_success)
         status = dnnl_primitive_attr_set_post_ops(plan->relu, after);
     dnnl_post_ops_destroy(after);
-    return onednn_check(plan, 0, status, "attributes");
+    return onednn_check(0, status, "attributes");
 }
 
 static enum hysgd_status nodes_alloc(struct plan *plan) {

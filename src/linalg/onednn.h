@@ -55,11 +55,12 @@ struct operand {
  * itself. */
 struct node_state {
     int owner;
-    int consumers; /* live nodes that read it, absorbed nodes excepted */
-    bool is_live, is_relu,
-        is_gated;        /* the loss depends on it; a relu was absorbed; gradients are cut where the value is 0 */
-    bool feeds_loss;     /* the loss reads it */
-    bool needs_gradient; /* it or something before it has parameters */
+    int consumers;                       /* live nodes that read it, absorbed nodes excepted */
+    bool is_live;                        /* the loss depends on it */
+    bool is_relu;                        /* it absorbed a relu */
+    bool is_gated;                       /* gradients that come back to it are cut off where its value is 0 */
+    bool feeds_loss;                     /* the loss reads it */
+    bool needs_gradient;                 /* it or something before it has parameters */
     struct tensor value, source;         /* output; input in the layout that forward took */
     struct tensor workspace;             /* of forward for backward: pool, norm; mask of dropout */
     struct tensor weight;                /* in the layout that forward took */
@@ -97,9 +98,8 @@ struct plan {
     double loss;
 };
 
-/* Turns a failure of oneDNN into a status; `what` completes "oneDNN could not ...". */
-HYSGD_MUST_CHECK enum hysgd_status onednn_check(const struct plan *plan, int node, dnnl_status_t status,
-                                                const char *what);
+/* Turns a failure of oneDNN into a status; `what` is what was being made or run for the node. */
+HYSGD_MUST_CHECK enum hysgd_status onednn_check(int node, dnnl_status_t status, const char *what);
 
 /* ---- onednn_fusion.c ---- */
 
@@ -119,8 +119,7 @@ HYSGD_MUST_CHECK enum hysgd_status tensor_at(struct plan *plan, enum place place
 HYSGD_MUST_CHECK enum hysgd_status step_add(struct plan *plan, int node, const char *kind, unsigned when,
                                             const_dnnl_primitive_desc_t description, const struct operand *operands,
                                             int count);
-/* Appends a function of our own on `elements` elements of each tensor (those whose buffer is -1 are passed as
- * NULL). */
+/* Appends a function of our own on `elements` elements of each tensor; where a buffer is -1 it gets NULL. */
 HYSGD_MUST_CHECK enum hysgd_status step_add_own(struct plan *plan, int node, const char *kind, unsigned when,
                                                 void (*run)(struct plan *, const struct step *),
                                                 const struct tensor *const *tensors, int count, size_t elements);
@@ -162,7 +161,7 @@ const dnnl_memory_desc_t *wanted(const_dnnl_primitive_desc_t description, dnnl_q
 HYSGD_MUST_CHECK enum hysgd_status tensor_as(struct plan *plan, int node, const char *kind, unsigned when,
                                              const struct tensor *tensor, const dnnl_memory_desc_t *layout,
                                              struct tensor *tensor_out);
-/* A tensor in the layout `wanted` whose content ends up in `target`: `target` itself where the layouts agree. Call
+/* A tensor in the given layout whose content ends up in `target`: `target` itself where the layouts agree. Call
  * tensor_deliver after the step that writes it. */
 HYSGD_MUST_CHECK enum hysgd_status tensor_for(struct plan *plan, const struct tensor *target,
                                               const dnnl_memory_desc_t *layout, struct tensor *tensor_out);
@@ -174,10 +173,10 @@ int node_input(const struct plan *plan, int node, int i);
 /* Adds a gradient to what the consumers of `node` have sent back. `is_shared`: others read the tensor too. */
 HYSGD_MUST_CHECK enum hysgd_status gradient_send(struct plan *plan, int node, const struct tensor *gradient,
                                                  bool is_shared);
-/* Makes nodes[node].gradient from all that was sent, cut off by an absorbed relu. False: nothing was sent. */
+/* Makes nodes[node].gradient from all that was sent, cut off where is_gated. At least one was sent. */
 HYSGD_MUST_CHECK enum hysgd_status gradient_collect(struct plan *plan, int node);
 
-/* Makes a primitive description, which the plan owns until compiling ends. `hint` is that of forward, for backward.
+/* Makes a primitive description, which the plan owns until compiling ends. `hint`: that of forward, for backward.
  */
 HYSGD_MUST_CHECK enum hysgd_status describe(struct plan *plan, int node, const_dnnl_op_desc_t operation,
                                             const_dnnl_primitive_attr_t attributes,
@@ -189,9 +188,9 @@ HYSGD_MUST_CHECK enum hysgd_status describe_if_any(struct plan *plan, int node, 
                                                    const_dnnl_primitive_desc_t hint, const char *what,
                                                    const_dnnl_primitive_desc_t *description_out);
 
-/* ---- Groups of operations: forward appends the steps that make nodes[node].value, backward those that use its
- * gradient ---- */
+/* ---- Groups of operations ---- */
 
+/* Forward appends the steps that make nodes[node].value, backward those that use its gradient. */
 struct operation {
     enum hysgd_status (*forward)(struct plan *plan, int node);
     enum hysgd_status (*backward)(struct plan *plan, int node);

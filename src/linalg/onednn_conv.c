@@ -94,7 +94,7 @@ static enum hysgd_status look_for(struct plan *plan, int node, enum pass pass, d
         status =
             dnnl_convolution_backward_weights_desc_init(&operation, algorithm, &conv->source, &weight_gradient,
                                                         bias, &conv->output, conv->strides, conv->pads, conv->pads);
-    HYSGD_TRY(onednn_check(plan, node, status, pass_kinds[pass]));
+    HYSGD_TRY(onednn_check(node, status, pass_kinds[pass]));
     const bool is_relu = pass == FORWARD && plan->nodes[node].is_relu;
     return describe_if_any(plan, node, &operation, is_relu ? plan->relu : plan->plain,
                            pass == FORWARD ? NULL : plan->nodes[node].forward, pass_kinds[pass],
@@ -110,7 +110,7 @@ static enum hysgd_status choose(struct plan *plan, int node, enum pass pass, str
     }
     *conv_out = conv_of(plan, node, plan->batch);
     HYSGD_TRY(look_for(plan, node, pass, dnnl_convolution_direct, conv_out));
-    return conv_out->description ? HYSGD_OK : onednn_check(plan, node, dnnl_unimplemented, pass_kinds[pass]);
+    return conv_out->description ? HYSGD_OK : onednn_check(node, dnnl_unimplemented, pass_kinds[pass]);
 }
 
 /* ---- Parts of the batch ---- */

@@ -41,8 +41,7 @@ static struct dense dense_of(const struct plan *plan, int node) {
     return dense;
 }
 
-/* The same memory as a matrix [batch][values], or back as [batch][channels][height][width]; in both layouts plain.
- */
+/* The same memory with other dimensions; both layouts are plain. */
 static struct tensor seen_as(const struct tensor *tensor, const dnnl_memory_desc_t *layout) {
     return (struct tensor){.buffer = tensor->buffer, .offset = tensor->offset, .layout = *layout};
 }
@@ -91,7 +90,7 @@ static enum hysgd_status turned_forward(struct plan *plan, int node, const struc
     dnnl_inner_product_desc_t operation;
     const_dnnl_primitive_desc_t description;
     struct tensor copy, product, output;
-    HYSGD_TRY(onednn_check(plan, node,
+    HYSGD_TRY(onednn_check(node,
                            dnnl_inner_product_forward_desc_init(&operation, dnnl_forward_training, &weight->layout,
                                                                 &source, NULL, &result),
                            kind));
@@ -119,7 +118,7 @@ static enum hysgd_status dense_forward(struct plan *plan, int node) {
     const struct dense dense = dense_of(plan, node);
     dnnl_inner_product_desc_t operation;
     const_dnnl_primitive_desc_t description;
-    HYSGD_TRY(onednn_check(plan, node,
+    HYSGD_TRY(onednn_check(node,
                            dnnl_inner_product_forward_desc_init(&operation, dnnl_forward_training, &dense.source,
                                                                 &dense.weight, dense.has_bias ? &dense.bias : NULL,
                                                                 &dense.output),
@@ -157,7 +156,7 @@ static enum hysgd_status backward_weights(struct plan *plan, int node, const str
     weight.data_type = dnnl_f32;
     dnnl_inner_product_desc_t operation;
     const_dnnl_primitive_desc_t description;
-    HYSGD_TRY(onednn_check(plan, node,
+    HYSGD_TRY(onednn_check(node,
                            dnnl_inner_product_backward_weights_desc_init(&operation, &dense->source, &weight,
                                                                          dense->has_bias ? &dense->bias : NULL,
                                                                          &dense->gradient),
@@ -184,7 +183,7 @@ static enum hysgd_status backward_data(struct plan *plan, int node, const struct
     dnnl_inner_product_desc_t operation;
     const_dnnl_primitive_desc_t description;
     HYSGD_TRY(onednn_check(
-        plan, node,
+        node,
         dnnl_inner_product_backward_data_desc_init(&operation, &dense->source, &dense->weight, &dense->gradient),
         kind));
     HYSGD_TRY(describe(plan, node, &operation, plan->plain, state->forward, kind, &description));

@@ -31,7 +31,7 @@ static enum hysgd_status add_forward(struct plan *plan, int node, bool is_traini
     const unsigned flags = norm_flags(plan, node) | (is_training ? 0 : dnnl_use_global_stats);
     dnnl_batch_normalization_desc_t operation;
     const_dnnl_primitive_desc_t description;
-    HYSGD_TRY(onednn_check(plan, node,
+    HYSGD_TRY(onednn_check(node,
                            dnnl_batch_normalization_forward_desc_init(
                                &operation, is_training ? dnnl_forward_training : dnnl_forward_inference,
                                &state->source.layout, (float)plan->graph->nodes[node].rate, flags),
@@ -88,7 +88,7 @@ static enum hysgd_status norm_backward(struct plan *plan, int node) {
     dnnl_batch_normalization_desc_t operation;
     const_dnnl_primitive_desc_t description;
     struct tensor result;
-    HYSGD_TRY(onednn_check(plan, node,
+    HYSGD_TRY(onednn_check(node,
                            dnnl_batch_normalization_backward_desc_init(
                                &operation, dnnl_backward, &state->source.layout, &state->source.layout,
                                (float)plan->graph->nodes[node].rate, norm_flags(plan, node)),

@@ -50,7 +50,7 @@ static enum hysgd_status eltwise_forward(struct plan *plan, int node, dnnl_alg_k
     HYSGD_TRY(tensor_new(plan, &state->source.layout, &state->value));
     dnnl_eltwise_desc_t operation;
     HYSGD_TRY(onednn_check(
-        plan, node,
+        node,
         dnnl_eltwise_forward_desc_init(&operation, dnnl_forward_training, algorithm, &state->source.layout, 0, 0),
         kind));
     HYSGD_TRY(describe(plan, node, &operation, plan->plain, NULL, kind, &state->forward));
@@ -70,8 +70,7 @@ static enum hysgd_status eltwise_backward(struct plan *plan, int node, dnnl_alg_
     const_dnnl_primitive_desc_t description;
     struct tensor result;
     HYSGD_TRY(onednn_check(
-        plan, node, dnnl_eltwise_backward_desc_init(&operation, algorithm, &from->layout, &from->layout, 0, 0),
-        kind));
+        node, dnnl_eltwise_backward_desc_init(&operation, algorithm, &from->layout, &from->layout, 0, 0), kind));
     HYSGD_TRY(describe(plan, node, &operation, plan->plain, state->forward, kind, &description));
     HYSGD_TRY(tensor_new(plan, &from->layout, &result));
     const struct operand operands[] = {

@@ -15,7 +15,7 @@ static enum hysgd_status pool_forward(struct plan *plan, int node, dnnl_alg_kind
     const dnnl_dims_t kernel = {shape->kernel_h, shape->kernel_w};
     const dnnl_memory_desc_t output = node_layout(plan, node, source->layout.data_type, dnnl_format_tag_any);
     dnnl_pooling_desc_t operation;
-    HYSGD_TRY(onednn_check(plan, node,
+    HYSGD_TRY(onednn_check(node,
                            dnnl_pooling_forward_desc_init(
                                &operation, plan->is_training ? dnnl_forward_training : dnnl_forward_inference,
                                algorithm, &source->layout, &output, strides, kernel, pads, pads),
@@ -47,7 +47,7 @@ static enum hysgd_status pool_backward(struct plan *plan, int node, dnnl_alg_kin
     dnnl_pooling_desc_t operation;
     const_dnnl_primitive_desc_t description;
     struct tensor result;
-    HYSGD_TRY(onednn_check(plan, node,
+    HYSGD_TRY(onednn_check(node,
                            dnnl_pooling_backward_desc_init(&operation, algorithm, &plan->nodes[input].value.layout,
                                                            &state->gradient.layout, strides, kernel, pads, pads),
                            kind));

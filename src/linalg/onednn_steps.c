@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The list of steps of a oneDNN plan: growing it while the graph is compiled, placing its buffers, and running it.
- */
+/* The list of steps of a oneDNN plan: growing it while the graph is compiled, and running it. */
 #include "linalg/onednn.h"
 
 #include <string.h>
@@ -8,17 +7,18 @@
 
 #include "base/memory.h"
 
-/* Makes room for one more item. */
+/* Makes room for one more item; `items_pointer` is the address of the pointer to the items. */
 static enum hysgd_status grow(void *items_pointer, int count, int *capacity, size_t size) {
-    void **items = items_pointer, *larger;
+    void *items, *larger;
     if (count < *capacity)
         return HYSGD_OK;
-    int capacity_new = *capacity ? 2 * *capacity : 64;
+    const int capacity_new = *capacity ? 2 * *capacity : 64;
     HYSGD_TRY(memory_alloc((size_t)capacity_new, size, &larger));
+    memcpy(&items, items_pointer, sizeof items);
     if (count > 0)
-        memcpy(larger, *items, (size_t)count * size);
-    memory_free(*items);
-    *items = larger;
+        memcpy(larger, items, (size_t)count * size);
+    memory_free(items);
+    memcpy(items_pointer, &larger, sizeof larger);
     *capacity = capacity_new;
     return HYSGD_OK;
 }
@@ -55,7 +55,7 @@ enum hysgd_status describe_if_any(struct plan *plan, int node, const_dnnl_op_des
     *description_out = NULL;
     if (status == dnnl_unimplemented)
         return HYSGD_OK;
-    HYSGD_TRY(onednn_check(plan, node, status, what));
+    HYSGD_TRY(onednn_check(node, status, what));
     plan->description_count++;
     *description_out = *description;
     return HYSGD_OK;
@@ -65,7 +65,7 @@ enum hysgd_status describe(struct plan *plan, int node, const_dnnl_op_desc_t ope
                            const_dnnl_primitive_attr_t attributes, const_dnnl_primitive_desc_t hint,
                            const char *what, const_dnnl_primitive_desc_t *description_out) {
     HYSGD_TRY(describe_if_any(plan, node, operation, attributes, hint, what, description_out));
-    return *description_out ? HYSGD_OK : onednn_check(plan, node, dnnl_unimplemented, what);
+    return *description_out ? HYSGD_OK : onednn_check(node, dnnl_unimplemented, what);
 }
 
 void descriptions_free(struct plan *plan) {
@@ -103,7 +103,7 @@ static enum hysgd_status step_operand(struct plan *plan, struct step *step, int 
     dnnl_exec_arg_t *argument = &step->arguments[step->count];
     step_use(plan, step, tensor);
     argument->arg = id;
-    return onednn_check(plan, step->node,
+    return onednn_check(step->node,
                         dnnl_memory_create(&argument->memory, &tensor->layout, plan->engine, DNNL_MEMORY_NONE),
                         "describe memory");
 }
@@ -112,7 +112,7 @@ enum hysgd_status step_add(struct plan *plan, int node, const char *kind, unsign
                            const_dnnl_primitive_desc_t description, const struct operand *operands, int count) {
     struct step *step;
     HYSGD_TRY(step_begin(plan, node, kind, when, &step));
-    HYSGD_TRY(onednn_check(plan, node, dnnl_primitive_create(&step->primitive, description), kind));
+    HYSGD_TRY(onednn_check(node, dnnl_primitive_create(&step->primitive, description), kind));
     for (int i = 0; i < count; i++)
         if (operands[i].tensor->buffer >= 0)
             HYSGD_TRY(step_operand(plan, step, operands[i].id, operands[i].tensor));
@@ -158,10 +158,9 @@ static enum hysgd_status place_moved(struct plan *plan, enum place place) {
         for (int i = 0; i < step->count; i++) {
             if (!step->arguments[i].memory || plan->buffers[step->buffers[i]].place != place)
                 continue;
-            HYSGD_TRY(
-                onednn_check(plan, step->node,
-                             dnnl_memory_set_data_handle(step->arguments[i].memory, step_pointer(plan, step, i)),
-                             "take an address"));
+            HYSGD_TRY(onednn_check(
+                step->node, dnnl_memory_set_data_handle(step->arguments[i].memory, step_pointer(plan, step, i)),
+                "take an address"));
         }
     }
     return HYSGD_OK;
@@ -194,7 +193,7 @@ static enum hysgd_status step_run(struct plan *plan, const struct step *step) {
         step->run(plan, step);
         return HYSGD_OK;
     }
-    return onednn_check(plan, step->node,
+    return onednn_check(step->node,
                         dnnl_primitive_execute(step->primitive, plan->stream, step->count, step->arguments),
                         step->kind);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Layouts of tensors, copies between them, and the way of gradients from consumers back to the producer of a value.
- */
+/* Layouts of tensors, copies between them, and the way of gradients from consumers back to producers. */
 #include "linalg/onednn.h"
 
 #include <string.h>
@@ -44,7 +43,7 @@ const dnnl_memory_desc_t *wanted(const_dnnl_primitive_desc_t description, dnnl_q
 static enum hysgd_status reorder(struct plan *plan, int node, const char *kind, unsigned when,
                                  const struct tensor *from, const struct tensor *to) {
     dnnl_primitive_desc_t description;
-    HYSGD_TRY(onednn_check(plan, node,
+    HYSGD_TRY(onednn_check(node,
                            dnnl_reorder_primitive_desc_create(&description, &from->layout, plan->engine,
                                                               &to->layout, plan->engine, plan->plain),
                            kind));
@@ -98,8 +97,7 @@ static void run_gate(struct plan *plan, const struct step *step) {
                   step_pointer(plan, step, 3), step_pointer(plan, step, 2), step->elements);
 }
 
-/* Adds the parts (and cuts them off by the value, if is_gated) into a part that nobody else reads, or a new tensor.
- */
+/* Adds the parts, and cuts them off if is_gated, into a part that nobody else reads, or else a new tensor. */
 static enum hysgd_status join(struct plan *plan, int node, bool is_gated, struct tensor *sum_out) {
     struct node_state *state = &plan->nodes[node];
     if (state->parts[1].buffer < 0 && !is_gated) {
