@@ -140,7 +140,7 @@ struct hysgd_progress {
 enum hysgd_release {
     HYSGD_GO,           /* read the current version and compute the next gradient now */
     HYSGD_UNTIL_UPDATE, /* wait; ask again after the next update */
-    HYSGD_UNTIL_CLOCK   /* wait; ask again when the slowest clock advances, or after the next update */
+    HYSGD_UNTIL_CLOCK   /* wait; ask again when the slowest clock advances, updates or not */
 };
 
 /* An array of one struct per worker that a policy keeps in its state, and what of it goes into checkpoints. */
@@ -161,8 +161,8 @@ struct hysgd_policy_ops {
         *saved; /* rows for the fields that change while running, kept in checkpoints; or NULL */
     const struct hysgd_saved_workers *saved_workers; /* the same for what there is per worker; or NULL */
 
-    /* Checks the options against the number of workers. HYSGD_USAGE when they contradict it. NULL: nothing to check.
-     * Leaves a state that fini accepts, also when it fails. */
+    /* Checks the options against the number of workers. HYSGD_USAGE when they contradict it. NULL: nothing to
+     * check. Leaves a state that fini accepts, also when it fails. */
     enum hysgd_status (*init)(void *self, int workers);
     void (*fini)(void *self);
 

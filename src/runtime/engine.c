@@ -127,16 +127,27 @@ static bool ask_release(struct engine *engine, int index) {
     return true;
 }
 
-/* Asks the waiting workers again: all after an update, else those that wait for the slowest clock. */
-static void ask_waiting(struct engine *engine, bool is_after_update) {
-    int kept = 0, count = engine->waiting_count;
-    for (int i = 0; i < count; i++) {
+static void add_waiting(struct engine *engine, int index) {
+    bool is_for_clock = engine->workers[index].wait == HYSGD_UNTIL_CLOCK;
+    if (is_for_clock && engine->clock_waiting == engine->waiting_count)
+        engine->clock_waiting++;
+    engine->waiting[engine->waiting_count++] = index;
+}
+
+/* Asks the waiting workers again: those that wait for an update, for the slowest clock, or both. Most policies that
+ * let workers wait for the clock update far more often than it advances: then there is nobody to look at. */
+static void ask_waiting(struct engine *engine, bool is_after_update, bool clock_advanced) {
+    int first = clock_advanced ? 0 : engine->clock_waiting, count = engine->waiting_count;
+    engine->waiting_count = first;
+    if (first == 0)
+        engine->clock_waiting = 0;
+    for (int i = first; i < count; i++) {
         int index = engine->waiting[i];
-        bool is_asked = is_after_update || engine->workers[index].wait == HYSGD_UNTIL_CLOCK;
+        bool is_for_clock = engine->workers[index].wait == HYSGD_UNTIL_CLOCK;
+        bool is_asked = is_for_clock ? clock_advanced : is_after_update;
         if (!is_asked || !ask_release(engine, index))
-            engine->waiting[kept++] = index;
+            add_waiting(engine, index);
     }
-    engine->waiting_count = kept;
 }
 
 static int compare_parts(const void *left, const void *right) {
@@ -170,6 +181,7 @@ static enum hysgd_status settle(struct engine *engine, struct engine_verdict *ve
     if (engine->progress.held == 0)
         return fail_nobody_goes_on(engine);
     prepare_update(engine);
+    engine->clock_is_due = true; /* everybody is asked: it is the last resort */
     engine->forced++;
     verdict->action = ENGINE_UPDATE;
     verdict->is_forced = true;
@@ -201,15 +213,17 @@ enum hysgd_status engine_arrive(struct engine *engine, int index, double seconds
     verdict->threshold = engine->threshold;
     verdict->held = engine->progress.held;
     if (is_reached) {
-        engine->waiting[engine->waiting_count++] = index; /* asked with the others after the update */
+        worker->wait = HYSGD_UNTIL_UPDATE; /* asked with the others after the update */
+        add_waiting(engine, index);
+        engine->clock_is_due = clock_advanced;
         prepare_update(engine);
         verdict->action = ENGINE_UPDATE;
         return HYSGD_OK;
     }
     if (!ask_release(engine, index))
-        engine->waiting[engine->waiting_count++] = index;
+        add_waiting(engine, index);
     if (clock_advanced)
-        ask_waiting(engine, false);
+        ask_waiting(engine, false, true);
     return settle(engine, verdict);
 }
 
@@ -232,16 +246,19 @@ enum hysgd_status engine_updated(struct engine *engine, double seconds, double f
     engine->update_is_due = false;
     if (engine->policy->updated)
         engine->policy->updated(engine->policy_self, &engine->progress);
-    ask_waiting(engine, true);
+    bool clock_advanced = engine->clock_is_due;
+    engine->clock_is_due = false;
+    ask_waiting(engine, true, clock_advanced);
     return engine->computing > 0 || engine->progress.workers == 0 ? HYSGD_OK : fail_nobody_goes_on(engine);
 }
 
 static void remove_waiting(struct engine *engine, int index) {
-    int kept = 0;
-    for (int i = 0; i < engine->waiting_count; i++)
+    int count = engine->waiting_count;
+    engine->waiting_count = 0;
+    engine->clock_waiting = 0;
+    for (int i = 0; i < count; i++)
         if (engine->waiting[i] != index)
-            engine->waiting[kept++] = engine->waiting[i];
-    engine->waiting_count = kept;
+            add_waiting(engine, engine->waiting[i]);
 }
 
 enum hysgd_status engine_lose(struct engine *engine, int index, double seconds, double fraction,
@@ -262,12 +279,13 @@ enum hysgd_status engine_lose(struct engine *engine, int index, double seconds, 
     verdict->threshold = engine->threshold;
     verdict->held = engine->progress.held;
     if (is_reached) {
+        engine->clock_is_due = clock_advanced;
         prepare_update(engine);
         verdict->action = ENGINE_UPDATE;
         return HYSGD_OK;
     }
     if (clock_advanced)
-        ask_waiting(engine, false);
+        ask_waiting(engine, false, true);
     return settle(engine, verdict);
 }
 
@@ -297,6 +315,11 @@ void engine_restore(struct engine *engine) {
         if (worker->held > 0)
             engine->contributors[engine->contributor_count++] = i;
     }
+    int waiting = engine->waiting_count;
+    engine->waiting_count = 0;
+    engine->clock_waiting = 0;
+    for (int i = 0; i < waiting; i++)
+        add_waiting(engine, engine->waiting[i]);
     find_slowest(engine);
 }
 

@@ -52,6 +52,8 @@ struct engine {
     uint64_t forced;             /* updates that no threshold asked for */
     bool update_is_due;          /* between a verdict ENGINE_UPDATE and engine_updated */
     int *waiting, waiting_count; /* waiting workers, in the order of their arrival */
+    int clock_waiting;           /* the first so many of them all wait for the slowest clock */
+    bool clock_is_due; /* the slowest clock has advanced, and an update comes before who waits for it is asked */
     int *contributors, contributor_count; /* workers with gradients held */
     /* Set by each call below for its caller, valid until the next call: */
     struct engine_part *parts;

@@ -135,15 +135,15 @@ static inline void model_settle(struct policy_model *model, int asked, bool has_
     for (int attempt = 0; attempt < 2; attempt++) {
         for (int w = 0; w < model->known; w++) {
             const struct model_worker *worker = &model->workers[w];
-            if (w != asked && worker->activity == MODEL_WAITING &&
-                (has_updated || (has_advanced && worker->wait == HYSGD_UNTIL_CLOCK)))
+            bool has_come = worker->wait == HYSGD_UNTIL_CLOCK ? has_advanced : has_updated;
+            if (w != asked && worker->activity == MODEL_WAITING && has_come)
                 model_release(model, w);
         }
         if (model_computing(model) > 0 || model->now.held == 0)
             break;
         model->forced++;
         model_apply(model);
-        has_updated = true;
+        has_updated = has_advanced = true;
         asked = -1;
     }
     model_check(model);
