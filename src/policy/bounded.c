@@ -33,6 +33,8 @@ struct bounded {
     int64_t staleness; /* s_L, in clocks */
     int64_t dynamic;   /* r_max, in clocks */
     int workers;
+    int64_t slowest;       /* the worker whose arrivals were predicted last, and its clock then: of use while */
+    int64_t slowest_clock; /* both it and the slowest clock stay there */
     struct bounded_worker *each; /* [workers]; NULL when dynamic is 0 */
 };
 
@@ -41,6 +43,12 @@ static const struct hysgd_option options[] = {
      "how many gradients a worker may be ahead of the slowest when it goes on"},
     {"dynamic", HYSGD_OPTION_INT, offsetof(struct bounded, dynamic), "0", 0, 1000, NULL,
      "r_max of DSSP: at most so many gradients more, where this is predicted to shorten the waiting; 0: none"},
+    {.key = NULL},
+};
+
+static const struct hysgd_option saved[] = {
+    {"slowest", HYSGD_OPTION_INT, offsetof(struct bounded, slowest), "0", 0, 1e9, NULL, "worker"},
+    {"slowest_clock", HYSGD_OPTION_INT, offsetof(struct bounded, slowest_clock), "0", 0, 1e15, NULL, "gradients"},
     {.key = NULL},
 };
 
@@ -69,12 +77,16 @@ static void bounded_fini(void *self) {
     state->each = NULL;
 }
 
-/* Every gradient counts; the look at it serves the prediction. */
+/* Every gradient counts; the look at it serves the prediction. Until the worker is asked, it is taken to go on at
+ * once, so that the order in which workers are asked does not matter. */
 static double bounded_admit(void *self, const struct hysgd_progress *now, int worker, uint64_t staleness) {
     const struct bounded *state = self;
     (void)staleness;
-    if (state->each != NULL)
-        state->each[worker].interval = fmax(now->seconds - state->each[worker].released, 0);
+    if (state->each != NULL) {
+        struct bounded_worker *own = &state->each[worker];
+        own->interval = fmax(now->seconds - own->released, 0);
+        own->released = now->seconds;
+    }
     return 1;
 }
 
@@ -89,7 +101,10 @@ static double next_arrival(const struct bounded_worker *worker) {
 
 /* The slowest worker; of several, the one that is expected last, as the slowest clock waits for all of them. A lost
  * worker's clock stays and may be taken for it: only the prediction suffers. */
-static int find_slowest(const struct bounded *state, const struct hysgd_progress *now) {
+static int find_slowest(struct bounded *state, const struct hysgd_progress *now) {
+    bool is_known = state->slowest < state->workers && (uint64_t)state->slowest_clock == now->slowest;
+    if (is_known && now->clocks[state->slowest] == now->slowest)
+        return (int)state->slowest;
     int slowest = -1;
     for (int i = 0; i < state->workers; i++) {
         if (now->clocks[i] != now->slowest)
@@ -97,12 +112,15 @@ static int find_slowest(const struct bounded *state, const struct hysgd_progress
         if (slowest < 0 || next_arrival(&state->each[i]) > next_arrival(&state->each[slowest]))
             slowest = i;
     }
+    if (slowest >= 0) {
+        state->slowest = slowest;
+        state->slowest_clock = (int64_t)now->slowest;
+    }
     return slowest;
 }
 
 /* r*, of 0 to `most`. */
-static int64_t predict_extra(const struct bounded *state, const struct hysgd_progress *now, int worker,
-                             uint64_t most) {
+static int64_t predict_extra(struct bounded *state, const struct hysgd_progress *now, int worker, uint64_t most) {
     int slowest = find_slowest(state, now);
     if (slowest < 0 || state->each[slowest].interval <= 0)
         return 0;
@@ -121,7 +139,7 @@ static int64_t predict_extra(const struct bounded *state, const struct hysgd_pro
 }
 
 /* Whether a worker that is more than `staleness` ahead may go on all the same. */
-static bool may_exceed(const struct bounded *state, const struct hysgd_progress *now, int worker, uint64_t ahead) {
+static bool may_exceed(struct bounded *state, const struct hysgd_progress *now, int worker, uint64_t ahead) {
     uint64_t most = (uint64_t)(state->staleness + state->dynamic);
     if (state->each == NULL || ahead > most)
         return false;
@@ -135,7 +153,7 @@ static bool may_exceed(const struct bounded *state, const struct hysgd_progress 
 }
 
 static enum hysgd_release bounded_release(void *self, const struct hysgd_progress *now, int worker, bool is_held) {
-    const struct bounded *state = self;
+    struct bounded *state = self;
     uint64_t ahead = now->clocks[worker] - now->slowest;
     (void)is_held;
     if (ahead > (uint64_t)state->staleness) {
@@ -167,6 +185,7 @@ const struct hysgd_policy_ops policy_bounded = {
             .size = sizeof(struct bounded),
             .options = options,
         },
+    .saved = saved,
     .saved_workers = &saved_workers,
     .init = bounded_init,
     .fini = bounded_fini,

@@ -227,7 +227,8 @@ static void what_is_saved_per_worker_is_read_back(void **state) {
     play_beginning(&pair);
     assert_int_equal(deliver(&pair, 1, 15.5), HYSGD_GO);
     print_saved(&pair, text, sizeof text);
-    assert_string_equal(text, "\nreleased=10,interval=10,extra=0\nreleased=15.5,interval=3.5,extra=3");
+    assert_string_equal(
+        text, "slowest=0,slowest_clock=1\nreleased=10,interval=10,extra=0\nreleased=15.5,interval=3.5,extra=3");
     open_pair(&fresh, "bounded,staleness=3,dynamic=5");
     assert_int_equal(policy_parse_saved(policy_ops(&fresh.policy), fresh.policy.self, 2, text), HYSGD_OK);
     print_saved(&fresh, again, sizeof again);
