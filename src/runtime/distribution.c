@@ -178,12 +178,16 @@ static enum hysgd_status trace_read(struct trace *trace, FILE *file) {
     uint64_t capacity = 0;
     for (unsigned long number = 1; fgets(line, sizeof line, file); number++) {
         double value;
-        line[strcspn(line, "\r\n")] = 0;
+        size_t length = strcspn(line, "\r\n");
+        if (length == sizeof line - 1)
+            return hysgd_fail(HYSGD_INPUT, "%s:%lu: is longer than %zu characters: expected one time in seconds",
+                              trace->path, number, sizeof line - 2);
+        line[length] = 0;
         if (line[0] == '#' || line[0] == 0)
             continue;
-        if (!options_read_real(line, &value) || value < 0)
-            return hysgd_fail(HYSGD_INPUT, "%s:%lu: \"%s\" is not a time: expected seconds, 0 or more", trace->path,
-                              number, line);
+        if (!options_read_real(line, &value) || value < 0 || value > 1e9)
+            return hysgd_fail(HYSGD_INPUT, "%s:%lu: \"%s\" is not a time: expected seconds from 0 to 1e9",
+                              trace->path, number, line);
         HYSGD_TRY(trace_add(trace, &capacity, value));
     }
     if (ferror(file))

@@ -2,11 +2,13 @@
 /* The steps of a run that are the same whatever clock drives them: see drive.h. */
 #include "runtime/drive.h"
 
+#include <float.h>
 #include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "linalg/vector.h"
 #include "runtime/snapshot.h"
 #include "runtime/worker.h"
 
@@ -44,6 +46,7 @@ void drive_stop(struct training *training, const char *reason) {
 void drive_started(struct training *training, int worker, uint64_t version, double seconds) {
     struct event_account *account = &training->accounts[worker];
     account->waiting_seconds += seconds - training->workers[worker].delivered_seconds;
+    training->workers[worker].is_under_way = true;
     drive_emit(training, &(struct event){.kind = EVENT_START,
                                          .worker = worker,
                                          .seconds = seconds,
@@ -51,19 +54,51 @@ void drive_started(struct training *training, int worker, uint64_t version, doub
                                          .start = {.draw = training->engine.clocks[worker]}});
 }
 
-static enum hysgd_status check_loss(struct training *training, int worker, double loss) {
+/* Says where the last good state is. */
+static void describe_saved(const struct training *training, char *text, size_t size) {
+    if (training->has_saved)
+        snprintf(text, size, "the last good checkpoint is %s of update %llu", training->setup->save_path,
+                 (unsigned long long)training->saved_version);
+    else
+        snprintf(text, size, "no checkpoint was saved before");
+}
+
+static enum hysgd_status check_loss(const struct training *training, int worker, double loss) {
     if (isfinite(loss))
         return HYSGD_OK;
     char saved[512];
-    if (training->has_saved)
-        snprintf(saved, sizeof saved, "the last good checkpoint is %s of update %llu", training->setup->save_path,
-                 (unsigned long long)training->saved_version);
-    else
-        snprintf(saved, sizeof saved, "no checkpoint was saved before");
+    describe_saved(training, saved, sizeof saved);
     return hysgd_fail(HYSGD_DIVERGED, "the loss of worker %d is %s after update %llu (gradient %llu): %s", worker,
                       isnan(loss) ? "not a number" : "infinite",
                       (unsigned long long)training->engine.progress.version,
                       (unsigned long long)training->engine.progress.received + 1, saved);
+}
+
+static double epochs_of(const struct training *training, uint64_t gradients) {
+    return (double)gradients * (double)training->setup->batch / (double)training->shape.train_count;
+}
+
+static double epochs_done(const struct training *training) {
+    return epochs_of(training, training->engine.progress.received);
+}
+
+/* The share of the run that is done when `received` gradients are. */
+static double fraction_at(const struct training *training, double seconds, uint64_t received) {
+    const struct training_limits *limits = &training->setup->limits;
+    double fraction = 0;
+    if (limits->epochs > 0)
+        fraction = fmax(fraction, epochs_of(training, received) / limits->epochs);
+    if (limits->seconds > 0)
+        fraction = fmax(fraction, seconds / limits->seconds);
+    if (limits->updates > 0)
+        fraction = fmax(fraction, (double)training->engine.progress.version / (double)limits->updates);
+    if (limits->gradients > 0)
+        fraction = fmax(fraction, (double)received / (double)limits->gradients);
+    return fmin(fraction, 1);
+}
+
+double drive_fraction(const struct training *training, double seconds) {
+    return fraction_at(training, seconds, training->engine.progress.received);
 }
 
 enum hysgd_status drive_arrive(struct training *training, const struct drive_arrival *arrival,
@@ -71,13 +106,14 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
     struct training_worker *worker = &training->workers[arrival->worker];
     struct event_account *account = &training->accounts[arrival->worker];
     HYSGD_TRY(check_loss(training, arrival->worker, worker->loss));
-    HYSGD_TRY(engine_arrive(&training->engine, arrival->worker, arrival->seconds,
-                            drive_fraction(training, arrival->seconds), verdict));
+    double fraction = fraction_at(training, arrival->seconds, training->engine.progress.received + 1);
+    HYSGD_TRY(engine_arrive(&training->engine, arrival->worker, arrival->seconds, fraction, verdict));
     training->loss_sum += worker->loss;
     training->loss_count++;
     account->compute_seconds += arrival->compute_seconds;
     account->transit_seconds += arrival->transit_seconds;
     worker->delivered_seconds = arrival->seconds - arrival->queue_seconds;
+    worker->is_under_way = false;
     uint64_t version = training->engine.progress.version;
     drive_emit(training, &(struct event){.kind = EVENT_ARRIVAL,
                                          .worker = arrival->worker,
@@ -138,9 +174,9 @@ enum hysgd_status drive_end_action(struct training *training, const struct engin
                                      .service_seconds = service_seconds,
                                      .threshold = verdict->threshold,
                                      .is_forced = verdict->is_forced}};
-    HYSGD_TRY(engine_updated(engine, seconds, drive_fraction(training, seconds)));
+    enum hysgd_status status = engine_updated(engine, seconds, drive_fraction(training, seconds));
     drive_emit(training, &event);
-    return HYSGD_OK;
+    return status;
 }
 
 enum hysgd_status drive_lose(struct training *training, int worker, double seconds,
@@ -153,26 +189,6 @@ enum hysgd_status drive_lose(struct training *training, int worker, double secon
     return HYSGD_OK;
 }
 
-static double epochs_done(const struct training *training) {
-    return (double)training->engine.progress.received * (double)training->setup->batch /
-           (double)training->shape.train_count;
-}
-
-double drive_fraction(const struct training *training, double seconds) {
-    const struct training_limits *limits = &training->setup->limits;
-    const struct hysgd_progress *progress = &training->engine.progress;
-    double fraction = 0;
-    if (limits->epochs > 0)
-        fraction = fmax(fraction, epochs_done(training) / limits->epochs);
-    if (limits->seconds > 0)
-        fraction = fmax(fraction, seconds / limits->seconds);
-    if (limits->updates > 0)
-        fraction = fmax(fraction, (double)progress->version / (double)limits->updates);
-    if (limits->gradients > 0)
-        fraction = fmax(fraction, (double)progress->received / (double)limits->gradients);
-    return fmin(fraction, 1);
-}
-
 bool drive_is_over(struct training *training, double seconds) {
     const struct training_limits *limits = &training->setup->limits;
     const struct hysgd_progress *progress = &training->engine.progress;
@@ -182,7 +198,7 @@ bool drive_is_over(struct training *training, double seconds) {
         drive_stop(training, "gradients");
     else if (limits->updates > 0 && progress->version >= limits->updates)
         drive_stop(training, "updates");
-    else if (limits->seconds > 0 && seconds >= limits->seconds)
+    else if (limits->seconds > 0 && seconds > limits->seconds)
         drive_stop(training, "deadline");
     else if (progress->workers == 0)
         drive_fail(training, hysgd_fail(HYSGD_FAILED, "all workers are lost after update %llu",
@@ -206,21 +222,31 @@ static double unit_value(const struct training *training, enum training_unit uni
     return -INFINITY;
 }
 
+/* A multiple of the cadence counts as reached within rounding: 0.1 * 3 is a little more than 0.3. */
+#define NEARLY (1 + 4 * DBL_EPSILON)
+
 /* The first multiple of the cadence beyond the present value. */
 static double next_milestone(const struct training *training, const struct training_cadence *cadence,
                              double seconds) {
     if (cadence->unit == TRAINING_NEVER)
         return INFINITY;
-    return cadence->every * (floor(unit_value(training, cadence->unit, seconds) / cadence->every) + 1);
+    double passed = floor(unit_value(training, cadence->unit, seconds) / cadence->every * NEARLY);
+    return cadence->every * (passed + 1);
+}
+
+void drive_plan_milestones(struct training *training, double seconds) {
+    training->next_evaluation = next_milestone(training, &training->setup->evaluate_every, seconds);
+    training->next_save = next_milestone(training, &training->setup->save_every, seconds);
 }
 
 bool drive_evaluation_is_due(const struct training *training, double seconds) {
-    return unit_value(training, training->setup->evaluate_every.unit, seconds) >= training->next_evaluation;
+    double value = unit_value(training, training->setup->evaluate_every.unit, seconds);
+    return value * NEARLY >= training->next_evaluation;
 }
 
 bool drive_save_is_due(const struct training *training, double seconds) {
     return training->setup->save_path &&
-           unit_value(training, training->setup->save_every.unit, seconds) >= training->next_save;
+           unit_value(training, training->setup->save_every.unit, seconds) * NEARLY >= training->next_save;
 }
 
 double drive_next_moment(const struct training *training) {
@@ -234,10 +260,13 @@ double drive_next_moment(const struct training *training) {
 }
 
 void drive_begin_evaluation(struct training *training, double seconds) {
-    training->next_evaluation = next_milestone(training, &training->setup->evaluate_every, seconds);
+    bool is_due = drive_evaluation_is_due(training, seconds);
     training->evaluated_version = training->engine.progress.version;
     if (training->loss_count > 0)
         training->train_loss = training->loss_sum / (double)training->loss_count;
+    if (!is_due)
+        return; /* at the end of a run, which leaves no trace in one that is resumed */
+    training->next_evaluation = next_milestone(training, &training->setup->evaluate_every, seconds);
     training->loss_sum = 0;
     training->loss_count = 0;
 }
@@ -265,15 +294,33 @@ void drive_end_evaluation(struct training *training, const struct hysgd_metrics 
                                                         .received = training->engine.progress.received}});
     bool is_reached = (limits->accuracy > 0 && training->test_accuracy >= limits->accuracy) ||
                       (limits->loss > 0 && training->test_loss <= limits->loss);
-    if (!is_reached || !isnan(training->target_seconds))
+    if (!is_reached)
         return;
-    training->target_seconds = seconds;
-    if (!limits->goes_on_at_target)
+    if (isnan(training->target_seconds))
+        training->target_seconds = seconds;
+    if (!limits->goes_on_at_target && !atomic_load(&training->is_stopping))
         drive_stop(training, "target");
+}
+
+bool drive_last_evaluation_is_due(const struct training *training, double seconds) {
+    return training->status == HYSGD_OK && (training->evaluated_version != training->engine.progress.version ||
+                                            drive_evaluation_is_due(training, seconds));
+}
+
+/* A loss shows only later what an update has broken; until then it must not replace a good checkpoint. */
+static enum hysgd_status check_parameters(const struct training *training) {
+    const struct server *server = &training->server;
+    if (vector_is_finite(server_vector(server), server->count))
+        return HYSGD_OK;
+    char saved[512];
+    describe_saved(training, saved, sizeof saved);
+    return hysgd_fail(HYSGD_DIVERGED, "a parameter is not a finite number after update %llu: %s",
+                      (unsigned long long)training->engine.progress.version, saved);
 }
 
 enum hysgd_status drive_begin_save(struct training *training, double seconds,
                                    const struct snapshot_in_flight *in_flight, struct snapshot_image **image_out) {
+    HYSGD_TRY(check_parameters(training));
     training->next_save = next_milestone(training, &training->setup->save_every, seconds);
     return snapshot_take(training, seconds, in_flight, image_out);
 }

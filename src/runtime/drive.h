@@ -63,6 +63,12 @@ bool drive_evaluation_is_due(const struct training *training, double seconds);
 bool drive_save_is_due(const struct training *training, double seconds);
 double drive_next_moment(const struct training *training);
 
+/* Sets both milestones to the first multiples of their cadences beyond the present state. */
+void drive_plan_milestones(struct training *training, double seconds);
+
+/* Whether to evaluate once more at the end: the run has not failed, and its last state is not evaluated yet. */
+bool drive_last_evaluation_is_due(const struct training *training, double seconds);
+
 /* Evaluates a vector that does not change meanwhile. In parts, because a runtime may hold its lock for the first
  * and the last only. */
 void drive_begin_evaluation(struct training *training, double seconds);
@@ -73,7 +79,8 @@ void drive_end_evaluation(struct training *training, const struct hysgd_metrics 
 
 /* Saves the whole state. In parts, because a runtime may hold its lock only for the first and the last: in between
  * the server's vectors and held gradients must not change. `in_flight` as in snapshot_take. A checkpoint that
- * cannot be written fails the run. */
+ * cannot be written stops the run with HYSGD_OUTPUT and leaves the old file whole: to go on would lose more with
+ * every update. Parameters that are not finite are not saved: HYSGD_DIVERGED. */
 struct snapshot_in_flight;
 struct snapshot_image;
 HYSGD_MUST_CHECK enum hysgd_status drive_begin_save(struct training *training, double seconds,

@@ -3,6 +3,7 @@
  * parts. */
 #include "runtime/engine.h"
 
+#include <float.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -155,14 +156,18 @@ static int compare_parts(const void *left, const void *right) {
 }
 
 /* The parts are ordered by worker, so that the sum does not depend on who arrived first. */
+static void sort_parts(struct engine *engine) {
+    if (engine->part_count > 1)
+        qsort(engine->parts, (size_t)engine->part_count, sizeof *engine->parts, compare_parts);
+}
+
 static void prepare_update(struct engine *engine) {
     for (int i = 0; i < engine->contributor_count; i++) {
         const struct engine_worker *worker = &engine->workers[engine->contributors[i]];
         if (worker->is_in_buffer)
             engine->parts[engine->part_count++] = (struct engine_part){engine->contributors[i], worker->weight};
     }
-    if (engine->part_count > 1)
-        qsort(engine->parts, (size_t)engine->part_count, sizeof *engine->parts, compare_parts);
+    sort_parts(engine);
     engine->update_is_due = true;
 }
 
@@ -175,6 +180,7 @@ static enum hysgd_status fail_nobody_goes_on(const struct engine *engine) {
 /* What follows once nobody else can be released: an update if nobody computes, or the folding of what lies in the
  * way. */
 static enum hysgd_status settle(struct engine *engine, struct engine_verdict *verdict) {
+    sort_parts(engine);
     verdict->action = engine->part_count > 0 ? ENGINE_FOLD : ENGINE_NOTHING;
     if (engine->computing > 0 || engine->progress.workers == 0)
         return HYSGD_OK;
@@ -188,6 +194,17 @@ static enum hysgd_status settle(struct engine *engine, struct engine_verdict *ve
     return HYSGD_OK;
 }
 
+/* The policy's weight of a gradient. Weights are used as floats, and an update may be divided by their sum. */
+static enum hysgd_status ask_weight(struct engine *engine, int index, uint64_t staleness, double *weight_out) {
+    const struct hysgd_policy_ops *policy = engine->policy;
+    double weight = policy->admit ? policy->admit(engine->policy_self, &engine->progress, index, staleness) : 1;
+    if (!(weight >= 0 && weight <= (double)FLT_MAX))
+        return hysgd_fail(HYSGD_FAILED, "policy %s: gives worker %d's gradient the weight %g: expected 0 to %g",
+                          policy->about.name, index, weight, (double)FLT_MAX);
+    *weight_out = weight >= (double)FLT_MIN ? weight : 0;
+    return HYSGD_OK;
+}
+
 enum hysgd_status engine_arrive(struct engine *engine, int index, double seconds, double fraction,
                                 struct engine_verdict *verdict) {
     struct engine_worker *worker = &engine->workers[index];
@@ -198,15 +215,14 @@ enum hysgd_status engine_arrive(struct engine *engine, int index, double seconds
     bool clock_advanced = leave_slowest(engine, engine->clocks[index]++);
 
     uint64_t staleness = engine->progress.version - worker->read;
-    const struct hysgd_policy_ops *policy = engine->policy;
-    double weight = policy->admit ? policy->admit(engine->policy_self, &engine->progress, index, staleness) : 1;
+    double weight = 0;
+    HYSGD_TRY(ask_weight(engine, index, staleness, &weight));
     *verdict = (struct engine_verdict){.weight = weight, .staleness = staleness};
     bool is_reached = false;
     if (weight > 0) {
         hold(engine, index, weight, staleness);
         is_reached = engine->progress.held >= ask_threshold(engine);
     } else {
-        verdict->weight = 0;
         worker->dropped++;
         engine->dropped++;
     }
@@ -268,10 +284,12 @@ enum hysgd_status engine_lose(struct engine *engine, int index, double seconds, 
     *verdict = (struct engine_verdict){.action = ENGINE_NOTHING};
     if (worker->activity == ENGINE_LOST)
         return HYSGD_OK;
-    if (worker->activity == ENGINE_COMPUTING)
+    if (worker->activity == ENGINE_COMPUTING) {
         engine->computing--;
-    else
+        engine->lost++;
+    } else {
         remove_waiting(engine, index);
+    }
     worker->activity = ENGINE_LOST;
     engine->progress.workers--;
     bool clock_advanced = leave_slowest(engine, engine->clocks[index]);

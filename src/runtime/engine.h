@@ -50,6 +50,7 @@ struct engine {
     uint64_t threshold;          /* the policy's latest answer */
     uint64_t applied, dropped;   /* gradients of all workers; received = applied + dropped + progress.held */
     uint64_t forced;             /* updates that no threshold asked for */
+    uint64_t lost;               /* gradients that were being computed when their worker was lost */
     bool update_is_due;          /* between a verdict ENGINE_UPDATE and engine_updated */
     int *waiting, waiting_count; /* waiting workers, in the order of their arrival */
     int clock_waiting;           /* the first so many of them all wait for the slowest clock */
@@ -86,7 +87,8 @@ void engine_fini(struct engine *engine);
 /* All workers take part and compute their first gradient at version 0. */
 void engine_begin(struct engine *engine);
 
-/* The gradient of a computing worker has arrived whole. HYSGD_FAILED when the policy lets nobody go on. */
+/* The gradient of a computing worker has arrived whole. HYSGD_FAILED when the policy lets nobody go on, or gives a
+ * weight that is negative or not finite. A weight below the smallest normal float counts as 0. */
 HYSGD_MUST_CHECK enum hysgd_status engine_arrive(struct engine *engine, int worker, double seconds, double fraction,
                                                  struct engine_verdict *verdict_out);
 

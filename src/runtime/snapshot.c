@@ -4,6 +4,7 @@
  * 2^53. */
 #include "runtime/snapshot.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,20 +12,21 @@
 
 #include "base/memory.h"
 #include "policy/policy.h"
+#include "runtime/drive.h"
 #include "runtime/worker.h"
 
 #define FORMAT_KEY     "hysgd_checkpoint"
 #define FORMAT_VERSION "1"
 #define POLICY_KEY     "state/policy"
 
-enum { WORKER_FIELDS = 18, RUN_FIELDS = 22, FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double) };
+enum { WORKER_FIELDS = 17, RUN_FIELDS = 21, FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double) };
 
 /* Walks over a row of a table, reading it or writing it. */
 struct row {
     double *values;
     int at;
     bool is_reading;
-    bool is_bad; /* a value read was no valid count */
+    bool is_bad; /* a value read was out of range */
 };
 
 static void visit_real(struct row *row, double *field) {
@@ -33,6 +35,15 @@ static void visit_real(struct row *row, double *field) {
         *field = *value;
     else
         *value = *field;
+}
+
+/* Seconds, and sums of counts: finite and not negative. */
+static void visit_amount(struct row *row, double *field) {
+    double value = row->values[row->at];
+    if (row->is_reading && !(value >= 0 && value <= DBL_MAX))
+        row->is_bad = true;
+    else
+        visit_real(row, field);
 }
 
 static void visit_count(struct row *row, uint64_t *field, uint64_t most) {
@@ -69,17 +80,17 @@ static void visit_worker(struct training *training, int index, struct row *row, 
     visit_count(row, &worker->most_staleness, MOST_COUNT);
     visit_count(row, &training->engine.clocks[index], MOST_COUNT);
     visit_count(row, rank, MOST_COUNT);
-    visit_real(row, &weight);
-    visit_real(row, &worker->staleness_sum);
-    visit_real(row, &worker->held_staleness);
-    visit_real(row, &account->compute_seconds);
-    visit_real(row, &account->transit_seconds);
-    visit_real(row, &account->waiting_seconds);
-    visit_real(row, &training->workers[index].delivered_seconds);
-    visit_real(row, &training->workers[index].loss);
-    worker->weight = (float)weight;
-    if (worker->is_in_buffer && worker->held == 0)
+    visit_amount(row, &weight);
+    visit_amount(row, &worker->staleness_sum);
+    visit_amount(row, &worker->held_staleness);
+    visit_amount(row, &account->compute_seconds);
+    visit_amount(row, &account->transit_seconds);
+    visit_amount(row, &account->waiting_seconds);
+    visit_amount(row, &training->workers[index].delivered_seconds);
+    if (weight > (double)FLT_MAX)
         row->is_bad = true;
+    else
+        worker->weight = (float)weight;
 }
 
 static void visit_run(struct training *training, double *seconds, struct row *row, uint64_t *has_flights,
@@ -91,22 +102,21 @@ static void visit_run(struct training *training, double *seconds, struct row *ro
     visit_count(row, &engine->dropped, MOST_COUNT);
     visit_count(row, &engine->threshold, MOST_COUNT);
     visit_count(row, &engine->forced, MOST_COUNT);
+    visit_count(row, &engine->lost, MOST_COUNT);
     visit_count(row, &training->setup->timing->received, MOST_COUNT);
     visit_count(row, &training->setup->timing->applied, MOST_COUNT);
     visit_count(row, &training->loss_count, MOST_COUNT);
     visit_count(row, has_flights, 1);
-    visit_real(row, seconds);
-    visit_real(row, &engine->held_weight);
-    visit_real(row, &training->server_seconds);
+    visit_amount(row, seconds);
+    visit_amount(row, &engine->held_weight);
+    visit_amount(row, &training->server_seconds);
     visit_real(row, &training->loss_sum);
     visit_real(row, &training->train_loss);
     visit_real(row, &training->test_loss);
     visit_real(row, &training->test_accuracy);
     visit_real(row, &training->target_seconds);
-    visit_real(row, &training->next_evaluation);
-    visit_real(row, &training->next_save);
-    visit_real(row, server_free_at);
-    visit_real(row, next_order);
+    visit_amount(row, server_free_at);
+    visit_amount(row, next_order);
 }
 
 /* ---- Writing ---- */
@@ -335,9 +345,37 @@ static enum hysgd_status read_workers(struct training *training, const struct sa
         struct row row = {.values = table + (size_t)i * WORKER_FIELDS, .is_reading = true};
         visit_worker(training, i, &row, &ranks[i]);
         if (row.is_bad)
-            return fail_state(path, "a count of a worker is no count");
+            return fail_state(path, "a number of a worker is out of range");
     }
     return restore_waiting(&training->engine, ranks, path);
+}
+
+/* Whether what was read can be the state of a run: the account of the gradients is the strongest witness. */
+static bool engine_is_valid(const struct engine *engine) {
+    uint64_t applied = 0, dropped = 0;
+    for (int i = 0; i < engine->worker_count; i++) {
+        const struct engine_worker *worker = &engine->workers[i];
+        bool may_hold = worker->held > 0 && worker->activity != ENGINE_COMPUTING && worker->weight >= FLT_MIN;
+        if (worker->read > engine->progress.version || (worker->is_in_buffer && !may_hold) ||
+            worker->held + worker->applied + worker->dropped > engine->clocks[i])
+            return false;
+        applied += worker->applied;
+        dropped += worker->dropped;
+    }
+    uint64_t held = engine->progress.held;
+    return applied == engine->applied && dropped == engine->dropped &&
+           applied + dropped + held == engine->progress.received &&
+           (held > 0 ? engine->held_weight >= (double)FLT_MIN : engine->held_weight == 0) &&
+           (engine->computing > 0 || engine->progress.workers == 0);
+}
+
+static bool flight_is_valid(const struct snapshot_flight *flight) {
+    const double amounts[] = {flight->started, flight->arrives, flight->compute_seconds, flight->transit_seconds};
+    for (size_t i = 0; i < sizeof amounts / sizeof *amounts; i++)
+        if (!(amounts[i] >= 0 && amounts[i] <= DBL_MAX))
+            return false;
+    return flight->order >= 0 && flight->order <= (double)MOST_COUNT &&
+           (flight->is_computed == 0 || flight->is_computed == 1);
 }
 
 static enum hysgd_status read_flights(struct snapshot *snapshot, const struct safetensors_file *file,
@@ -348,8 +386,8 @@ static enum hysgd_status read_flights(struct snapshot *snapshot, const struct sa
         return HYSGD_OK;
     HYSGD_TRY(safetensors_read(file, "state/flights", SAFETENSORS_F64, count * FLIGHT_FIELDS, snapshot->flights));
     for (uint64_t i = 0; i < count; i++)
-        if (!isfinite(snapshot->flights[i].arrives) || !isfinite(snapshot->flights[i].order))
-            return fail_state(path, "the arrival of a gradient has no time");
+        if (!flight_is_valid(&snapshot->flights[i]))
+            return fail_state(path, "a number of a gradient under way is out of range");
     return HYSGD_OK;
 }
 
@@ -364,7 +402,7 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
     visit_run(training, &training->start_seconds, &row, &has_flights, &training->resumed->server_free_at,
               &training->resumed->next_order);
     training->resumed->has_flights = has_flights;
-    if (row.is_bad || !(training->start_seconds >= 0) || !isfinite(training->engine.held_weight))
+    if (row.is_bad || !isfinite(training->loss_sum) || training->resumed->next_order > (double)MOST_COUNT)
         return fail_state(path, "a number of the run is out of range");
     enum hysgd_status status = memory_alloc((size_t)workers * WORKER_FIELDS, sizeof *table, &table);
     if (status == HYSGD_OK)
@@ -375,6 +413,8 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
     memory_free(ranks);
     HYSGD_TRY(status);
     engine_restore(&training->engine);
+    if (!engine_is_valid(&training->engine))
+        return fail_state(path, "its accounts contradict each other");
     return read_flights(training->resumed, file, path, workers);
 }
 
@@ -407,7 +447,7 @@ static enum hysgd_status read_policy(struct training *training, const struct saf
                                      const char *path) {
     const char *text = safetensors_metadata(file, POLICY_KEY);
     if (!text)
-        return HYSGD_OK;
+        return fail_state(path, "that of the policy is missing");
     enum hysgd_status status =
         policy_parse_saved(training->engine.policy, training->engine.policy_self, training->setup->workers, text);
     if (status == HYSGD_OK)
@@ -420,11 +460,15 @@ static enum hysgd_status read_all(struct training *training, const struct safete
     HYSGD_TRY(check_description(training, file, path));
     HYSGD_TRY(read_tables(training, file, path));
     HYSGD_TRY(read_vectors(training, file, path));
-    return read_policy(training, file, path);
+    HYSGD_TRY(read_policy(training, file, path));
+    drive_plan_milestones(training, training->start_seconds);
+    return HYSGD_OK;
 }
 
 enum hysgd_status training_resume(struct training *training, const char *path) {
     struct safetensors_file *file;
+    if (!training->setup->computes_gradients)
+        return hysgd_fail(HYSGD_USAGE, "%s: a run without gradients cannot be resumed", path);
     HYSGD_TRY(safetensors_open(path, &file));
     enum hysgd_status status = read_all(training, file, path);
     safetensors_close(file);

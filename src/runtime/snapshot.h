@@ -12,6 +12,7 @@
 struct snapshot_flight {
     double started, arrives; /* seconds on the run's clock */
     double compute_seconds, transit_seconds;
+    double loss;        /* of its batch */
     double order;       /* breaks ties of `arrives` */
     double is_computed; /* 1: the gradient lies in the worker's buffer; 0: released, not begun */
 };

@@ -65,7 +65,6 @@ struct threads_run {
     pthread_mutex_t lock;
     struct timespec origin;               /* when the run's clock was at training->start_seconds */
     int opened;                           /* lanes whose workspace is open, or that failed */
-    bool is_running;                      /* lanes may begin */
     atomic_int alive;                     /* lanes that have not ended */
     int *queue, queue_first, queue_count; /* [workers] ring: delivered gradients without a verdict */
     atomic_bool is_wanted; /* the calling thread wants the lock while nothing is worked on: no verdicts meanwhile */
@@ -76,6 +75,14 @@ struct threads_run {
     double stopped;        /* the clock when the run stopped; NaN: it runs */
 };
 
+/* Seconds on the machine's clock. */
+static double read_clock(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Seconds on the run's clock. Lock held, or between the reading and the delivery of a version. */
 static double now(const struct threads_run *run) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -91,6 +98,23 @@ static void pause_briefly(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #endif
+}
+
+/* Takes the lock in the calling thread. Whoever holds it may be waiting for that thread to drain the recorder, so
+ * it must not just block. */
+static void lock_draining(struct threads_run *run) {
+    while (pthread_mutex_trylock(&run->lock) != 0) {
+        drive_drain(run->training, now(run));
+        sched_yield();
+    }
+}
+
+/* Takes the lock in any thread. */
+static void lock_again(struct threads_run *run) {
+    if (pthread_equal(pthread_self(), run->training->drainer))
+        lock_draining(run);
+    else
+        pthread_mutex_lock(&run->lock);
 }
 
 /* Makes a lane look at what there is for it. Lock held. */
@@ -151,11 +175,11 @@ static void work(struct threads_run *run, int home) {
     pthread_mutex_unlock(&run->lock);
     server_help(&run->training->server, home);
     await_helpers(run);
-    pthread_mutex_lock(&run->lock);
+    lock_again(run);
     while (atomic_load(&run->helpers) > 0) { /* one came between the look and the lock */
         pthread_mutex_unlock(&run->lock);
         await_helpers(run);
-        pthread_mutex_lock(&run->lock);
+        lock_again(run);
     }
     run->is_busy = run->has_work = false;
 }
@@ -208,10 +232,13 @@ static void serve(struct threads_run *run, int home) {
     note_stop(run);
 }
 
+/* Seconds; whoever waits for longer looks again then. */
+#define LONGEST_SLEEP 1e6
+
 /* Sleeps on the lane's condition until it is called or the moment (on the run's clock) has come. Lock held. */
 static void sleep_until(struct lane *lane, double moment) {
     const struct threads_run *run = lane->run;
-    double whole, fraction = modf(moment - run->training->start_seconds, &whole);
+    double whole, fraction = modf(fmin(moment - run->training->start_seconds, LONGEST_SLEEP), &whole);
     struct timespec until = {run->origin.tv_sec + (time_t)whole, run->origin.tv_nsec + (long)(fraction * 1e9)};
     if (until.tv_nsec >= 1000000000) {
         until.tv_nsec -= 1000000000;
@@ -225,11 +252,11 @@ static void sleep_until(struct lane *lane, double moment) {
 /* Looks out for a call without the lock for a bounded time; a sleeping thread takes far longer to come back. */
 static void poll_call(struct lane *lane) {
     struct threads_run *run = lane->run;
-    double until = now(run) + run->options->spin;
+    double until = read_clock() + run->options->spin;
     pthread_mutex_unlock(&run->lock);
     for (unsigned i = 0; !atomic_load_explicit(&lane->is_called, memory_order_acquire); i++) {
         pause_briefly();
-        if (i % 64 == 63 && now(run) > until)
+        if (i % 64 == 63 && read_clock() > until)
             break;
     }
     pthread_mutex_lock(&run->lock);
@@ -356,15 +383,6 @@ static void tick(struct threads_run *run) {
     nanosleep(&(struct timespec){0, TICK_NANOSECONDS}, NULL);
 }
 
-/* Takes the lock. Whoever holds it may be waiting for this thread to drain the recorder, so it must not just block.
- */
-static void lock_draining(struct threads_run *run) {
-    while (pthread_mutex_trylock(&run->lock) != 0) {
-        drive_drain(run->training, now(run));
-        sched_yield();
-    }
-}
-
 /* Takes the lock while no verdict's work is under way, and holds new verdicts back until then; call `serve` before
  * giving the lock back. */
 static void lock_quiet(struct threads_run *run) {
@@ -427,12 +445,14 @@ static enum hysgd_status lose_workers(struct threads_run *run) {
         if (lane->is_lost || now(run) < timing->lost_at[i])
             continue;
         lock_quiet(run);
-        lane->is_lost = true;
-        call(lane);
-        status = drive_lose(run->training, i, now(run), &verdict);
-        if (status == HYSGD_OK)
-            status = act(run, &verdict, 0);
-        serve(run, 0);
+        if (!is_stopping(run)) {
+            lane->is_lost = true;
+            call(lane);
+            status = drive_lose(run->training, i, now(run), &verdict);
+            if (status == HYSGD_OK)
+                status = act(run, &verdict, 0);
+            serve(run, 0); /* what was delivered while the lock was free for work */
+        }
         pthread_mutex_unlock(&run->lock);
     }
     return status;
@@ -469,7 +489,7 @@ static void begin_clock(struct threads_run *run) {
 
 static bool all_are_open(struct threads_run *run) {
     pthread_mutex_lock(&run->lock);
-    bool are_open = run->opened == atomic_load(&run->alive) || is_stopping(run);
+    bool are_open = run->opened == run->workers || is_stopping(run);
     pthread_mutex_unlock(&run->lock);
     return are_open;
 }
@@ -519,9 +539,7 @@ static enum hysgd_status train(struct threads_run *run) {
 /* After the lanes have ended: the last evaluation and checkpoint. */
 static enum hysgd_status conclude(struct threads_run *run) {
     struct training *training = run->training;
-    if (training->status != HYSGD_OK)
-        return HYSGD_OK;
-    if (training->evaluated_version != training->engine.progress.version)
+    if (drive_last_evaluation_is_due(training, run->stopped))
         HYSGD_TRY(evaluate(run, run->stopped));
     return drive_saves_at_end(training) ? save(run, run->stopped) : HYSGD_OK;
 }
@@ -552,8 +570,8 @@ static enum hysgd_status init_run(struct threads_run *run) {
     run->stopped = NAN;
     init_lock(run);
     clock_gettime(CLOCK_MONOTONIC, &run->origin);
-    HYSGD_TRY(memory_alloc((size_t)run->workers, sizeof *run->lanes, &run->lanes));
     HYSGD_TRY(memory_alloc((size_t)run->workers, sizeof *run->queue, &run->queue));
+    HYSGD_TRY(memory_alloc((size_t)run->workers, sizeof *run->lanes, &run->lanes));
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -581,8 +599,11 @@ static enum hysgd_status threads_run(void *self, struct training *training, doub
     enum hysgd_status status = init_run(&run);
     if (status == HYSGD_OK)
         status = train(&run);
-    if (status != HYSGD_OK)
+    if (status != HYSGD_OK) {
+        lock_draining(&run);
         drive_fail(training, status);
+        pthread_mutex_unlock(&run.lock);
+    }
     if (run.lanes)
         stop_lanes(&run);
     status = conclude(&run);

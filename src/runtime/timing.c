@@ -100,7 +100,7 @@ static bool read_who(const char *who, int workers, int *first_out, int *end_out)
     if (who[0] < '0' || who[0] > '9')
         return false;
     long first = strtol(who, &after, 10), last = first;
-    if (*after == '-')
+    if (after[0] == '-' && after[1] >= '0' && after[1] <= '9')
         last = strtol(after + 1, &after, 10);
     if (*after || first > last || last >= workers)
         return false;

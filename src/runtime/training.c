@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "data/data.h"
 #include "model/model.h"
+#include "runtime/drive.h"
 #include "runtime/snapshot.h"
 #include "runtime/worker.h"
 
@@ -32,14 +33,8 @@ static enum hysgd_status init_workers(struct training *training) {
     return HYSGD_OK;
 }
 
-static double first_milestone(const struct training_cadence *cadence) {
-    return cadence->unit == TRAINING_NEVER ? INFINITY : cadence->every;
-}
-
 enum hysgd_status training_init(struct training *training, const struct training_setup *setup) {
     *training = (struct training){.setup = setup,
-                                  .next_evaluation = first_milestone(&setup->evaluate_every),
-                                  .next_save = first_milestone(&setup->save_every),
                                   .evaluated_version = UINT64_MAX,
                                   .train_loss = NAN,
                                   .test_loss = NAN,
@@ -47,10 +42,13 @@ enum hysgd_status training_init(struct training *training, const struct training
                                   .target_seconds = NAN};
     data_ops(setup->data)->describe(setup->data->self, &training->shape);
     model_ops(setup->model)->describe(setup->model->self, &training->layout);
+    if (setup->save_path && !setup->computes_gradients)
+        return hysgd_fail(HYSGD_USAGE, "%s: a run without gradients has no parameters to save", setup->save_path);
     HYSGD_TRY(engine_init(&training->engine, setup->policy, setup->combine, setup->workers));
     HYSGD_TRY(init_workers(training));
     HYSGD_TRY(setup->computes_gradients ? init_vectors(training) : HYSGD_OK);
     engine_begin(&training->engine);
+    drive_plan_milestones(training, 0);
     return HYSGD_OK;
 }
 
@@ -83,14 +81,18 @@ void training_summarize(struct training *training, double seconds, struct event_
         account->received = account->applied + account->dropped;
         account->most_staleness = worker->most_staleness;
         account->staleness_sum = worker->staleness_sum;
-        if (worker->activity == ENGINE_WAITING && seconds > training->workers[i].delivered_seconds)
-            account->waiting_seconds += seconds - training->workers[i].delivered_seconds;
+        double *delivered = &training->workers[i].delivered_seconds;
+        bool has_waited = worker->activity != ENGINE_LOST && !training->workers[i].is_under_way;
+        if (has_waited && seconds > *delivered) {
+            account->waiting_seconds += seconds - *delivered;
+            *delivered = seconds; /* a second summary adds nothing */
+        }
     }
     *summary = (struct event_summary){.reason = training->reason,
                                       .seconds = seconds,
                                       .updates = engine->progress.version,
                                       .forced_updates = engine->forced,
-                                      .unfinished = (uint64_t)engine->computing,
+                                      .unfinished = (uint64_t)engine->computing + engine->lost,
                                       .server_seconds = training->server_seconds,
                                       .train_loss = training->train_loss,
                                       .test_loss = training->test_loss,

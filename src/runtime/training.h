@@ -28,7 +28,7 @@ struct training_cadence {
 /* When a run ends: at the first limit that is reached; 0 sets none. */
 struct training_limits {
     double epochs;  /* samples received / size of the training set */
-    double seconds; /* on the run's clock */
+    double seconds; /* on the run's clock; what happens at this very moment still counts */
     uint64_t updates;
     uint64_t gradients;     /* received */
     double accuracy;        /* target: test accuracy at least this */

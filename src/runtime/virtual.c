@@ -39,6 +39,7 @@ static enum hysgd_status start_worker(struct virtual_run *run, int worker) {
     flight->transit_seconds = timing_delay(setup->timing, worker, draw);
     flight->arrives = flight->started + flight->compute_seconds + flight->transit_seconds;
     flight->order = (double)run->next_order++;
+    flight->loss = training->workers[worker].loss;
     flight->is_computed = 1;
     agenda_add(&run->agenda, &(struct agenda_entry){flight->arrives, (uint64_t)flight->order, worker, false});
     return HYSGD_OK;
@@ -211,6 +212,8 @@ static enum hysgd_status take_up(struct virtual_run *run) {
         if (run->flights[i].is_computed > 0) {
             const struct snapshot_flight *flight = &run->flights[i];
             worker_seek(training, i, training->workers[i].draws + 1);
+            training->workers[i].loss = flight->loss;
+            training->workers[i].is_under_way = true;
             agenda_add(&run->agenda, &(struct agenda_entry){flight->arrives, (uint64_t)flight->order, i, false});
         } else {
             insert_starting(run, engine->released, engine->released_count++, i);
@@ -245,7 +248,7 @@ static enum hysgd_status train(struct virtual_run *run) {
         if (count % EVENTS_PER_DRAIN == 0 || training->setup->computes_gradients)
             drive_drain(training, run->now);
     }
-    if (training->evaluated_version != training->engine.progress.version && training->status == HYSGD_OK)
+    if (drive_last_evaluation_is_due(training, run->now))
         HYSGD_TRY(evaluate(run, run->now));
     return drive_saves_at_end(training) ? save(run, run->now) : HYSGD_OK;
 }

@@ -10,6 +10,7 @@ struct training_worker {
     uint64_t draws;           /* gradients begun */
     double loss;              /* of the latest batch */
     double delivered_seconds; /* when its latest gradient reached the server, on the run's clock */
+    bool is_under_way;        /* begun and not yet delivered */
     bool is_open;
     void *workspace;   /* of the model; opened by the computing thread */
     uint64_t *indices; /* [batch] */
