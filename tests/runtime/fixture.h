@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A run assembled from texts, as the train layer does it, but with nothing hidden: a test can look at the training
+ * before, while and after it runs. */
+#ifndef HYSGD_TESTS_RUNTIME_FIXTURE_H
+#define HYSGD_TESTS_RUNTIME_FIXTURE_H
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "data/data.h"
+#include "model/model.h"
+#include "policy/policy.h"
+#include "runtime/drive.h"
+#include "runtime/runtime.h"
+#include "runtime/worker.h"
+
+/* What a run is made of; 0 and NULL take the default of run_open. */
+struct run_setup {
+    const char *data, *model, *policy, *optimizer, *runtime;
+    const struct hysgd_model_ops *own_model; /* instead of `model` */
+    void *own_model_self;
+    const struct hysgd_policy_ops *own_policy; /* instead of `policy` */
+    enum engine_combine combine;
+    int workers;
+    size_t batch;
+    uint64_t seed;
+    struct timing_texts timing;
+    struct training_limits limits;
+    struct training_cadence evaluate_every, save_every;
+    const char *save_path, *resume_path;
+    bool without_gradients;
+    uint64_t stop_at; /* training_stop from the sink at this arrival; 0: never */
+    size_t ring;      /* events in the recorder's ring; 0: no recorder */
+    void (*watch)(void *self, const struct training *training, const struct event *event); /* for every event */
+    void *watch_self;
+};
+
+#define FIXTURE_MOST_EVALUATIONS 64
+
+struct run {
+    struct run_setup from;
+    struct plugin policy, model, data, optimizer, runtime;
+    struct timing timing;
+    struct recorder *recorder;
+    struct training_setup setup;
+    struct training training;
+    const char *metadata[8][2];
+    char numbers[3][24];
+    double seconds;
+    struct event_summary summary;                            /* after run_go */
+    uint64_t arrivals, starts, updates, checkpoints, losses; /* events seen */
+    uint64_t trace;                                          /* hash of all decisions seen */
+    struct event evaluations[FIXTURE_MOST_EVALUATIONS];
+    int evaluation_count;
+};
+
+static inline uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t length) {
+    for (size_t i = 0; i < length; i++) /* FNV-1a */
+        hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+static inline void run_note_decision(struct run *run, const struct event *event) {
+    int64_t parts[] = {event->kind, event->worker, (int64_t)event->version};
+    run->trace = hash_bytes(run->trace, parts, sizeof parts);
+    run->trace = hash_bytes(run->trace, &event->seconds, sizeof event->seconds);
+    if (event->kind == EVENT_ARRIVAL) {
+        uint64_t more[] = {event->arrival.read, event->arrival.threshold, event->arrival.held};
+        run->trace = hash_bytes(run->trace, more, sizeof more);
+        run->trace = hash_bytes(run->trace, &event->arrival.loss, sizeof event->arrival.loss);
+    }
+}
+
+static inline enum hysgd_status run_see(void *self, const struct event *event) {
+    struct run *run = self;
+    run->arrivals += event->kind == EVENT_ARRIVAL;
+    run->starts += event->kind == EVENT_START;
+    run->updates += event->kind == EVENT_UPDATE;
+    run->checkpoints += event->kind == EVENT_CHECKPOINT;
+    run->losses += event->kind == EVENT_LOST;
+    if (event->kind == EVENT_EVALUATION && run->evaluation_count < FIXTURE_MOST_EVALUATIONS)
+        run->evaluations[run->evaluation_count++] = *event;
+    run_note_decision(run, event);
+    if (run->from.watch)
+        run->from.watch(run->from.watch_self, &run->training, event);
+    if (event->kind == EVENT_ARRIVAL && run->arrivals == run->from.stop_at)
+        training_stop(&run->training);
+    return HYSGD_OK;
+}
+
+static const struct sink_ops run_sink = {.event = run_see};
+
+static inline const char *run_text(const char *text, const char *otherwise) {
+    return text ? text : otherwise;
+}
+
+static inline enum hysgd_status run_open_plugins(struct run *run) {
+    const struct run_setup *from = &run->from;
+    HYSGD_TRY(plugin_open(&data_list, run_text(from->data, "none,samples=1000"), &run->data));
+    HYSGD_TRY(data_ops(&run->data)->init(run->data.self, run->setup.seed));
+    struct hysgd_data_shape shape;
+    data_ops(&run->data)->describe(run->data.self, &shape);
+    if (from->own_model)
+        HYSGD_TRY(plugin_adopt("model", &from->own_model->about, from->own_model_self, NULL, &run->model));
+    else
+        HYSGD_TRY(model_open(run_text(from->model, "quadratic,dimension=10"), &run->model));
+    if (model_ops(&run->model)->init)
+        HYSGD_TRY(model_ops(&run->model)->init(run->model.self, &shape));
+    if (from->own_policy)
+        HYSGD_TRY(plugin_adopt("policy", &from->own_policy->about, NULL, NULL, &run->policy));
+    else
+        HYSGD_TRY(plugin_open(&policy_list, run_text(from->policy, "async"), &run->policy));
+    if (policy_ops(&run->policy)->init)
+        HYSGD_TRY(policy_ops(&run->policy)->init(run->policy.self, run->setup.workers));
+    HYSGD_TRY(plugin_open(&optimizer_list, run_text(from->optimizer, "sgd,rate=0.01"), &run->optimizer));
+    return plugin_open(&runtime_list, run_text(from->runtime, "virtual"), &run->runtime);
+}
+
+static inline void run_describe(struct run *run) {
+    const struct run_setup *from = &run->from;
+    snprintf(run->numbers[0], sizeof run->numbers[0], "%d", run->setup.workers);
+    snprintf(run->numbers[1], sizeof run->numbers[1], "%zu", run->setup.batch);
+    snprintf(run->numbers[2], sizeof run->numbers[2], "%llu", (unsigned long long)run->setup.seed);
+    const char *const pairs[8][2] = {{"data", run_text(from->data, "none")},
+                                     {"model", run_text(from->model, "quadratic")},
+                                     {"policy", run_text(from->policy, "async")},
+                                     {"optimizer", run_text(from->optimizer, "sgd")},
+                                     {"combine", from->combine == ENGINE_MEAN ? "mean" : "sum"},
+                                     {"workers", run->numbers[0]},
+                                     {"batch", run->numbers[1]},
+                                     {"seed", run->numbers[2]}};
+    memcpy(run->metadata, pairs, sizeof pairs);
+}
+
+/* Builds the run up to the point where it can go. run_close accepts what there is when it fails. */
+static inline enum hysgd_status run_open(struct run *run, const struct run_setup *from) {
+    *run = (struct run){.from = *from, .trace = UINT64_C(14695981039346656037)};
+    run->setup = (struct training_setup){.policy = &run->policy,
+                                         .model = &run->model,
+                                         .data = &run->data,
+                                         .optimizer = &run->optimizer,
+                                         .combine = from->combine,
+                                         .workers = from->workers ? from->workers : 4,
+                                         .batch = from->batch ? from->batch : 10,
+                                         .seed = from->seed ? from->seed : 1,
+                                         .timing = &run->timing,
+                                         .limits = from->limits,
+                                         .evaluate_every = from->evaluate_every,
+                                         .save_every = from->save_every,
+                                         .evaluate_batch = 64,
+                                         .save_path = from->save_path,
+                                         .metadata = (const char *const(*)[2])run->metadata,
+                                         .metadata_count = 8,
+                                         .computes_gradients = !from->without_gradients};
+    run_describe(run);
+    HYSGD_TRY(run_open_plugins(run));
+    HYSGD_TRY(timing_init(&run->timing, &from->timing, run->setup.workers, run->setup.seed));
+    if (from->ring) {
+        HYSGD_TRY(recorder_alloc(from->ring, &run->recorder));
+        HYSGD_TRY(recorder_add(run->recorder, &run_sink, run));
+        run->setup.recorder = run->recorder;
+    }
+    HYSGD_TRY(training_init(&run->training, &run->setup));
+    return from->resume_path ? training_resume(&run->training, from->resume_path) : HYSGD_OK;
+}
+
+static inline enum hysgd_status run_go(struct run *run) {
+    enum hysgd_status status = runtime_ops(&run->runtime)->run(run->runtime.self, &run->training, &run->seconds);
+    training_summarize(&run->training, run->seconds, &run->summary);
+    return status;
+}
+
+static inline void run_close(struct run *run) {
+    training_fini(&run->training);
+    recorder_free(run->recorder);
+    timing_fini(&run->timing);
+    if (run->policy.ops && policy_ops(&run->policy)->fini)
+        policy_ops(&run->policy)->fini(run->policy.self);
+    if (run->model.ops && model_ops(&run->model)->fini)
+        model_ops(&run->model)->fini(run->model.self);
+    if (run->data.ops && data_ops(&run->data)->fini)
+        data_ops(&run->data)->fini(run->data.self);
+    plugin_close(&run->policy);
+    plugin_close(&run->model);
+    plugin_close(&run->data);
+    plugin_close(&run->optimizer);
+    plugin_close(&run->runtime);
+}
+
+/* Opens and goes; any other status fails the test with the message. */
+static inline void run_expect(struct run *run, const struct run_setup *from, enum hysgd_status expected) {
+    enum hysgd_status status = run_open(run, from);
+    if (status == HYSGD_OK)
+        status = run_go(run);
+    if (status != expected)
+        fail_msg("%s on %s: status %d: %s", run_text(from->policy, "async"), run_text(from->runtime, "virtual"),
+                 (int)status, hysgd_error_message());
+}
+
+/* The parameters, the statistics and the optimizer's states, to the last bit. */
+static inline uint64_t run_hash(const struct run *run) {
+    const struct server *server = &run->training.server;
+    uint64_t hash = UINT64_C(14695981039346656037);
+    hash = hash_bytes(hash, server_vector(server), server->count * sizeof(float));
+    for (int i = 0; i < server->optimizer->states; i++)
+        hash = hash_bytes(hash, server->states[i], server->parameter_count * sizeof(float));
+    return hash;
+}
+
+/* The accounts of all workers, the totals and the clock, to the last bit. */
+static inline uint64_t run_account(const struct run *run) {
+    const struct event_summary *summary = &run->summary;
+    uint64_t counts[] = {summary->updates, summary->forced_updates, summary->unfinished,
+                         run->training.engine.progress.received};
+    double times[] = {summary->seconds, summary->server_seconds};
+    uint64_t hash = hash_bytes(UINT64_C(14695981039346656037), counts, sizeof counts);
+    hash = hash_bytes(hash, times, sizeof times);
+    return hash_bytes(hash, summary->accounts, (size_t)summary->workers * sizeof *summary->accounts);
+}
+
+/* Runs, closes, and gives the hash of the parameters. */
+static inline uint64_t run_result(const struct run_setup *from) {
+    struct run run;
+    run_expect(&run, from, HYSGD_OK);
+    uint64_t hash = run_hash(&run);
+    run_close(&run);
+    return hash;
+}
+
+/* Every gradient is accounted for at the end. */
+static inline void run_expect_balance(const struct run *run) {
+    uint64_t received = 0, applied = 0, dropped = 0;
+    for (int i = 0; i < run->summary.workers; i++) {
+        const struct event_account *account = &run->summary.accounts[i];
+        assert_int_equal(account->received, account->applied + account->dropped);
+        received += account->received;
+        applied += account->applied;
+        dropped += account->dropped;
+    }
+    const struct engine *engine = &run->training.engine;
+    assert_int_equal(received, engine->progress.received);
+    assert_int_equal(applied, engine->applied);
+    assert_int_equal(dropped, engine->dropped + engine->progress.held);
+}
+
+#endif
