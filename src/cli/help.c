@@ -31,7 +31,7 @@ static const char *placeholder(const struct hysgd_option *option) {
 
 /* What the option takes and what holds without it, in brackets. */
 static void describe(const struct hysgd_option *option, bool is_full, char *text, size_t size) {
-    char expected[TEXT_BYTES] = "";
+    char expected[TEXT_BYTES / 2] = "";
     size_t used = (size_t)snprintf(text, size, "%s", option->help);
     bool has_initial = option->initial != NULL && option->initial[0] != '\0' && option->type != HYSGD_OPTION_BOOL;
     if (option->type == HYSGD_OPTION_CHOICE)

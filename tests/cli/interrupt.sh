@@ -34,6 +34,6 @@ wait_for 'run 2 of'
 kill -INT $!
 wait $!
 echo "$?"
-head -n 1 out
+head -n 1 out | tr -s ' '
 grep -c '^sync ' out
 grep '^hysgd: interrupted' err | sed 's/[0-9]* of/N of/'
