@@ -14,11 +14,6 @@ static int compare_bytes(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static int compare_offset(const void *a, const void *b) {
-    const struct buffer *x = *(struct buffer *const *)a, *y = *(struct buffer *const *)b;
-    return (x->offset > y->offset) - (x->offset < y->offset);
-}
-
 static size_t round_up(size_t bytes) {
     return (bytes + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
 }
@@ -51,7 +46,8 @@ enum hysgd_status arena_place(struct buffer *buffers, int count, size_t *bytes_o
         place_one(order[i], order, i);
         if (order[i]->offset + round_up(order[i]->bytes) > bytes)
             bytes = order[i]->offset + round_up(order[i]->bytes);
-        for (int k = i; k > 0 && compare_offset(&order[k - 1], &order[k]) > 0; k--) {
+        /* The placed ones stay in the order of their offsets. */
+        for (int k = i; k > 0 && order[k - 1]->offset > order[k]->offset; k--) {
             struct buffer *larger = order[k - 1];
             order[k - 1] = order[k];
             order[k] = larger;
