@@ -10,6 +10,8 @@
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "base/random.h"
@@ -73,16 +75,20 @@ struct problem {
     int32_t labels[BATCH];
 };
 
-static int problem_init(void **state) {
-    static struct problem problem;
+static void fit(const char *text, struct layers_graph *fitted_out) {
     const struct hysgd_data_shape shape = {
         .train_count = BATCH, .test_count = BATCH, .channels = 3, .height = SIDE, .width = SIDE, .classes = 10};
     struct layers layers;
+    assert_int_equal(layers_parse(text, &layers), HYSGD_OK);
+    assert_int_equal(layers_build(&layers, &shape, fitted_out), HYSGD_OK);
+    layers_fini(&layers);
+}
+
+static int problem_init(void **state) {
+    static struct problem problem;
     struct random random;
     random_init(&random, 2, 0, RANDOM_TEST, 0);
-    assert_int_equal(layers_parse(TEXT, &layers), HYSGD_OK);
-    assert_int_equal(layers_build(&layers, &shape, &problem.fitted), HYSGD_OK);
-    layers_fini(&layers);
+    fit(TEXT, &problem.fitted);
     problem.size = problem.fitted.graph.parameter_count + problem.fitted.graph.statistic_count;
     assert_int_equal(memory_alloc(problem.size, sizeof(float), &problem.vector), HYSGD_OK);
     assert_int_equal(memory_alloc(BATCH * 3 * SIDE * SIDE, sizeof(float), &problem.inputs), HYSGD_OK);
@@ -221,6 +227,40 @@ static void nothing_is_requested_while_running(void **state) {
     assert_int_equal(forward, HYSGD_OK);
 }
 
+/* Zeros that end where a page begins that must not be touched. */
+static float *guarded(size_t count) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = count * sizeof(float);
+    const size_t whole = (bytes + page - 1) / page * page;
+    char *memory = mmap(NULL, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(memory != MAP_FAILED);
+    assert_int_equal(mprotect(memory + whole, page, PROT_NONE), 0);
+    return (float *)(void *)(memory + whole - bytes);
+}
+
+/* Channels that fill no vector register, where primitives are tempted to run over the end. */
+static void nothing_beyond_the_vectors_of_the_caller_is_touched(void **state) {
+    (void)state;
+    static const char *const texts[] = {"conv 3x3x17 pad same, norm, relu, conv 1x1x33, norm, avgpool, dense",
+                                        "conv 3x3x5, pool 2, conv 3x3x7, relu, dense 19, relu, dense nobias"};
+    const struct plan_stream stream = {.seed = 1};
+    for (size_t t = 0; t < 2; t++) {
+        struct layers_graph fitted;
+        struct plan *plan;
+        int32_t labels[5] = {0};
+        double loss;
+        fit(texts[t], &fitted);
+        const size_t size = fitted.graph.parameter_count + fitted.graph.statistic_count;
+        float *vector = guarded(size), *gradient = guarded(size), *inputs = guarded(5 * 3 * SIDE * SIDE);
+        assert_int_equal(plan_onednn.open(&fitted.graph, 5, PLAN_FP32, true, &plan), HYSGD_OK);
+        assert_int_equal(plan_onednn.gradient(plan, vector, inputs, labels, NULL, &stream, gradient, &loss),
+                         HYSGD_OK);
+        assert_int_equal(plan_onednn.forward(plan, vector, inputs, 5, guarded(5 * 10)), HYSGD_OK);
+        assert_true(fabs(loss - log(10)) < 1e-5);
+        plan_onednn.close(plan);
+        layers_graph_fini(&fitted);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buffers_that_live_together_are_apart),
@@ -231,6 +271,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_weights_of_wide_layers_are_run_over_in_winograd_parts, problem_init,
                                         problem_fini),
         cmocka_unit_test_setup_teardown(an_incomplete_batch_gives_the_same_outputs, problem_init, problem_fini),
+        cmocka_unit_test(nothing_beyond_the_vectors_of_the_caller_is_touched),
         cmocka_unit_test_setup_teardown(nothing_is_requested_while_running, problem_init, problem_fini),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
