@@ -86,6 +86,9 @@ struct plan {
     int buffer_count, buffer_capacity;
     dnnl_primitive_desc_t *descriptions; /* made while compiling, freed after it */
     int description_count, description_capacity;
+    struct tensor scratch; /* of the latest step that has any, and what that step does */
+    const char *scratch_kind;
+    int scratch_node;
     char *bases[PLACE_COUNT];
     struct tensor staging;                   /* inputs of an incomplete batch, filled up with zeros */
     struct tensor outputs, outputs_gradient; /* of the loss node's input: plain float */

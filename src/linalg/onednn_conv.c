@@ -164,38 +164,38 @@ static void run_sum(struct plan *plan, const struct step *step) {
                  step_pointer(plan, step, 0), step->elements);
 }
 
-/* The gradients of weights and bias of one part: those of the first part are sums already, the others are added to
- * them. */
+/* Gradients of the weights, in the layout of the primitive, and of the bias. */
+struct weight_gradient {
+    struct tensor weight, bias;
+};
+
+static enum hysgd_status add_part(struct plan *plan, int node, const struct tensor *sum,
+                                  const struct tensor *part) {
+    return step_add_own(plan, node, "sums of weight gradients", WHEN_TRAINING, run_sum,
+                        (const struct tensor *const[]){sum, part}, 2, tensor_elements(sum));
+}
+
+/* One part of the batch. The first one writes the sums, the others what is then added to them. */
 static enum hysgd_status weights_of_part(struct plan *plan, int node, const struct conv *conv,
                                          const struct tensor *source, const struct tensor *gradient,
-                                         const struct tensor *weight_sum, const struct tensor *bias_sum,
-                                         bool is_first) {
-    struct tensor weight = *weight_sum, bias = *bias_sum;
-    if (!is_first) {
-        HYSGD_TRY(tensor_new(plan, &weight_sum->layout, &weight));
-        if (conv->has_bias)
-            HYSGD_TRY(tensor_new(plan, &bias_sum->layout, &bias));
-    }
+                                         const struct weight_gradient *sum, const struct weight_gradient *part) {
     const struct operand operands[] = {{DNNL_ARG_SRC, source},
                                        {DNNL_ARG_DIFF_DST, gradient},
-                                       {DNNL_ARG_DIFF_WEIGHTS, &weight},
-                                       {DNNL_ARG_DIFF_BIAS, &bias}};
+                                       {DNNL_ARG_DIFF_WEIGHTS, &part->weight},
+                                       {DNNL_ARG_DIFF_BIAS, &part->bias}};
     HYSGD_TRY(step_add(plan, node, pass_kinds[BACKWARD_WEIGHTS], WHEN_TRAINING, conv->description, operands, 4));
-    if (is_first)
+    if (part == sum)
         return HYSGD_OK;
-    HYSGD_TRY(step_add_own(plan, node, "sums of weight gradients", WHEN_TRAINING, run_sum,
-                           (const struct tensor *const[]){weight_sum, &weight}, 2, tensor_elements(&weight)));
-    if (!conv->has_bias)
-        return HYSGD_OK;
-    return step_add_own(plan, node, "sums of weight gradients", WHEN_TRAINING, run_sum,
-                        (const struct tensor *const[]){bias_sum, &bias}, 2, tensor_elements(&bias));
+    HYSGD_TRY(add_part(plan, node, &sum->weight, &part->weight));
+    return conv->has_bias ? add_part(plan, node, &sum->bias, &part->bias) : HYSGD_OK;
 }
 
 static enum hysgd_status backward_weights(struct plan *plan, int node) {
     struct node_state *state = &plan->nodes[node];
     const struct graph_node *shape = &plan->graph->nodes[node];
     struct conv conv;
-    struct tensor source, gradient, target, weight_sum, bias_sum = {.buffer = -1};
+    struct tensor source, gradient, target;
+    struct weight_gradient sum = {.bias.buffer = -1}, part;
     HYSGD_TRY(choose(plan, node, BACKWARD_WEIGHTS, &conv));
     const dnnl_memory_desc_t source_layout = wanted_whole(plan, &conv, dnnl_query_src_md);
     const dnnl_memory_desc_t gradient_layout = wanted_whole(plan, &conv, dnnl_query_diff_dst_md);
@@ -203,14 +203,21 @@ static enum hysgd_status backward_weights(struct plan *plan, int node) {
     HYSGD_TRY(tensor_as(plan, node, "reorder of a gradient", WHEN_TRAINING, &state->gradient, &gradient_layout,
                         &gradient));
     HYSGD_TRY(tensor_at(plan, PLACE_GRADIENT, shape->weight, &conv.plain_weight, &target));
-    HYSGD_TRY(tensor_for(plan, &target, wanted(conv.description, dnnl_query_diff_weights_md), &weight_sum));
+    HYSGD_TRY(tensor_for(plan, &target, wanted(conv.description, dnnl_query_diff_weights_md), &sum.weight));
     if (conv.has_bias)
-        HYSGD_TRY(tensor_at(plan, PLACE_GRADIENT, shape->bias, &conv.bias, &bias_sum));
-    for (size_t part = 0; part < plan->batch / conv.samples; part++) {
-        const struct tensor from = part_of(&conv, &source, part), back = part_of(&conv, &gradient, part);
-        HYSGD_TRY(weights_of_part(plan, node, &conv, &from, &back, &weight_sum, &bias_sum, part == 0));
+        HYSGD_TRY(tensor_at(plan, PLACE_GRADIENT, shape->bias, &conv.bias, &sum.bias));
+    part = sum;
+    const size_t parts = plan->batch / conv.samples;
+    if (parts > 1) {
+        HYSGD_TRY(tensor_new(plan, &sum.weight.layout, &part.weight));
+        if (conv.has_bias)
+            HYSGD_TRY(tensor_new(plan, &sum.bias.layout, &part.bias));
     }
-    return tensor_deliver(plan, node, &weight_sum, &target);
+    for (size_t i = 0; i < parts; i++) {
+        const struct tensor from = part_of(&conv, &source, i), back = part_of(&conv, &gradient, i);
+        HYSGD_TRY(weights_of_part(plan, node, &conv, &from, &back, &sum, i == 0 ? &sum : &part));
+    }
+    return tensor_deliver(plan, node, &sum.weight, &target);
 }
 
 static enum hysgd_status backward_data(struct plan *plan, int node) {

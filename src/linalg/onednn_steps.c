@@ -108,6 +108,19 @@ static enum hysgd_status step_operand(struct plan *plan, struct step *step, int 
                         "describe memory");
 }
 
+/* Scratch memory for the latest step. Steps that do the same for parts of a batch share it. */
+static enum hysgd_status step_scratch(struct plan *plan, struct step *step, const dnnl_memory_desc_t *layout) {
+    if (dnnl_memory_desc_get_size(layout) == 0)
+        return HYSGD_OK;
+    const bool is_shared = plan->scratch_node == step->node && plan->scratch_kind == step->kind &&
+                           dnnl_memory_desc_equal(&plan->scratch.layout, layout);
+    if (!is_shared)
+        HYSGD_TRY(tensor_new(plan, layout, &plan->scratch));
+    plan->scratch_node = step->node;
+    plan->scratch_kind = step->kind;
+    return step_operand(plan, step, DNNL_ARG_SCRATCHPAD, &plan->scratch);
+}
+
 enum hysgd_status step_add(struct plan *plan, int node, const char *kind, unsigned when,
                            const_dnnl_primitive_desc_t description, const struct operand *operands, int count) {
     struct step *step;
@@ -116,13 +129,7 @@ enum hysgd_status step_add(struct plan *plan, int node, const char *kind, unsign
     for (int i = 0; i < count; i++)
         if (operands[i].tensor->buffer >= 0)
             HYSGD_TRY(step_operand(plan, step, operands[i].id, operands[i].tensor));
-    const dnnl_memory_desc_t *scratch = wanted(description, dnnl_query_scratchpad_md);
-    if (dnnl_memory_desc_get_size(scratch) > 0) {
-        struct tensor scratchpad;
-        HYSGD_TRY(tensor_new(plan, scratch, &scratchpad));
-        HYSGD_TRY(step_operand(plan, step, DNNL_ARG_SCRATCHPAD, &scratchpad));
-    }
-    return HYSGD_OK;
+    return step_scratch(plan, step, wanted(description, dnnl_query_scratchpad_md));
 }
 
 enum hysgd_status step_add_own(struct plan *plan, int node, const char *kind, unsigned when,
