@@ -4,6 +4,7 @@
 #include "runtime/engine.h"
 
 #include <float.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -83,7 +84,19 @@ static bool leave_slowest(struct engine *engine, uint64_t clock) {
     return engine->progress.slowest > clock;
 }
 
-static void hold(struct engine *engine, int index, double weight, uint64_t staleness) {
+static double staleness_factor(const struct engine_weighting *weighting, uint64_t staleness) {
+    switch (weighting->kind) {
+    case ENGINE_WEIGHT_INVERSE:
+        return staleness > 1 ? 1 / (double)staleness : 1;
+    case ENGINE_WEIGHT_POLYNOMIAL:
+        return pow(1 + (double)staleness, -weighting->exponent);
+    default:
+        return 1;
+    }
+}
+
+/* `share` is the policy's part of the weight. */
+static void hold(struct engine *engine, int index, double share, double weight, uint64_t staleness) {
     struct engine_worker *worker = &engine->workers[index];
     if (worker->held == 0)
         engine->contributors[engine->contributor_count++] = index;
@@ -95,6 +108,7 @@ static void hold(struct engine *engine, int index, double weight, uint64_t stale
         worker->most_staleness = staleness;
     engine->progress.held++;
     engine->held_weight += (double)worker->weight;
+    engine->held_divisor += (double)(float)share;
 }
 
 static uint64_t ask_threshold(struct engine *engine) {
@@ -194,14 +208,14 @@ static enum hysgd_status settle(struct engine *engine, struct engine_verdict *ve
     return HYSGD_OK;
 }
 
-/* The policy's weight of a gradient. Weights are used as floats, and an update may be divided by their sum. */
-static enum hysgd_status ask_weight(struct engine *engine, int index, uint64_t staleness, double *weight_out) {
+/* The policy's part of a gradient's weight. An update may be divided by the sum of these. */
+static enum hysgd_status ask_share(struct engine *engine, int index, uint64_t staleness, double *share_out) {
     const struct hysgd_policy_ops *policy = engine->policy;
-    double weight = policy->admit ? policy->admit(engine->policy_self, &engine->progress, index, staleness) : 1;
-    if (!(weight >= 0 && weight <= (double)FLT_MAX))
+    double share = policy->admit ? policy->admit(engine->policy_self, &engine->progress, index, staleness) : 1;
+    if (!(share >= 0 && share <= (double)FLT_MAX))
         return hysgd_fail(HYSGD_FAILED, "policy %s: gives worker %d's gradient the weight %g: expected 0 to %g",
-                          policy->about.name, index, weight, (double)FLT_MAX);
-    *weight_out = weight >= (double)FLT_MIN ? weight : 0;
+                          policy->about.name, index, share, (double)FLT_MAX);
+    *share_out = share;
     return HYSGD_OK;
 }
 
@@ -215,12 +229,15 @@ enum hysgd_status engine_arrive(struct engine *engine, int index, double seconds
     bool clock_advanced = leave_slowest(engine, engine->clocks[index]++);
 
     uint64_t staleness = engine->progress.version - worker->read;
-    double weight = 0;
-    HYSGD_TRY(ask_weight(engine, index, staleness, &weight));
+    double share = 0;
+    HYSGD_TRY(ask_share(engine, index, staleness, &share));
+    double weight = share * staleness_factor(&engine->weighting, staleness);
+    if (weight < (double)FLT_MIN) /* weights are used as floats */
+        weight = 0;
     *verdict = (struct engine_verdict){.weight = weight, .staleness = staleness};
     bool is_reached = false;
     if (weight > 0) {
-        hold(engine, index, weight, staleness);
+        hold(engine, index, share, weight, staleness);
         is_reached = engine->progress.held >= ask_threshold(engine);
     } else {
         worker->dropped++;
@@ -257,6 +274,7 @@ enum hysgd_status engine_updated(struct engine *engine, double seconds, double f
     engine->applied += engine->progress.held;
     engine->progress.held = 0;
     engine->held_weight = 0;
+    engine->held_divisor = 0;
     engine->held_folded = 0;
     engine->progress.version++;
     engine->update_is_due = false;
@@ -342,5 +360,5 @@ void engine_restore(struct engine *engine) {
 }
 
 double engine_scale(const struct engine *engine) {
-    return engine->combine == ENGINE_MEAN ? 1 / engine->held_weight : 1;
+    return engine->combine == ENGINE_MEAN ? 1 / engine->held_divisor : 1;
 }

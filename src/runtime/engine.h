@@ -7,8 +7,21 @@
 
 #include "base/plugin.h"
 
-/* How the admitted gradients of an update become one: divided by their total weight, or not. */
+/* How the admitted gradients of an update become one: divided by the total weight that the policy gave them, or
+ * not.
+ */
 enum engine_combine { ENGINE_MEAN, ENGINE_SUM };
+
+/* What the staleness tau of an admitted gradient multiplies its weight with, under every policy: 1; 1 / max(1, tau)
+ * (W. Zhang et al., "Staleness-Aware Async-SGD for Distributed Deep Learning", IJCAI 2016); (1 + tau)^-exponent
+ * (FedBuff's with 0.5, see policy/batch_async.c). Combining does not divide by these factors, or a stale gradient
+ * that is an update of its own would count in full. */
+enum engine_weight { ENGINE_WEIGHT_NONE, ENGINE_WEIGHT_INVERSE, ENGINE_WEIGHT_POLYNOMIAL };
+
+struct engine_weighting {
+    enum engine_weight kind;
+    double exponent; /* of ENGINE_WEIGHT_POLYNOMIAL; at least 0 */
+};
 
 enum engine_activity {
     ENGINE_COMPUTING, /* between its release and its arrival */
@@ -39,13 +52,15 @@ struct engine {
     const struct hysgd_policy_ops *policy;
     void *policy_self;
     enum engine_combine combine;
-    int worker_count;              /* ever known; progress.workers counts those that take part */
-    int computing;                 /* workers that are computing */
-    struct engine_worker *workers; /* [worker_count] */
-    uint64_t *clocks;              /* [worker_count] gradients delivered */
-    int at_slowest;                /* workers that take part whose clock is the smallest */
+    struct engine_weighting weighting; /* none after engine_init; set it before engine_begin */
+    int worker_count;                  /* ever known; progress.workers counts those that take part */
+    int computing;                     /* workers that are computing */
+    struct engine_worker *workers;     /* [worker_count] */
+    uint64_t *clocks;                  /* [worker_count] gradients delivered */
+    int at_slowest;                    /* workers that take part whose clock is the smallest */
     struct hysgd_progress progress;
     double held_weight;          /* total weight of the gradients held */
+    double held_divisor;         /* the same without the factors of their staleness: what ENGINE_MEAN divides by */
     uint64_t held_folded;        /* of them, in the server's sum */
     uint64_t threshold;          /* the policy's latest answer */
     uint64_t applied, dropped;   /* gradients of all workers; received = applied + dropped + progress.held */
@@ -113,7 +128,7 @@ void engine_restore(struct engine *engine);
  * computing is gone. */
 void engine_restart(struct engine *engine);
 
-/* What the combined gradient of the update that is due is multiplied with: 1 / total weight, or 1. */
+/* What the combined gradient of the update that is due is multiplied with: 1 / held_divisor, or 1. */
 double engine_scale(const struct engine *engine);
 
 #endif

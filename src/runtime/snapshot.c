@@ -19,7 +19,7 @@
 #define FORMAT_VERSION "1"
 #define POLICY_KEY     "state/policy"
 
-enum { WORKER_FIELDS = 17, RUN_FIELDS = 21, FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double) };
+enum { WORKER_FIELDS = 17, RUN_FIELDS = 22, FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double) };
 
 /* Walks over a row of a table, reading it or writing it. */
 struct row {
@@ -109,6 +109,7 @@ static void visit_run(struct training *training, double *seconds, struct row *ro
     visit_count(row, has_flights, 1);
     visit_amount(row, seconds);
     visit_amount(row, &engine->held_weight);
+    visit_amount(row, &engine->held_divisor);
     visit_amount(row, &training->server_seconds);
     visit_real(row, &training->loss_sum);
     visit_real(row, &training->train_loss);
@@ -299,8 +300,8 @@ static const char *setup_value(const struct training_setup *setup, const char *k
 
 static enum hysgd_status check_description(const struct training *training, const struct safetensors_file *file,
                                            const char *path) {
-    static const char *const keys[] = {"data",    "model",   "optimizer", "policy",
-                                       "combine", "workers", "batch",     "seed"};
+    static const char *const keys[] = {"data",    "model", "optimizer", "policy",           "combine",
+                                       "workers", "batch", "seed",      "staleness-weight", "staleness-exponent"};
     const char *version = safetensors_metadata(file, FORMAT_KEY);
     if (!version)
         return hysgd_fail(HYSGD_INPUT, "%s: is no checkpoint of hysgd: metadata \"%s\" is missing", path,
@@ -366,6 +367,7 @@ static bool engine_is_valid(const struct engine *engine) {
     return applied == engine->applied && dropped == engine->dropped &&
            applied + dropped + held == engine->progress.received &&
            (held > 0 ? engine->held_weight >= (double)FLT_MIN : engine->held_weight == 0) &&
+           (held > 0 ? engine->held_divisor >= (double)FLT_MIN : engine->held_divisor == 0) &&
            (engine->computing > 0 || engine->progress.workers == 0);
 }
 

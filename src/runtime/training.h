@@ -40,6 +40,7 @@ struct training_limits {
 struct training_setup {
     const struct plugin *policy, *model, *data, *optimizer;
     enum engine_combine combine;
+    struct engine_weighting weighting;
     int workers;
     size_t batch; /* samples per gradient */
     uint64_t seed;

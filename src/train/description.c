@@ -26,6 +26,11 @@ const struct hysgd_option description_options[] = {
     {"combine", HYSGD_OPTION_CHOICE, AT(combine), "mean", 0, 0, "mean|sum",
      "mean: the gradients of an update are averaged, the step is the learning rate however many there are; sum: they "
      "are added up, which multiplies the effective learning rate by their number"},
+    {"staleness-weight", HYSGD_OPTION_CHOICE, AT(staleness_weight), "none", 0, 0, "none|inverse|polynomial",
+     "what the staleness T of a gradient, in versions, multiplies its step with: 1; 1 / max(1, T); or (1 + T) to the "
+     "power of minus staleness-exponent"},
+    {"staleness-exponent", REAL, AT(staleness_exponent), "0.5", 0, 100, NULL,
+     "of staleness-weight=polynomial; 0 is none"},
     {"workers", INT, AT(workers), "0", 0, 65536, NULL,
      "how many compute gradients; 0: one per core, or 8 in modelled time"},
     {"batch", INT, AT(batch), "32", 1, 1e9, NULL, "samples per gradient"},

@@ -10,7 +10,9 @@
 /* Texts are never NULL; "" stands for the default or for none. */
 struct description {
     char *data, *model, *policy, *optimizer, *runtime;
-    int combine;                /* enum engine_combine */
+    int combine;          /* enum engine_combine */
+    int staleness_weight; /* enum engine_weight */
+    double staleness_exponent;
     int64_t workers;            /* 0: chosen by the runtime's kind */
     int64_t batch;              /* samples per gradient */
     double epochs, deadline;    /* limits; 0: none */

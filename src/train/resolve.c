@@ -50,9 +50,10 @@ static enum hysgd_status spell_out(const struct plugin *plugin, char **field) {
 /* ---- What a checkpoint says ---- */
 
 /* The words that make a run what it is; a run that is continued has them from its checkpoint. */
-static const char *const identity[] = {"data",    "model",   "policy",  "optimizer", "runtime",
-                                       "combine", "workers", "batch",   "seed",      "speeds",
-                                       "compute", "delay",   "receive", "apply",     "lose"};
+static const char *const identity[] = {
+    "data",    "model", "policy", "optimizer",        "runtime",           "combine",
+    "workers", "batch", "seed",   "speeds",           "compute",           "delay",
+    "receive", "apply", "lose",   "staleness-weight", "staleness-exponent"};
 
 static enum hysgd_status take_from_checkpoint(struct description *words) {
     struct safetensors_file *file;

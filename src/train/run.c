@@ -76,6 +76,7 @@ static void fill_setup(struct run *run) {
         .data = &resolved->data,
         .optimizer = &resolved->optimizer,
         .combine = (enum engine_combine)words->combine,
+        .weighting = {(enum engine_weight)words->staleness_weight, words->staleness_exponent},
         .workers = (int)words->workers,
         .batch = (size_t)words->batch,
         .seed = (uint64_t)words->seed,
