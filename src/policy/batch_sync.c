@@ -5,7 +5,9 @@
  * Methods Under a Fixed Computation Model", NeurIPS 2023, algorithm 2, whose B is max(1, ceil(sigma^2 / epsilon)):
  *     w(v+1) = w(v) - rate * combine over the first B gradients g(w(v))
  * Nobody waits: a worker that has delivered computes another gradient of the same version, and fast workers
- * contribute more of them than slow ones. A gradient of an older version is dropped. */
+ * contribute more of them than slow ones. A gradient of an older version is dropped; as nobody is interrupted at an
+ * update, up to workers - 1 gradients come too late each time, so B should be well above the number of workers or
+ * their speeds unequal. */
 #include "base/status.h"
 
 struct batch_sync {
@@ -15,7 +17,7 @@ struct batch_sync {
 
 static const struct hysgd_option options[] = {
     {"size", HYSGD_OPTION_INT, offsetof(struct batch_sync, size), "0", 0, 1e9, NULL,
-     "B, the gradients of an update; 0: as many as there are workers at first"},
+     "B, the gradients of an update; 0: as many as there are workers at first; larger wastes fewer gradients"},
     {.key = NULL},
 };
 

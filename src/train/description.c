@@ -27,8 +27,8 @@ const struct hysgd_option description_options[] = {
      "mean: the gradients of an update are averaged, the step is the learning rate however many there are; sum: they "
      "are added up, which multiplies the effective learning rate by their number"},
     {"staleness-weight", HYSGD_OPTION_CHOICE, AT(staleness_weight), "none", 0, 0, "none|inverse|polynomial",
-     "what the staleness T of a gradient, in versions, multiplies its step with: 1; 1 / max(1, T); or (1 + T) to the "
-     "power of minus staleness-exponent"},
+     "what the staleness T of a gradient, in versions, multiplies it with: 1; 1 / max(1, T); or (1 + T) to the power of "
+     "minus staleness-exponent; combine=mean divides by the number of gradients all the same"},
     {"staleness-exponent", REAL, AT(staleness_exponent), "0.5", 0, 100, NULL,
      "of staleness-weight=polynomial; 0 is none"},
     {"workers", INT, AT(workers), "0", 0, 65536, NULL,

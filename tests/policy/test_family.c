@@ -317,6 +317,23 @@ static void options_out_of_range_are_refused(void **state) {
     }
 }
 
+static void every_alias_finds_its_policy(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {{"ssp", "bounded"},
+                                           {"k-sync", "backup"},
+                                           {"m-sync", "backup"},
+                                           {"rennala", "batch-sync"},
+                                           {"k-batch-sync", "batch-sync"},
+                                           {"fedbuff", "batch-async"},
+                                           {"ringmaster", "cutoff"},
+                                           {"k-batch-async", "batch-async"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        const struct hysgd_plugin *found = NULL;
+        assert_int_equal(plugin_find(&policy_list, pairs[i][0], &found), HYSGD_OK);
+        assert_string_equal(found->name, pairs[i][1]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_fresh_gradients_count),
@@ -334,6 +351,7 @@ int main(void) {
         cmocka_unit_test(staleness_bounds_are_stated),
         cmocka_unit_test(numbers_that_the_workers_cannot_reach_are_refused),
         cmocka_unit_test(options_out_of_range_are_refused),
+        cmocka_unit_test(every_alias_finds_its_policy),
     };
     return cmocka_run_group_tests_name("family of policies", tests, NULL, NULL);
 }
