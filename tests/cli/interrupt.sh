@@ -15,7 +15,7 @@ wait_for() {
         tries=$((tries + 1))
     done
 }
-start train --runtime virtual --model softmax --data $data --epochs 1000000 --save run.safetensors
+start train --runtime virtual --model softmax,kernels=reference --data $data --epochs 1000000 --save run.safetensors
 wait_for epoch
 kill -INT $!
 wait $!
@@ -23,13 +23,13 @@ echo "$?"
 grep -c '(interrupted)' out
 grep '^hysgd:' err | sed 's/after [0-9.e+]* s/after N s/'
 hysgd evaluate run.safetensors | sed -n 1p
-start train --runtime threads --workers 2 --model softmax --data $data --epochs 1000000
+start train --runtime threads --workers 2 --model softmax,kernels=reference --data $data --epochs 1000000
 wait_for epoch
 kill -TERM $!
 wait $!
 echo "$?"
 grep -c '(interrupted)' out
-start compare --runtime virtual --model softmax --data $data --epochs 20 --policy sync --repeat 1000
+start compare --runtime virtual --model softmax,kernels=reference --data $data --epochs 20 --policy sync --repeat 1000
 wait_for 'run 2 of'
 kill -INT $!
 wait $!
