@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # The table of a comparison, as text for two widths, as CSV and as JSON; diverged runs are part of it.
+if ! command -v python3 >/dev/null; then
+    echo "skipped because python3 is not installed"
+    exit 77
+fi
 run="-q --runtime virtual --model softmax,kernels=reference --data digits,train=400,test=100 --workers 4 --batch 8 --speeds 3x1,0.25"
 hysgd compare $run --deadline 0.5 --policy sync --policy async --policy threshold,step=20,wait=yes --repeat 2 \
     --target accuracy=0.6 --eval-every updates=5 --csv table.csv

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # The first interrupt ends a run with a checkpoint, a summary and exit code 130; a comparison prints what is finished.
 # Background jobs of a shell without a terminal ignore interrupts; these must not.
+if ! command -v python3 >/dev/null; then
+    echo "skipped because python3 is not installed"
+    exit 77
+fi
 start() {
     rm -f err
     python3 -c 'import os, signal, sys

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # What there is: the JSON parses, agrees with the text, and every name can be looked up and used.
+if ! command -v python3 >/dev/null; then
+    echo "skipped because python3 is not installed"
+    exit 77
+fi
 hysgd list --json >all.json
 python3 - <<'PYTHON'
 import json, subprocess

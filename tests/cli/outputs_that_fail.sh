@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # An output that cannot be written is a failure, never a silent success; a reader that goes away ends nothing.
+if ! command -v python3 >/dev/null; then
+    echo "skipped because python3 is not installed"
+    exit 77
+fi
 run="-q --runtime virtual --model softmax,kernels=reference --data digits,train=400,test=100 --workers 2 --updates 4"
 if ! [ -c /dev/full ]; then
     echo "skipped because there is no /dev/full"

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # evaluate, predict and inspect of a checkpoint.
+if ! command -v python3 >/dev/null; then
+    echo "skipped because python3 is not installed"
+    exit 77
+fi
 run="-q --runtime virtual --model softmax,kernels=reference --data digits,train=400,test=100 --workers 2"
 hysgd train $run --updates 60 --save run.safetensors >summary || exit
 hysgd evaluate run.safetensors
