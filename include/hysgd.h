@@ -203,8 +203,8 @@ struct hysgd_data_ops {
     enum hysgd_status (*init)(void *self, uint64_t seed);
     void (*fini)(void *self);
     void (*describe)(const void *self, struct hysgd_data_shape *shape_out);
-    /* Copies samples: inputs [count][channels*height*width], labels [count] (if classes > 0), targets
-     * [count][targets] (if targets > 0). Indices are below the count of the split. */
+    /* Copies samples: inputs [count][channels*height*width] (NULL: only the rest is wanted), labels [count] (if
+     * classes > 0), targets [count][targets] (if targets > 0). Indices are below the count of the split. */
     void (*gather)(const void *self, enum hysgd_split split, const uint64_t *indices, size_t count, float *inputs,
                    int32_t *labels, float *targets);
 };

@@ -113,3 +113,12 @@ void random_fill_normal(struct random *random, float *values, size_t count) {
         }
     }
 }
+
+void random_shuffle(struct random *random, uint64_t *values, uint64_t count) {
+    for (uint64_t i = count; i > 1; i--) {
+        uint64_t other = random_below(random, i);
+        uint64_t value = values[i - 1];
+        values[i - 1] = values[other];
+        values[other] = value;
+    }
+}

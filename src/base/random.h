@@ -47,4 +47,7 @@ uint64_t random_below(struct random *random, uint64_t bound); /* 0 to bound - 1 
 void random_fill_normal(struct random *random, float *values, size_t count);
 void random_fill_uniform(struct random *random, float *values, size_t count);
 
+/* Puts [count] values into a uniformly random order (Fisher and Yates). */
+void random_shuffle(struct random *random, uint64_t *values, uint64_t count);
+
 #endif

@@ -65,7 +65,7 @@ void images_gather(const struct images *images, enum hysgd_split split, const ui
     size_t size = image_bytes(images);
     for (size_t i = 0; i < count; i++) {
         const uint8_t *pixels = from->pixels + indices[i] * size;
-        for (int c = 0; c < images->channels; c++) {
+        for (int c = 0; inputs && c < images->channels; c++) {
             convert(pixels, plane, images->scale[c], images->shift[c], inputs);
             pixels += plane;
             inputs += plane;

@@ -83,8 +83,9 @@ static void random_data_gather(const void *self, enum hysgd_split split, const u
     uint64_t first = split == HYSGD_TRAIN ? 0 : clusters->train_count;
     (void)targets;
     for (size_t i = 0; i < count; i++) {
-        memcpy(inputs + i * dimensions, clusters->inputs + (first + indices[i]) * dimensions,
-               dimensions * sizeof *inputs);
+        if (inputs)
+            memcpy(inputs + i * dimensions, clusters->inputs + (first + indices[i]) * dimensions,
+                   dimensions * sizeof *inputs);
         labels[i] = clusters->labels[first + indices[i]];
     }
 }

@@ -1,23 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which samples a worker trains on, and in which order: disjoint partitions, each read as an endless sequence of
- * fresh permutations cut into batches. A worker's batches depend on (seed, worker, its partition) only. */
+/* The order in which a worker trains on its samples: an endless sequence of fresh permutations cut into batches. A
+ * worker's batches depend on (seed, worker, its partition) only. */
 #ifndef HYSGD_DATA_SAMPLER_H
 #define HYSGD_DATA_SAMPLER_H
 
-#include "base/status.h"
-
-/* The samples of each worker: those of worker w are indices[first[w]] to indices[first[w + 1] - 1]. */
-struct partition {
-    uint64_t *indices; /* [samples] */
-    uint64_t *first;   /* [workers + 1] */
-    int workers;
-};
-
-/* Deals `samples` indices at random to the workers, sizes differing by at most one. HYSGD_USAGE when there are more
- * workers than samples. */
-HYSGD_MUST_CHECK enum hysgd_status partition_init(struct partition *partition, uint64_t samples, int workers,
-                                                  uint64_t seed);
-void partition_fini(struct partition *partition);
+#include "data/partition.h"
 
 struct sampler {
     const uint64_t *indices; /* [count], borrowed from the partition */
