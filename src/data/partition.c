@@ -182,7 +182,7 @@ static enum hysgd_status read_labels(const struct plugin *data, const uint64_t *
 
 enum hysgd_status partition_init(struct partition *partition, const struct plugin *dealer,
                                  const struct plugin *data, int workers, uint64_t seed) {
-    const struct partition_ops *ops = (const struct partition_ops *)dealer->ops;
+    const struct partition_ops *ops = dealer ? (const struct partition_ops *)dealer->ops : &partition_iid;
     struct hysgd_data_shape shape;
     int32_t *labels = NULL;
     data_ops(data)->describe(data->self, &shape);
@@ -204,7 +204,7 @@ enum hysgd_status partition_init(struct partition *partition, const struct plugi
     struct partition_input input = {
         .samples = samples, .seed = seed, .workers = workers, .classes = shape.classes, .labels = labels};
     if (status == HYSGD_OK)
-        status = ops->deal(dealer->self, &input, partition);
+        status = ops->deal(dealer ? dealer->self : NULL, &input, partition);
     memory_free(labels);
     return status;
 }

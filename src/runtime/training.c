@@ -27,7 +27,7 @@ static enum hysgd_status init_workers(struct training *training) {
     HYSGD_TRY(memory_alloc(count, sizeof *training->workers, &training->workers));
     if (!setup->computes_gradients)
         return HYSGD_OK;
-    HYSGD_TRY(partition_init(&training->partition, training->shape.train_count, setup->workers, setup->seed));
+    HYSGD_TRY(partition_init(&training->partition, setup->partition, setup->data, setup->workers, setup->seed));
     for (int i = 0; i < setup->workers; i++)
         HYSGD_TRY(worker_init(training, i));
     return HYSGD_OK;

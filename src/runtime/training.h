@@ -39,6 +39,7 @@ struct training_limits {
 /* Everything borrowed must outlive the training. Plug-ins are open and their init has been called. */
 struct training_setup {
     const struct plugin *policy, *model, *data, *optimizer;
+    const struct plugin *partition;   /* which worker has which samples; NULL: iid */
     enum engine_combine combine;
     struct engine_weighting weighting;
     int workers;

@@ -6,6 +6,7 @@
 
 #include "base/options.h"
 #include "data/data.h"
+#include "data/partition.h"
 #include "model/model.h"
 #include "optimizer/optimizer.h"
 #include "policy/policy.h"
@@ -17,6 +18,7 @@ const struct catalog_kind catalog_kinds[] = {
     {"optimizers", "optimizer", "how an update changes the parameters", &optimizer_list},
     {"models", "model", "the loss and its gradient", &model_list},
     {"data", "data", "what to train on", &data_list},
+    {"partitions", "partition", "which worker has which training samples", &partition_list},
     {"runtimes", "runtime", "where workers live and what a clock is", &runtime_list},
     {"distributions", "distribution", "of modelled times and injected delays", &distribution_list},
     {0},

@@ -34,6 +34,9 @@ const struct hysgd_option description_options[] = {
     {"workers", INT, AT(workers), "0", 0, 65536, NULL,
      "how many compute gradients; 0: one per core, or 8 in modelled time"},
     {"batch", INT, AT(batch), "32", 1, 1e9, NULL, "samples per gradient"},
+    {"partition", TEXT, AT(partition), "iid", 0, 0, NULL,
+     "which worker has which training samples: iid, contiguous, or dirichlet,alpha=A for unequal classes (hysgd list "
+     "partitions)"},
     {"epochs", REAL, AT(epochs), "0", 0, 1e9, NULL,
      "stop after so many passes over the training data; 0: no such limit, but 3 where no limit at all is given"},
     {"deadline", REAL, AT(deadline), "0", 0, 1e12, NULL,

@@ -12,6 +12,7 @@
 
 #include "base/memory.h"
 #include "data/data.h"
+#include "data/partition.h"
 #include "model/model.h"
 #include "optimizer/optimizer.h"
 #include "policy/policy.h"
@@ -51,9 +52,9 @@ static enum hysgd_status spell_out(const struct plugin *plugin, char **field) {
 
 /* The words that make a run what it is; a run that is continued has them from its checkpoint. */
 static const char *const identity[] = {
-    "data",    "model", "policy", "optimizer",        "runtime",           "combine",
-    "workers", "batch", "seed",   "speeds",           "compute",           "delay",
-    "receive", "apply", "lose",   "staleness-weight", "staleness-exponent"};
+    "data",    "model",   "policy",    "optimizer", "runtime",          "combine",
+    "workers", "batch",   "partition", "seed",      "speeds",           "compute",
+    "delay",   "receive", "apply",     "lose",      "staleness-weight", "staleness-exponent"};
 
 static enum hysgd_status take_from_checkpoint(struct description *words) {
     struct safetensors_file *file;
@@ -95,6 +96,7 @@ static enum hysgd_status open_plugins(struct resolved *resolved, const struct ow
         HYSGD_TRY(plugin_open(&data_list, words->data, &resolved->data));
     resolved->data_is_shared = resolved->data_is_ready = own->data.ops != NULL && own->data_is_ready;
     HYSGD_TRY(plugin_open(&optimizer_list, words->optimizer, &resolved->optimizer));
+    HYSGD_TRY(plugin_open(&partition_list, words->partition, &resolved->partition));
     return plugin_open(&runtime_list, words->runtime, &resolved->runtime);
 }
 
@@ -104,6 +106,7 @@ static enum hysgd_status spell_out_plugins(struct resolved *resolved) {
     HYSGD_TRY(spell_out(&resolved->model, &words->model));
     HYSGD_TRY(spell_out(&resolved->data, &words->data));
     HYSGD_TRY(spell_out(&resolved->optimizer, &words->optimizer));
+    HYSGD_TRY(spell_out(&resolved->partition, &words->partition));
     return spell_out(&resolved->runtime, &words->runtime);
 }
 
@@ -316,6 +319,7 @@ void resolved_fini(struct resolved *resolved) {
     plugin_close(&resolved->model);
     plugin_close(&resolved->data);
     plugin_close(&resolved->optimizer);
+    plugin_close(&resolved->partition);
     plugin_close(&resolved->runtime);
     timing_fini(&resolved->timing);
     memory_free(resolved->title);

@@ -75,6 +75,7 @@ static void fill_setup(struct run *run) {
         .model = &resolved->model,
         .data = &resolved->data,
         .optimizer = &resolved->optimizer,
+        .partition = &resolved->partition,
         .combine = (enum engine_combine)words->combine,
         .weighting = {(enum engine_weight)words->staleness_weight, words->staleness_exponent},
         .workers = (int)words->workers,

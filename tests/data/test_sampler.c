@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Partitions and the order of samples. */
+/* The order of a worker's samples. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -7,69 +7,25 @@
 #include <cmocka.h>
 
 #include "base/memory.h"
+#include "data/clusters.h"
 #include "data/sampler.h"
 
-static void start(struct partition *partition, struct sampler *sampler, uint64_t samples, int workers, int worker) {
-    assert_int_equal(partition_init(partition, samples, workers, 7), HYSGD_OK);
+static enum hysgd_status deal(struct partition *partition, int samples, int workers, uint64_t seed) {
+    struct plugin data;
+    samples_open(&data, "none", samples);
+    enum hysgd_status status = partition_init(partition, NULL, &data, workers, seed);
+    samples_close(&data);
+    return status;
+}
+
+static void start(struct partition *partition, struct sampler *sampler, int samples, int workers, int worker) {
+    assert_int_equal(deal(partition, samples, workers, 7), HYSGD_OK);
     assert_int_equal(sampler_init(sampler, partition, worker, 7), HYSGD_OK);
 }
 
 static void stop(struct partition *partition, struct sampler *sampler) {
     sampler_fini(sampler);
     partition_fini(partition);
-}
-
-static void the_partitions_cover_every_sample_once(void **state) {
-    (void)state;
-    struct partition partition;
-    int seen[103] = {0};
-    assert_int_equal(partition_init(&partition, 103, 4, 1), HYSGD_OK);
-    assert_int_equal(partition.first[0], 0);
-    assert_int_equal(partition.first[4], 103);
-    for (int i = 0; i < 103; i++)
-        seen[partition.indices[i]]++;
-    for (int i = 0; i < 103; i++)
-        assert_int_equal(seen[i], 1);
-    partition_fini(&partition);
-}
-
-static void partition_sizes_differ_by_at_most_one(void **state) {
-    (void)state;
-    for (uint64_t samples = 7; samples < 29; samples++) {
-        struct partition partition;
-        assert_int_equal(partition_init(&partition, samples, 7, 1), HYSGD_OK);
-        for (int w = 0; w < 7; w++)
-            assert_in_range(partition.first[w + 1] - partition.first[w], samples / 7, (samples + 6) / 7);
-        partition_fini(&partition);
-    }
-}
-
-static void partitions_are_dealt_at_random_from_the_seed(void **state) {
-    (void)state;
-    struct partition a, b, c;
-    assert_int_equal(partition_init(&a, 1000, 2, 1), HYSGD_OK);
-    assert_int_equal(partition_init(&b, 1000, 2, 1), HYSGD_OK);
-    assert_int_equal(partition_init(&c, 1000, 2, 2), HYSGD_OK);
-    assert_memory_equal(a.indices, b.indices, 1000 * sizeof *a.indices);
-    assert_memory_not_equal(a.indices, c.indices, 1000 * sizeof *a.indices);
-    int low = 0;
-    for (int i = 0; i < 500; i++)
-        low += a.indices[i] < 500;
-    assert_in_range(low, 200, 300);
-    partition_fini(&a);
-    partition_fini(&b);
-    partition_fini(&c);
-}
-
-static void more_workers_than_samples_are_refused(void **state) {
-    (void)state;
-    struct partition partition;
-    assert_int_equal(partition_init(&partition, 3, 4, 1), HYSGD_USAGE);
-    assert_string_equal(hysgd_error_message(),
-                        "4 workers cannot share 3 training samples; expected 1 to 3 workers");
-    partition_fini(&partition);
-    assert_int_equal(partition_init(&partition, 3, 0, 1), HYSGD_USAGE);
-    partition_fini(&partition);
 }
 
 static void each_pass_is_another_permutation_of_the_partition(void **state) {
@@ -143,12 +99,14 @@ static void the_batches_of_a_worker_do_not_depend_on_the_others(void **state) {
 
 static void exhausted_memory_is_a_status_and_leaks_nothing(void **state) {
     (void)state;
+    struct plugin data;
+    samples_open(&data, "none", 10);
     size_t used = memory_used();
     for (uint64_t n = 1; n < 10; n++) {
         struct partition partition;
         struct sampler sampler = {0};
         memory_fail_at(n);
-        enum hysgd_status status = partition_init(&partition, 10, 2, 1);
+        enum hysgd_status status = partition_init(&partition, NULL, &data, 2, 1);
         if (status == HYSGD_OK)
             status = sampler_init(&sampler, &partition, 0, 1);
         memory_fail_at(0);
@@ -156,14 +114,11 @@ static void exhausted_memory_is_a_status_and_leaks_nothing(void **state) {
         stop(&partition, &sampler);
         assert_int_equal(memory_used(), used);
     }
+    samples_close(&data);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_partitions_cover_every_sample_once),
-        cmocka_unit_test(partition_sizes_differ_by_at_most_one),
-        cmocka_unit_test(partitions_are_dealt_at_random_from_the_seed),
-        cmocka_unit_test(more_workers_than_samples_are_refused),
         cmocka_unit_test(each_pass_is_another_permutation_of_the_partition),
         cmocka_unit_test(a_batch_may_span_two_passes_and_be_larger_than_the_partition),
         cmocka_unit_test(seeking_equals_drawing),

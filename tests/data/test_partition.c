@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which worker has which samples. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "data/clusters.h"
+#include "data/partition.h"
+
+static enum hysgd_status deal(struct partition *partition, const char *kind, const char *dealer_text, int samples,
+                              int workers, uint64_t seed) {
+    struct plugin data, dealer;
+    samples_open(&data, kind, samples);
+    assert_int_equal(plugin_open(&partition_list, dealer_text, &dealer), HYSGD_OK);
+    enum hysgd_status status = partition_init(partition, &dealer, &data, workers, seed);
+    plugin_close(&dealer);
+    samples_close(&data);
+    return status;
+}
+
+static void every_dealer_gives_each_sample_to_one_worker(void **state) {
+    (void)state;
+    for (size_t i = 0; i < partition_list.count; i++) {
+        struct partition partition;
+        int seen[1000] = {0};
+        assert_int_equal(deal(&partition, "random", partition_list.entries[i]->name, 1000, 4, 1), HYSGD_OK);
+        assert_int_equal(partition.first[0], 0);
+        assert_int_equal(partition.first[4], 1000);
+        for (int k = 0; k < 1000; k++)
+            seen[partition.indices[k]]++;
+        for (int k = 0; k < 1000; k++)
+            assert_int_equal(seen[k], 1);
+        for (int w = 0; w < 4; w++)
+            assert_true(partition.first[w] < partition.first[w + 1]);
+        partition_fini(&partition);
+    }
+}
+
+static void equal_parts_differ_by_at_most_one(void **state) {
+    (void)state;
+    for (int samples = 7; samples < 29; samples++) {
+        struct partition partition;
+        assert_int_equal(deal(&partition, "none", "iid", samples, 7, 1), HYSGD_OK);
+        for (int w = 0; w < 7; w++)
+            assert_in_range(partition.first[w + 1] - partition.first[w], samples / 7, (samples + 6) / 7);
+        partition_fini(&partition);
+    }
+}
+
+static void every_dealer_goes_by_the_seed(void **state) {
+    (void)state;
+    for (size_t i = 0; i < partition_list.count; i++) {
+        const char *dealer = partition_list.entries[i]->name;
+        struct partition a, b, c;
+        assert_int_equal(deal(&a, "random", dealer, 1000, 2, 1), HYSGD_OK);
+        assert_int_equal(deal(&b, "random", dealer, 1000, 2, 1), HYSGD_OK);
+        assert_int_equal(deal(&c, "random", dealer, 1000, 2, 2), HYSGD_OK);
+        assert_memory_equal(a.indices, b.indices, 1000 * sizeof *a.indices);
+        bool is_same = memcmp(a.indices, c.indices, 1000 * sizeof *a.indices) == 0;
+        assert_int_equal(is_same, strcmp(dealer, "contiguous") == 0);
+        partition_fini(&a);
+        partition_fini(&b);
+        partition_fini(&c);
+    }
+}
+
+static void iid_mixes_the_order_of_the_data(void **state) {
+    (void)state;
+    struct partition partition;
+    assert_int_equal(deal(&partition, "none", "iid", 1000, 2, 1), HYSGD_OK);
+    int low = 0;
+    for (int i = 0; i < 500; i++)
+        low += partition.indices[i] < 500;
+    assert_in_range(low, 200, 300);
+    partition_fini(&partition);
+}
+
+static void contiguous_keeps_the_order_of_the_data(void **state) {
+    (void)state;
+    struct partition partition;
+    assert_int_equal(deal(&partition, "none", "contiguous", 10, 3, 1), HYSGD_OK);
+    const uint64_t first[] = {0, 4, 7, 10};
+    assert_memory_equal(partition.first, first, sizeof first);
+    for (uint64_t i = 0; i < 10; i++)
+        assert_int_equal(partition.indices[i], i);
+    partition_fini(&partition);
+}
+
+/* The mean over classes of the largest share that one of `workers` has of the class. */
+static double concentration(const char *dealer, int workers) {
+    enum { SAMPLES = 8000, CLASSES = 10 };
+    struct plugin data;
+    struct partition partition;
+    int32_t *labels = malloc(SAMPLES * sizeof *labels);
+    double largest[CLASSES] = {0}, sum = 0;
+    int total[CLASSES] = {0};
+    assert_int_equal(deal(&partition, "random", dealer, SAMPLES, workers, 1), HYSGD_OK);
+    samples_open(&data, "random", SAMPLES);
+    data_ops(&data)->gather(data.self, HYSGD_TRAIN, partition.indices, SAMPLES, NULL, labels, NULL);
+    for (int i = 0; i < SAMPLES; i++)
+        total[labels[i]]++;
+    for (int w = 0; w < workers; w++) {
+        int count[CLASSES] = {0};
+        for (uint64_t i = partition.first[w]; i < partition.first[w + 1]; i++)
+            count[labels[i]]++;
+        for (int c = 0; c < CLASSES; c++)
+            if ((double)count[c] / total[c] > largest[c])
+                largest[c] = (double)count[c] / total[c];
+    }
+    for (int c = 0; c < CLASSES; c++)
+        sum += largest[c] / CLASSES;
+    samples_close(&data);
+    partition_fini(&partition);
+    free(labels);
+    return sum;
+}
+
+static void a_small_alpha_gives_classes_to_few_workers(void **state) {
+    (void)state;
+    assert_true(concentration("iid", 4) < 0.32);
+    assert_true(concentration("dirichlet,alpha=10000", 4) < 0.32);
+    assert_true(concentration("dirichlet,alpha=0.1", 4) > 0.7);
+}
+
+static void what_cannot_be_dealt_is_refused(void **state) {
+    (void)state;
+    struct partition partition;
+    assert_int_equal(deal(&partition, "none", "iid", 3, 4, 1), HYSGD_USAGE);
+    assert_string_equal(hysgd_error_message(),
+                        "4 workers cannot share 3 training samples; expected 1 to 3 workers");
+    partition_fini(&partition);
+    assert_int_equal(deal(&partition, "none", "iid", 3, 0, 1), HYSGD_USAGE);
+    partition_fini(&partition);
+    assert_int_equal(deal(&partition, "none", "dirichlet", 30, 4, 1), HYSGD_USAGE);
+    assert_string_equal(hysgd_error_message(), "partition dirichlet: the data have no labels to go by");
+    partition_fini(&partition);
+    assert_int_equal(deal(&partition, "random", "dirichlet,alpha=0.001", 400, 100, 1), HYSGD_USAGE);
+    assert_non_null(strstr(hysgd_error_message(), "of 100 is left without a sample; expected a larger alpha"));
+    partition_fini(&partition);
+}
+
+static void exhausted_memory_is_a_status_and_leaks_nothing(void **state) {
+    (void)state;
+    struct plugin data, dealer;
+    samples_open(&data, "random", 100);
+    assert_int_equal(plugin_open(&partition_list, "dirichlet,alpha=100", &dealer), HYSGD_OK);
+    size_t used = memory_used();
+    enum hysgd_status status = HYSGD_MEMORY;
+    for (uint64_t n = 1; status != HYSGD_OK; n++) {
+        struct partition partition;
+        memory_fail_at(n);
+        status = partition_init(&partition, &dealer, &data, 2, 1);
+        memory_fail_at(0);
+        assert_true(status == HYSGD_MEMORY || n > 5);
+        partition_fini(&partition);
+        assert_int_equal(memory_used(), used);
+    }
+    plugin_close(&dealer);
+    samples_close(&data);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_dealer_gives_each_sample_to_one_worker),
+        cmocka_unit_test(equal_parts_differ_by_at_most_one),
+        cmocka_unit_test(every_dealer_goes_by_the_seed),
+        cmocka_unit_test(iid_mixes_the_order_of_the_data),
+        cmocka_unit_test(contiguous_keeps_the_order_of_the_data),
+        cmocka_unit_test(a_small_alpha_gives_classes_to_few_workers),
+        cmocka_unit_test(what_cannot_be_dealt_is_refused),
+        cmocka_unit_test(exhausted_memory_is_a_status_and_leaks_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
