@@ -21,9 +21,9 @@ static const struct {
     const char *title;
     int importance;
 } columns_of[QUANTITY_COUNT] = {
-    [SECONDS] = {"seconds", 6},     [GRADIENTS] = {"gradients", 2}, [UPDATES] = {"updates", 1},
-    [STALENESS] = {"staleness", 4}, [WAITING] = {"waiting %", 3},   [TEST_LOSS] = {"test loss", 5},
-    [ACCURACY] = {"accuracy %", 8}, [TARGET] = {"to target s", 7},
+    [SECONDS] = {"seconds", 6},     [GRADIENTS] = {"gradients", 2}, [UPDATES] = {"updates", 5},
+    [STALENESS] = {"staleness", 4}, [WAITING] = {"wait %", 3},      [TEST_LOSS] = {"test loss", 1},
+    [ACCURACY] = {"accuracy %", 8}, [TARGET] = {"target s", 7},
 };
 
 enum hysgd_status outcome_init(struct outcome *outcome, const char *policy, size_t repeat) {
