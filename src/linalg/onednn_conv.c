@@ -28,29 +28,44 @@ struct conv {
  * cache. The gradient of the weights takes more, because the sums of its parts have to be added. */
 static const size_t winograd_bytes[PASS_COUNT] = {1 << 20, 1 << 20, 3 << 20};
 
-#define WINOGRAD_TILE           4   /* outputs on a side that are computed together */
-#define WINOGRAD_LEAST_CHANNELS 16  /* below, direct convolution is faster */
-#define WINOGRAD_LEAST_FILL     0.6 /* of the tiles: the rest is thrown away */
-#define WINOGRAD_LEAST_SAMPLES  4
+#define WINOGRAD_TILE             4   /* outputs on a side that are computed together */
+#define WINOGRAD_LEAST_CHANNELS   16  /* below, direct convolution is faster */
+#define WINOGRAD_LEAST_FILL       0.6 /* of the tiles: the rest is thrown away */
+#define WINOGRAD_LEAST_TILES      32  /* in a batch: the weights are transformed once for all of them */
+#define WINOGRAD_LEAST_PART_TILES 64  /* in a part of a batch, for which the weights are transformed again */
+#define WINOGRAD_LEAST_RATIO      2   /* of a part's bytes to those of the weights */
+
+/* Tiles that cover the output of one sample. */
+static size_t winograd_tiles(const struct graph_node *shape) {
+    const size_t across = ((size_t)shape->width + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
+    const size_t down = ((size_t)shape->height + WINOGRAD_TILE - 1) / WINOGRAD_TILE;
+    return across * down;
+}
 
 static bool pays_winograd(const struct plan *plan, int node) {
     const struct graph_node *shape = &plan->graph->nodes[node];
-    const int across = (shape->width + WINOGRAD_TILE - 1) / WINOGRAD_TILE * WINOGRAD_TILE;
-    const int down = (shape->height + WINOGRAD_TILE - 1) / WINOGRAD_TILE * WINOGRAD_TILE;
-    const double fill = (double)shape->width * shape->height / ((double)across * down);
+    const size_t tiles = winograd_tiles(shape);
+    const double fill = (double)shape->width * shape->height / ((double)tiles * WINOGRAD_TILE * WINOGRAD_TILE);
     return plan->precision == PLAN_FP32 && shape->kernel_h == 3 && shape->kernel_w == 3 && shape->stride == 1 &&
            shape->channels >= WINOGRAD_LEAST_CHANNELS &&
            plan->graph->nodes[node_input(plan, node, 0)].channels >= WINOGRAD_LEAST_CHANNELS &&
-           fill >= WINOGRAD_LEAST_FILL;
+           fill >= WINOGRAD_LEAST_FILL && tiles * plan->batch >= WINOGRAD_LEAST_TILES;
 }
 
-/* The largest part of the batch that divides it and fits; the whole batch if there is none that is worth it. */
+/* The largest part of the batch that divides it and fits; the whole batch if that is not worth it. */
 static size_t winograd_samples(const struct plan *plan, int node, enum pass pass) {
-    const size_t bytes = (node_size(plan, node) + node_size(plan, node_input(plan, node, 0))) * sizeof(float);
-    for (size_t parts = 1; parts * WINOGRAD_LEAST_SAMPLES <= plan->batch; parts++)
-        if (plan->batch % parts == 0 && plan->batch / parts * bytes <= winograd_bytes[pass])
-            return plan->batch / parts;
-    return plan->batch;
+    const struct graph_node *shape = &plan->graph->nodes[node];
+    const int input = node_input(plan, node, 0);
+    const size_t bytes = (node_size(plan, node) + node_size(plan, input)) * sizeof(float);
+    const size_t weight_bytes =
+        (size_t)shape->channels * (size_t)plan->graph->nodes[input].channels * 9 * sizeof(float);
+    size_t parts = 1;
+    while (parts < plan->batch && (plan->batch % parts != 0 || plan->batch / parts * bytes > winograd_bytes[pass]))
+        parts++;
+    const size_t samples = plan->batch / parts;
+    const bool pays = samples * winograd_tiles(shape) >= WINOGRAD_LEAST_PART_TILES &&
+                      samples * bytes >= WINOGRAD_LEAST_RATIO * weight_bytes;
+    return pays ? samples : plan->batch;
 }
 
 static dnnl_memory_desc_t with_samples(dnnl_memory_desc_t layout, size_t samples) {
