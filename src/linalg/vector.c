@@ -5,6 +5,11 @@
 
 #include <string.h>
 
+#if defined(__SSE2__) && !defined(HYSGD_SANITIZE)
+#include <immintrin.h>
+#define HAS_STREAMS
+#endif
+
 VECTOR_CODE void vector_accumulate(float *restrict sum, const float *restrict values, float weight, int is_first,
                                    size_t count) {
     if (is_first) {
@@ -29,6 +34,28 @@ void vector_combine(float *restrict out, const float *const *parts, const float 
         memcpy(out + first, sum, length * sizeof *sum);
     }
 }
+
+#ifdef HAS_STREAMS
+/* Whole lines, so that the processor need not read what they held. */
+void vector_stream(float *restrict out, const float *restrict values, size_t count) {
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16)
+        for (size_t k = i; k < i + 16; k += 4)
+            _mm_stream_ps(out + k, _mm_loadu_ps(values + k));
+    memcpy(out + i, values + i, (count - i) * sizeof *out);
+}
+
+void vector_end_stream(void) {
+    _mm_mfence();
+}
+#else
+void vector_stream(float *restrict out, const float *restrict values, size_t count) {
+    memcpy(out, values, count * sizeof *out);
+}
+
+void vector_end_stream(void) {
+}
+#endif
 
 /* Independent sums, added pairwise at the end: the order is a function of the length, not of the processor. */
 #define NORM_LANES 16

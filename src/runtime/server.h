@@ -32,6 +32,8 @@ struct server {
     size_t parameter_count, count; /* count: with the statistics */
     double statistic_momentum;
     int workers, shard_count;
+    bool is_shared; /* set by the runtime: several cores compute, so what is written for others goes past the caches
+                     */
     float **gradients; /* [workers] each [count]; written by its worker only, while it computes */
     float **versions;  /* [version_count] each [count]; allocated when first needed */
     int *readers;      /* [version_count] how many read it */

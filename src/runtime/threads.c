@@ -567,6 +567,7 @@ static enum hysgd_status init_run(struct threads_run *run) {
     run->workers = run->training->setup->workers;
     run->cores = count_cores();
     run->spins = run->workers <= run->cores;
+    run->training->server.is_shared = run->workers > 1 && run->cores > 1;
     run->stopped = NAN;
     init_lock(run);
     clock_gettime(CLOCK_MONOTONIC, &run->origin);

@@ -54,6 +54,20 @@ static void combine_may_write_over_its_first_part(void **state) {
         assert_true(first[i] == 2 * kept[i] + 3 * second[i]);
 }
 
+static void a_stream_copies_all_and_nothing_more(void **state) {
+    (void)state;
+    static float values[MOST];
+    static _Alignas(64) float out[MOST + 1];
+    fill(values, MOST, 3);
+    for (size_t l = 0; l < LENGTH_COUNT; l++) {
+        memset(out, 0, sizeof out);
+        vector_stream(out, values, lengths[l]);
+        vector_end_stream();
+        assert_memory_equal(out, values, lengths[l] * sizeof *out);
+        assert_true(out[lengths[l]] == 0);
+    }
+}
+
 static void accumulate_starts_anew_when_first(void **state) {
     (void)state;
     float sum[3] = {NAN, INFINITY, 5};
@@ -103,6 +117,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(combine_adds_the_parts_in_their_order),
         cmocka_unit_test(combine_may_write_over_its_first_part),
+        cmocka_unit_test(a_stream_copies_all_and_nothing_more),
         cmocka_unit_test(accumulate_starts_anew_when_first),
         cmocka_unit_test(norm_is_the_sum_of_squares),
         cmocka_unit_test(norm_does_not_overflow_where_float_would),
