@@ -198,8 +198,10 @@ static enum hysgd_status settle(struct engine *engine, struct engine_verdict *ve
     verdict->action = engine->part_count > 0 ? ENGINE_FOLD : ENGINE_NOTHING;
     if (engine->computing > 0 || engine->progress.workers == 0)
         return HYSGD_OK;
-    if (engine->progress.held == 0)
-        return fail_nobody_goes_on(engine);
+    if (engine->progress.held == 0) {
+        ask_waiting(engine, true, true); /* the last resort, as below: who waits for a clock may wait in vain */
+        return engine->computing > 0 ? HYSGD_OK : fail_nobody_goes_on(engine);
+    }
     prepare_update(engine);
     engine->clock_is_due = true; /* everybody is asked: it is the last resort */
     engine->forced++;
@@ -283,6 +285,8 @@ enum hysgd_status engine_updated(struct engine *engine, double seconds, double f
     bool clock_advanced = engine->clock_is_due;
     engine->clock_is_due = false;
     ask_waiting(engine, true, clock_advanced);
+    if (engine->computing == 0) /* the last resort: whoever waits for a clock that nobody is left to advance */
+        ask_waiting(engine, true, true);
     return engine->computing > 0 || engine->progress.workers == 0 ? HYSGD_OK : fail_nobody_goes_on(engine);
 }
 

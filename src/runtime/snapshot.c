@@ -368,7 +368,8 @@ static bool engine_is_valid(const struct engine *engine) {
     return applied == engine->applied && dropped == engine->dropped &&
            applied + dropped + held == engine->progress.received &&
            (held > 0 ? engine->held_weight >= (double)FLT_MIN : engine->held_weight == 0) &&
-           (held > 0 ? engine->held_divisor >= (double)FLT_MIN : engine->held_divisor == 0) &&
+           (held > 0) == (engine->held_weight >= (double)FLT_MIN) &&
+           (held > 0) == (engine->held_divisor >= (double)FLT_MIN) &&
            (engine->computing > 0 || engine->progress.workers == 0);
 }
 

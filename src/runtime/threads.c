@@ -369,6 +369,8 @@ static void *lane_main(void *argument) {
     run->opened++;
     while (status == HYSGD_OK && await_release(lane))
         status = deliver_gradient(lane);
+    if (lane->is_released && run->training->setup->computes_gradients)
+        server_let_go(&run->training->server, lane->version); /* lost or stopped before it began */
     if (status != HYSGD_OK)
         fail(run, status);
     pthread_mutex_unlock(&run->lock);
