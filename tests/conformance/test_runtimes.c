@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every listed policy promises, in every listed runtime: runs finish, account for each gradient, keep the
+ * bound of the staleness, need no forced updates, survive the loss of workers, and repeat themselves where time is
+ * modelled. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "runtime/fixture.h"
+
+#include "runtime/list.h"
+#include "runtime/uniform.h"
+
+static const char *const variants[] = {
+    "threshold,step=2",
+    "threshold,step=2,wait=yes",
+    "threshold,start=3,wait=yes",
+    "threshold,start=2,increment=0,cap=5",
+    "threshold,step=3,shape=linear,direction=down,wait=yes",
+    "threshold,step=0.5,counter=fraction,shape=cosine,wait=yes",
+    "threshold,step=1,counter=updates,shape=exponential,cap=9",
+    "threshold,step=0.005,counter=seconds,direction=down,wait=yes",
+    "cyclic,sync=1,async=1",
+    "cyclic,sync=2,async=3,first=async",
+    "switch,at=0.5",
+    "switch,at=0.5,to=sync",
+    "switch,at=3,unit=updates,to=sync",
+    "switch,at=0.02,unit=seconds",
+    "bounded,staleness=0",
+    "bounded,staleness=1",
+    "bounded,staleness=1,dynamic=2",
+    "bounded,dynamic=12",
+    "backup,count=2",
+    "backup,spare=1",
+    "batch-sync,size=5",
+    "batch-sync,size=40",
+    "batch-async,size=1",
+    "batch-async,size=3",
+    "cutoff,limit=1",
+    "cutoff,limit=3",
+};
+
+#define COUNT(rows) (sizeof(rows) / sizeof *(rows))
+
+static size_t subject_count(void) {
+    return policy_list.count + COUNT(variants);
+}
+
+static const char *subject_at(size_t i) {
+    return i < policy_list.count ? policy_list.entries[i]->name : variants[i - policy_list.count];
+}
+
+/* Unequal workers that share few samples; threads get true delays instead of modelled compute times. */
+static struct run_setup scene(struct uniform_model *model, size_t subject, size_t runtime, int workers) {
+    struct run_setup from = uniform_setup(model, 50);
+    from.policy = subject_at(subject);
+    from.runtime = runtime_list.entries[runtime]->name;
+    from.workers = workers;
+    from.timing =
+        (struct timing_texts){.compute = "exponential,mean=0.001", .delay = "half,exponential,mean=0.0003"};
+    from.timing.speeds = workers < 3 ? NULL : "1,0.8,0.5";
+    from.limits.gradients = 120;
+    return from;
+}
+
+/* A policy may refuse a number of workers, but only with words about itself. */
+static bool is_refused(struct run *run, const struct run_setup *from) {
+    if (run_open(run, from) == HYSGD_OK)
+        return false;
+    if (strncmp(hysgd_error_message(), "policy ", 7) != 0)
+        fail_msg("%s: %s", from->policy, hysgd_error_message());
+    run_close(run);
+    return true;
+}
+
+static void expect_success(struct run *run) {
+    if (run_go(run) != HYSGD_OK)
+        fail_msg("%s on %s with %d workers: %s", run->from.policy, run->from.runtime, run->setup.workers,
+                 hysgd_error_message());
+    assert_int_equal(run->training.engine.progress.received, run->from.limits.gradients);
+    run_expect_balance(run);
+}
+
+static void expect_bound(const struct run *run) {
+    const struct hysgd_policy_ops *policy = policy_ops(&run->policy);
+    uint64_t bound =
+        policy->staleness_bound ? policy->staleness_bound(run->policy.self, run->setup.workers) : UINT64_MAX;
+    for (int w = 0; w < run->summary.workers; w++)
+        if (run->summary.accounts[w].most_staleness > bound)
+            fail_msg("%s on %s: staleness %d above its bound", run->from.policy, run->from.runtime,
+                     (int)run->summary.accounts[w].most_staleness);
+    if (run->summary.forced_updates > 0)
+        fail_msg("%s on %s: %d updates were forced", run->from.policy, run->from.runtime,
+                 (int)run->summary.forced_updates);
+}
+
+static void every_policy_keeps_its_promises_in_every_runtime(void **state) {
+    (void)state;
+    static const int workers[] = {1, 3, 8};
+    for (size_t i = 0; i < subject_count() * runtime_list.count * COUNT(workers); i++) {
+        struct uniform_model model;
+        struct run run;
+        struct run_setup from = scene(&model, i / (runtime_list.count * COUNT(workers)),
+                                      i / COUNT(workers) % runtime_list.count, workers[i % COUNT(workers)]);
+        if (is_refused(&run, &from))
+            continue;
+        expect_success(&run);
+        expect_bound(&run);
+        assert_int_equal(model.mixed, 0);
+        if (!policy_ops(&run.policy)->admit)
+            uniform_check(&model, &run);
+        run_close(&run);
+    }
+}
+
+static void every_policy_survives_lost_workers_in_every_runtime(void **state) {
+    (void)state;
+    for (size_t i = 0; i < subject_count() * runtime_list.count; i++) {
+        struct uniform_model model;
+        struct run run;
+        struct run_setup from = scene(&model, i / runtime_list.count, i % runtime_list.count, 6);
+        from.timing.lose = "0@0.002,3@0.004,5@0.009";
+        from.timing.delay = "all,exponential,mean=0.001";
+        if (is_refused(&run, &from))
+            continue;
+        expect_success(&run);
+        assert_int_equal(model.mixed, 0);
+        if (!policy_ops(&run.policy)->admit)
+            uniform_check(&model, &run);
+        run_close(&run);
+    }
+}
+
+static void every_policy_repeats_itself_in_modelled_time(void **state) {
+    (void)state;
+    for (size_t i = 0; i < subject_count(); i++) {
+        uint64_t traces[3];
+        for (int k = 0; k < 3; k++) {
+            struct uniform_model model;
+            struct run run;
+            struct run_setup from = scene(&model, i, 0, 7);
+            from.runtime = "virtual";
+            from.timing.receive = "exponential,mean=0.0001";
+            from.timing.lose = "2@0.02";
+            from.seed = k < 2 ? 5 : 6;
+            from.ring = 32;
+            if (is_refused(&run, &from)) {
+                traces[k] = (uint64_t)(k == 2);
+                continue;
+            }
+            expect_success(&run);
+            assert_int_equal(recorder_end(run.recorder, &run.summary), HYSGD_OK);
+            traces[k] = run.trace ^ run_hash(&run) ^ run_account(&run);
+            run_close(&run);
+        }
+        assert_true(traces[0] == traces[1] && traces[0] != traces[2]);
+    }
+}
+
+static void every_policy_goes_on_after_an_interruption(void **state) {
+    (void)state;
+    char path[] = "/tmp/hysgd-save-XXXXXX";
+    close(mkstemp(path));
+    for (size_t i = 0; i < subject_count(); i++) {
+        struct uniform_model model;
+        struct run_setup from = scene(&model, i, 0, 7), rest;
+        struct run whole, first, second;
+        from.runtime = "virtual";
+        from.timing.lose = "2@0.01";
+        if (is_refused(&whole, &from))
+            continue;
+        expect_success(&whole);
+        for (uint64_t stop = 1; stop < 120; stop += 29) {
+            rest = from;
+            from.ring = 64;
+            from.stop_at = stop;
+            from.save_path = path;
+            run_expect(&first, &from, HYSGD_INTERRUPTED);
+            run_close(&first);
+            from = rest;
+            rest.resume_path = path;
+            assert_int_equal(run_open(&second, &rest), HYSGD_OK);
+            expect_success(&second);
+            if (run_hash(&second) != run_hash(&whole) || run_account(&second) != run_account(&whole))
+                fail_msg("%s goes on differently after %d gradients", from.policy, (int)stop);
+            run_close(&second);
+        }
+        run_close(&whole);
+    }
+    unlink(path);
+}
+
+static void a_thousand_workers_train_under_every_policy(void **state) {
+    (void)state;
+    for (size_t i = 0; i < policy_list.count; i++) {
+        struct uniform_model model;
+        struct run run;
+        struct run_setup from = scene(&model, i, 0, 1000);
+        from.runtime = "virtual";
+        from.limits.gradients = 5000;
+        from.without_gradients = true;
+        assert_false(is_refused(&run, &from));
+        expect_success(&run);
+        expect_bound(&run);
+        run_close(&run);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_policy_keeps_its_promises_in_every_runtime),
+        cmocka_unit_test(every_policy_survives_lost_workers_in_every_runtime),
+        cmocka_unit_test(every_policy_repeats_itself_in_modelled_time),
+        cmocka_unit_test(every_policy_goes_on_after_an_interruption),
+        cmocka_unit_test(a_thousand_workers_train_under_every_policy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
