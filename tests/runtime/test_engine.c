@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The engine under scripted policies: which gradient counts, when an update is due and of what, who goes on, and that
- * at every moment each gradient is accounted for. */
+/* The engine under scripted policies: which gradient counts, when an update is due and of what, who goes on, and
+ * that at every moment each gradient is accounted for. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -223,8 +223,8 @@ static void a_policy_that_lets_nobody_go_on_fails(void **state) {
     engine_fini(&engine);
 }
 
-/* Workers that wait for the slowest clock: all are asked when it advances, and their held gradients are folded in the
- * order of the workers. */
+/* Workers that wait for the slowest clock: all are asked when it advances, and their held gradients are folded in
+ * the order of the workers. */
 static void the_slowest_clock_releases_those_who_wait_for_it(void **state) {
     (void)state;
     struct script script = {.weight = 1, .threshold = 99, .held = HYSGD_UNTIL_CLOCK};

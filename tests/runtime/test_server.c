@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server's vectors against a plain reference in double: folds, steps, clipped steps and statistics; the same bits
- * however many threads take the shards; versions that are read are never written. */
+/* The server's vectors against a plain reference in double: folds, steps, clipped steps and statistics; the same
+ * bits however many threads take the shards; versions that are read are never written. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -211,7 +211,8 @@ static void a_version_that_is_read_is_never_written(void **state) {
     close_bench(&bench);
 }
 
-/* Each worker and the evaluation read a version of their own, none of them the current one: the most there can be. */
+/* Each worker and the evaluation read a version of their own, none of them the current one: the most there can be.
+ */
 static void no_more_versions_than_workers_and_two_are_made(void **state) {
     (void)state;
     struct bench bench;
