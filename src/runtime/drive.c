@@ -155,6 +155,18 @@ enum hysgd_status drive_begin_action(struct training *training, enum engine_acti
     return HYSGD_OK;
 }
 
+/* Whose gradient spoiled the update. One that was folded into the sum can no longer be told. */
+static enum hysgd_status fail_gradient(const struct training *training) {
+    const struct engine *engine = &training->engine;
+    char whose[64] = "a gradient", saved[512];
+    for (int i = 0; i < engine->part_count; i++)
+        if (!vector_is_finite(training->server.gradients[engine->parts[i].worker], training->server.count))
+            snprintf(whose, sizeof whose, "the gradient of worker %d", engine->parts[i].worker);
+    describe_saved(training, saved, sizeof saved);
+    return hysgd_fail(HYSGD_DIVERGED, "%s for update %llu is not finite: %s", whose,
+                      (unsigned long long)engine->progress.version + 1, saved);
+}
+
 enum hysgd_status drive_end_action(struct training *training, const struct engine_verdict *verdict, double seconds,
                                    double service_seconds) {
     struct engine *engine = &training->engine;
@@ -164,6 +176,8 @@ enum hysgd_status drive_end_action(struct training *training, const struct engin
         server_end(&training->server);
     if (verdict->action == ENGINE_FOLD)
         return HYSGD_OK;
+    if (training->setup->computes_gradients && atomic_load(&training->server.is_bad))
+        return fail_gradient(training);
     struct event event = {.kind = EVENT_UPDATE,
                           .worker = -1,
                           .seconds = seconds,

@@ -42,7 +42,8 @@ HYSGD_MUST_CHECK enum hysgd_status drive_begin_action(struct training *training,
                                                       double seconds);
 
 /* After the work: publishes it; after an update tells the engine and emits the event. `service_seconds`: the
- * server's time for it. */
+ * server's time for it. HYSGD_DIVERGED, with the worker, when the combined gradient was not finite: a model can
+ * hide that from its loss. */
 HYSGD_MUST_CHECK enum hysgd_status drive_end_action(struct training *training, const struct engine_verdict *verdict,
                                                     double seconds, double service_seconds);
 

@@ -118,6 +118,7 @@ static void begin_work(struct server *server, enum server_work work) {
     for (int i = 0; i < server->region_count; i++)
         for (int pass = 0; pass < 2; pass++)
             atomic_store_explicit(&server->regions[i].taken[pass], 0, memory_order_relaxed);
+    atomic_store_explicit(&server->is_bad, false, memory_order_relaxed);
     atomic_store_explicit(&server->done, 0, memory_order_release);
 }
 
@@ -251,13 +252,15 @@ static void step_for_others(const struct server *server, const struct optimizer_
         vector_stream(server->states[i] + first, copies[i], count);
 }
 
-static void step_block(const struct server *server, const float *gradient, struct stint *stint, size_t first,
+static void step_block(struct server *server, const float *gradient, struct stint *stint, size_t first,
                        size_t count, double scale) {
     size_t parameters = first < server->parameter_count ? server->parameter_count - first : 0;
     struct optimizer_step step = server->step;
     step.scale = scale;
     if (parameters > count)
         parameters = count;
+    if (!vector_is_finite(gradient, count))
+        atomic_store_explicit(&server->is_bad, true, memory_order_relaxed);
     if (parameters > 0 && server->is_shared) {
         step_for_others(server, &step, gradient, stint, first, parameters);
     } else if (parameters > 0) {
@@ -270,7 +273,7 @@ static void step_block(const struct server *server, const float *gradient, struc
         move_statistics(server, gradient + parameters, first + parameters, count - parameters);
 }
 
-static void step_shard(const struct server *server, struct range range, struct stint *stint) {
+static void step_shard(struct server *server, struct range range, struct stint *stint) {
     float block[BLOCK] __attribute__((aligned(64)));
     for (size_t first = range.first; first < range.end; first += BLOCK) {
         size_t count = range.end - first < BLOCK ? range.end - first : BLOCK;

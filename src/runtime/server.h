@@ -55,6 +55,7 @@ struct server {
     double *norms;                 /* [shard_count] squared norms, for clipping */
     struct server_region *regions; /* [region_count] */
     int region_count;
+    atomic_bool is_bad;           /* an element of the combined gradient is infinite or not a number */
     _Alignas(64) atomic_int done; /* shards finished, over both passes of a clipped step */
 };
 

@@ -21,7 +21,7 @@ static void one_describe(const void *self, struct hysgd_model_layout *layout_out
 /* A model whose loss (or parameters) break after so many gradients. */
 struct breaking {
     _Atomic uint64_t gradients;
-    uint64_t loss_at, parameters_at, failure_at;
+    uint64_t loss_at, gradient_at, parameters_at, failure_at; /* 0: never */
 };
 
 static enum hysgd_status breaking_gradient(const void *self, void *workspace, const float *vector,
@@ -29,8 +29,12 @@ static enum hysgd_status breaking_gradient(const void *self, void *workspace, co
     struct breaking *breaking = workspace;
     (void)self, (void)vector, (void)batch;
     uint64_t number = ++breaking->gradients;
-    gradient_out[0] = number == breaking->parameters_at ? INFINITY : 1;
-    *loss_out = number >= breaking->loss_at ? (double)NAN : 1;
+    gradient_out[0] = 1;
+    if (breaking->parameters_at > 0 && number >= breaking->parameters_at)
+        gradient_out[0] = 3e38F;
+    if (number == breaking->gradient_at)
+        gradient_out[0] = INFINITY;
+    *loss_out = breaking->loss_at > 0 && number >= breaking->loss_at ? (double)NAN : 1;
     if (number == breaking->failure_at)
         return hysgd_fail(HYSGD_FAILED, "the model broke at gradient %d", (int)number);
     return HYSGD_OK;
@@ -63,7 +67,7 @@ static void a_loss_that_is_no_number_ends_the_run_and_names_the_last_checkpoint(
     (void)state;
     char path[] = "/tmp/hysgd-save-XXXXXX", expected[200];
     close(mkstemp(path));
-    struct breaking breaking = {.loss_at = 36, .parameters_at = UINT64_MAX, .failure_at = UINT64_MAX};
+    struct breaking breaking = {.loss_at = 36};
     struct run_setup from = break_at(&breaking, path, "virtual");
     struct run run;
     run_expect(&run, &from, HYSGD_DIVERGED);
@@ -83,24 +87,38 @@ static void parameters_that_are_no_numbers_do_not_replace_a_checkpoint(void **st
     (void)state;
     char path[] = "/tmp/hysgd-save-XXXXXX", expected[200];
     close(mkstemp(path));
-    struct breaking breaking = {.loss_at = UINT64_MAX, .parameters_at = 36, .failure_at = UINT64_MAX};
+    struct breaking breaking = {.parameters_at = 36};
     struct run_setup from = break_at(&breaking, path, "virtual");
     struct run run;
     run_expect(&run, &from, HYSGD_DIVERGED);
     snprintf(expected, sizeof expected,
-             "a parameter is not a finite number after update 40: the last good checkpoint is %s of update 30",
+             "a parameter is not a finite number after update 150: the last good checkpoint is %s of update 140",
              path);
     assert_string_equal(hysgd_error_message(), expected);
-    assert_int_equal(saved_version(path), 30);
+    assert_int_equal(saved_version(path), 140);
     run_close(&run);
     unlink(path);
+}
+
+static void a_gradient_that_is_not_finite_ends_the_run_and_names_its_worker(void **state) {
+    (void)state;
+    static const char *const runtimes[] = {"virtual", "threads"};
+    for (int i = 0; i < 2; i++) {
+        struct breaking breaking = {.gradient_at = 36};
+        struct run_setup from = break_at(&breaking, NULL, runtimes[i]);
+        struct run run;
+        run_expect(&run, &from, HYSGD_DIVERGED);
+        assert_string_equal(hysgd_error_message(), "the gradient of worker 0 for update 36 is not finite: no "
+                                                   "checkpoint was saved before");
+        run_close(&run);
+    }
 }
 
 static void a_divergence_before_any_checkpoint_says_so(void **state) {
     (void)state;
     static const char *const runtimes[] = {"virtual", "threads"};
     for (int i = 0; i < 2; i++) {
-        struct breaking breaking = {.loss_at = 5, .parameters_at = UINT64_MAX, .failure_at = UINT64_MAX};
+        struct breaking breaking = {.loss_at = 5};
         struct run_setup from = break_at(&breaking, NULL, runtimes[i]);
         struct run run;
         run_expect(&run, &from, HYSGD_DIVERGED);
@@ -114,7 +132,7 @@ static void a_failing_model_fails_the_run_with_its_message(void **state) {
     (void)state;
     static const char *const runtimes[] = {"virtual", "threads"};
     for (int i = 0; i < 2; i++) {
-        struct breaking breaking = {.loss_at = UINT64_MAX, .parameters_at = UINT64_MAX, .failure_at = 9};
+        struct breaking breaking = {.failure_at = 9};
         struct run_setup from = break_at(&breaking, NULL, runtimes[i]);
         struct run run;
         from.workers = 3;
@@ -166,6 +184,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loss_that_is_no_number_ends_the_run_and_names_the_last_checkpoint),
         cmocka_unit_test(parameters_that_are_no_numbers_do_not_replace_a_checkpoint),
+        cmocka_unit_test(a_gradient_that_is_not_finite_ends_the_run_and_names_its_worker),
         cmocka_unit_test(a_divergence_before_any_checkpoint_says_so),
         cmocka_unit_test(a_failing_model_fails_the_run_with_its_message),
         cmocka_unit_test(lost_workers_leave_and_the_others_go_on),
