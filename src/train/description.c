@@ -99,8 +99,12 @@ enum hysgd_status description_set(struct description *description, const char *k
     return HYSGD_OK;
 }
 
+bool description_is_given(const struct description *description, const char *key) {
+    return (description->given & bit_of(key)) != 0;
+}
+
 enum hysgd_status description_set_default(struct description *description, const char *key, const char *value) {
-    if ((description->given & bit_of(key)) != 0)
+    if (description_is_given(description, key))
         return HYSGD_OK;
     return options_set(description_options, description, "run", key, value);
 }

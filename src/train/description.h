@@ -46,6 +46,9 @@ HYSGD_MUST_CHECK enum hysgd_status description_copy(const struct description *de
 HYSGD_MUST_CHECK enum hysgd_status description_set_default(struct description *description, const char *key,
                                                            const char *value);
 
+/* Whether the option was given, not left at its default. */
+bool description_is_given(const struct description *description, const char *key);
+
 /* Puts `text`, which the description then owns, in the place of one of its texts. */
 void description_replace(char **field, char *text);
 

@@ -80,24 +80,36 @@ static struct plugin borrow(const struct plugin *own) {
     return (struct plugin){.ops = own->ops, .self = own->self, .is_owned = false};
 }
 
+/* A wrong word that the user did not write is a fault of the checkpoint that it comes from. */
+static enum hysgd_status blame(enum hysgd_status status, const struct description *words, const char *key) {
+    if (status != HYSGD_USAGE || words->resume[0] == '\0' || description_is_given(words, key))
+        return status;
+    return status_locate(HYSGD_INPUT, words->resume);
+}
+
+static enum hysgd_status open_listed(const struct description *words, const struct plugin_list *list,
+                                     const char *word, struct plugin *plugin_out) {
+    return blame(plugin_open(list, word, plugin_out), words, list->kind);
+}
+
 static enum hysgd_status open_plugins(struct resolved *resolved, const struct own_plugins *own) {
     const struct description *words = &resolved->description;
     if (own->policy.ops != NULL)
         resolved->policy = borrow(&own->policy);
     else
-        HYSGD_TRY(plugin_open(&policy_list, words->policy, &resolved->policy));
+        HYSGD_TRY(open_listed(words, &policy_list, words->policy, &resolved->policy));
     if (own->model.ops != NULL)
         resolved->model = borrow(&own->model);
     else
-        HYSGD_TRY(model_open(words->model, &resolved->model));
+        HYSGD_TRY(blame(model_open(words->model, &resolved->model), words, "model"));
     if (own->data.ops != NULL)
         resolved->data = borrow(&own->data);
     else
-        HYSGD_TRY(plugin_open(&data_list, words->data, &resolved->data));
+        HYSGD_TRY(open_listed(words, &data_list, words->data, &resolved->data));
     resolved->data_is_shared = resolved->data_is_ready = own->data.ops != NULL && own->data_is_ready;
-    HYSGD_TRY(plugin_open(&optimizer_list, words->optimizer, &resolved->optimizer));
-    HYSGD_TRY(plugin_open(&partition_list, words->partition, &resolved->partition));
-    return plugin_open(&runtime_list, words->runtime, &resolved->runtime);
+    HYSGD_TRY(open_listed(words, &optimizer_list, words->optimizer, &resolved->optimizer));
+    HYSGD_TRY(open_listed(words, &partition_list, words->partition, &resolved->partition));
+    return open_listed(words, &runtime_list, words->runtime, &resolved->runtime);
 }
 
 static enum hysgd_status spell_out_plugins(struct resolved *resolved) {

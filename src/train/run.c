@@ -3,16 +3,20 @@
  * nothing about training itself: see runtime/training.h. */
 #include "train/run.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 #include "data/data.h"
 #include "model/model.h"
+#include "optimizer/optimizer.h"
 #include "runtime/runtime.h"
 #include "train/result.h"
 
 /* Events between two drains; the emitter waits for the drainer where that is not enough. */
 #define RECORDER_EVENTS 32768
+
+#define GIBIBYTE 1073741824.0
 
 void stopper_ask(struct stopper *stopper) {
     atomic_store(&stopper->is_asked, true);
@@ -37,6 +41,37 @@ static enum hysgd_status init_model(struct run *run) {
     run->model_is_ready = true; /* init leaves its object safe to fini when it fails */
     const struct hysgd_model_ops *ops = model_ops(&resolved->model);
     return ops->init != NULL ? ops->init(resolved->model.self, &shape) : HYSGD_OK;
+}
+
+/* Bytes that the system says can still be had; INFINITY when it does not say. */
+static double available_memory(void) {
+    char line[128];
+    unsigned long long kibibytes;
+    double bytes = (double)INFINITY;
+    FILE *file = fopen("/proc/meminfo", "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "MemAvailable: %llu kB", &kibibytes) == 1)
+            bytes = 1024 * (double)kibibytes;
+    if (file != NULL)
+        fclose(file);
+    return bytes;
+}
+
+/* Systems promise more memory than they have; better to refuse now than to be killed in the midst of training. */
+static enum hysgd_status check_memory(const struct run *run) {
+    const struct resolved *resolved = run->resolved;
+    struct hysgd_model_layout layout;
+    model_ops(&resolved->model)->describe(resolved->model.self, &layout);
+    double vectors = (double)resolved->description.workers + 2 + optimizer_ops(&resolved->optimizer)->states;
+    double needed = vectors * (double)(layout.parameter_count + layout.statistic_count) * sizeof(float);
+    if (needed < 0.1 * GIBIBYTE)
+        return HYSGD_OK;
+    double there = available_memory();
+    if (needed > there)
+        return hysgd_fail(HYSGD_MEMORY,
+                          "%.4g GiB are needed for the vectors of %" PRId64 " workers, and %.4g GiB are available",
+                          needed / GIBIBYTE, resolved->description.workers, there / GIBIBYTE);
+    return HYSGD_OK;
 }
 
 static enum hysgd_status open_sinks(struct run *run, const struct run_sink *sinks, size_t sink_count,
@@ -125,6 +160,7 @@ enum hysgd_status run_init(struct run *run, const struct resolved *resolved, con
     memset(run, 0, sizeof *run);
     run->resolved = resolved;
     HYSGD_TRY(init_model(run));
+    HYSGD_TRY(check_memory(run));
     HYSGD_TRY(description_pairs_init(&run->pairs, &resolved->description));
     fill_setup(run);
     HYSGD_TRY(training_init(&run->training, &run->setup));
@@ -188,7 +224,8 @@ static enum hysgd_status check_reached(const struct run *run, const struct event
                       target, summary->reason, summary->test_loss, shown);
 }
 
-/* The end for the sinks and the report. The first failure counts, that of the run before any other. */
+/* The end for the sinks and the report. The first failure counts, that of the run before any other; an interrupt is
+ * none. */
 static enum hysgd_status end_recording(struct run *run, enum hysgd_status status,
                                        const struct event_summary *summary) {
     if (run->recorder == NULL)
@@ -199,7 +236,7 @@ static enum hysgd_status end_recording(struct run *run, enum hysgd_status status
         const struct history *const histories[] = {run->history};
         end = report_write(report, run->resolved->title, histories, 1);
     }
-    if (status == HYSGD_OK)
+    if (status == HYSGD_OK || (status == HYSGD_INTERRUPTED && end != HYSGD_OK))
         return end;
     status_set_message(run->training.message);
     return status;
