@@ -34,8 +34,7 @@ static void print_name(const struct hysgd_plugin *entry, int left, int columns) 
     column = terminal_wrap(entry->summary, column < left ? left : column + 1, left, columns, stdout);
     if (entry->alias != NULL) {
         bool fits = column + (int)sizeof " (also )" + (int)strlen(entry->alias) <= columns;
-        printf(fits ? " " : "\n%*s", left, "");
-        printf("(also %s)", entry->alias);
+        printf("%s%*s(also %s)", fits ? "" : "\n", fits ? 1 : left, "", entry->alias);
     }
     putchar('\n');
 }

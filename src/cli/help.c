@@ -49,8 +49,10 @@ static void print_options(const struct command_table *table, bool is_full, int c
     for (; option->key != NULL; option = command_option(table, option + 1)) {
         char text[TEXT_BYTES];
         int column = fprintf(out, "  --%s%s", option->key, placeholder(option));
-        if (column > HELP_COLUMN - 2)
-            column = fprintf(out, "\n") - 1;
+        if (column > HELP_COLUMN - 2) {
+            fputc('\n', out);
+            column = 0;
+        }
         fprintf(out, "%*s", HELP_COLUMN - column, "");
         describe(option, is_full, text, sizeof text);
         terminal_wrap(text, HELP_COLUMN, HELP_COLUMN, columns, out);
