@@ -27,4 +27,8 @@ try train --runtime virtual --workers 2 --lose 2@1
 try train --workers 2 --delay 7,constant,mean=1
 try compare --policy 'sync;'
 try compare --policy 'sync; asink'
-ls
+ls -A
+echo "--- more memory than any machine has:"
+hysgd train --runtime virtual --model quadratic,dimension=1G --data none,samples=100k --workers 60000 2>err
+echo "$?"
+sed 's/and .* GiB/and N GiB/' err

@@ -13,5 +13,10 @@ for other in '--workers 4' '--batch 9' '--seed 2' '--policy sync' '--optimizer s
     echo "$? $other"
 done
 head -c 2000 part.safetensors >cut.safetensors
-hysgd train -q --resume cut.safetensors
+hysgd train -q --resume cut.safetensors 2>err
+echo "$?"
+sed 's/end <= [0-9]*/end <= N/' err
+echo "--- a checkpoint with a word that is wrong:"
+sed 's/"optimizer":"adam/"optimizer":"adan/' part.safetensors >wrong.safetensors
+hysgd train -q --resume wrong.safetensors
 echo "$?"
