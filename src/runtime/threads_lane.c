@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A worker's thread: waits for its release, computes, delays its delivery as told, delivers, and helps with the
+ * vectors while it waits. */
+#include <math.h>
+#include <sched.h>
+
+#include "runtime/threads.h"
+#include "runtime/worker.h"
+
+/* Seconds on the machine's clock. */
+static double read_clock(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Seconds; whoever waits for longer looks again then. */
+#define LONGEST_SLEEP 1e6
+
+/* Sleeps on the lane's condition until it is called or the moment (on the run's clock) has come. Lock held. */
+static void sleep_until(struct lane *lane, double moment) {
+    const struct threads_run *run = lane->run;
+    double whole, fraction = modf(fmin(moment - run->training->start_seconds, LONGEST_SLEEP), &whole);
+    struct timespec until = {run->origin.tv_sec + (time_t)whole, run->origin.tv_nsec + (long)(fraction * 1e9)};
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    lane->is_asleep = true;
+    pthread_cond_timedwait(&lane->wake, &lane->run->lock, &until);
+    lane->is_asleep = false;
+}
+
+/* Looks out for a call without the lock for a bounded time; a sleeping thread takes far longer to come back. */
+static void poll_call(struct lane *lane) {
+    struct threads_run *run = lane->run;
+    double until = read_clock() + run->options->spin;
+    pthread_mutex_unlock(&run->lock);
+    for (unsigned i = 0; !atomic_load_explicit(&lane->is_called, memory_order_acquire); i++) {
+        threads_pause();
+        if (i % 64 == 63 && read_clock() > until)
+            break;
+    }
+    pthread_mutex_lock(&run->lock);
+}
+
+static void take_shards(struct lane *lane) {
+    struct threads_run *run = lane->run;
+    lane->helped = run->job;
+    atomic_fetch_add(&run->helpers, 1);
+    pthread_mutex_unlock(&run->lock);
+    server_help(&run->training->server, lane->worker);
+    atomic_fetch_sub(&run->helpers, 1);
+    pthread_mutex_lock(&run->lock);
+}
+
+static bool is_ended(const struct lane *lane) {
+    return threads_is_stopping(lane->run) || lane->is_lost;
+}
+
+/* Waits for the lane's release and helps meanwhile. False when the lane is to end. Lock held. */
+static bool await_release(struct lane *lane) {
+    struct threads_run *run = lane->run;
+    bool has_polled = !run->spins;
+    lane->is_idle = true;
+    while (!lane->is_released && !is_ended(lane)) {
+        atomic_store_explicit(&lane->is_called, false, memory_order_relaxed);
+        if (run->has_work && lane->helped != run->job) {
+            take_shards(lane);
+            has_polled = !run->spins; /* the release is near */
+        } else if (threads_may_serve(run)) {
+            threads_serve(run, lane->worker);
+            has_polled = !run->spins;
+        } else if (!has_polled) {
+            poll_call(lane);
+            has_polled = true;
+        } else {
+            lane->is_asleep = true;
+            pthread_cond_wait(&lane->wake, &run->lock);
+            lane->is_asleep = false;
+        }
+    }
+    lane->is_idle = false;
+    return !is_ended(lane);
+}
+
+/* Injected slowness and delay: the gradient is computed, but does not arrive yet. Lock held. */
+static void await_arrival(struct lane *lane, uint64_t draw, double begun, double computed) {
+    struct threads_run *run = lane->run;
+    const struct timing *timing = run->training->setup->timing;
+    double slower = run->fastest / timing->speeds[lane->worker];
+    lane->compute_seconds = (computed - begun) * slower;
+    double delay = timing_delay(timing, lane->worker, draw), arrives = begun + lane->compute_seconds + delay;
+    while (slower * (computed - begun) + delay > computed - begun && threads_now(run) < arrives && !is_ended(lane))
+        sleep_until(lane, arrives);
+    lane->delivered = threads_now(run);
+    lane->transit_seconds = fmax(lane->delivered - begun - lane->compute_seconds, 0);
+}
+
+/* One gradient, from the release to the delivery. Lock held before and after, not while it is computed. */
+static enum hysgd_status deliver_gradient(struct lane *lane) {
+    struct threads_run *run = lane->run;
+    struct training *training = run->training;
+    bool computes = training->setup->computes_gradients;
+    double begun = threads_now(run);
+    uint64_t draw = training->workers[lane->worker].draws;
+    lane->is_released = false;
+    drive_started(training, lane->worker, training->engine.workers[lane->worker].read, begun);
+    if (computes) {
+        pthread_mutex_unlock(&run->lock);
+        enum hysgd_status status = worker_compute(training, lane->worker, training->server.versions[lane->version]);
+        double computed = threads_now(run);
+        pthread_mutex_lock(&run->lock);
+        server_let_go(&training->server, lane->version);
+        HYSGD_TRY(status);
+        await_arrival(lane, draw, begun, computed);
+    } else {
+        training->workers[lane->worker].draws++;
+        await_arrival(lane, draw, begun, begun);
+    }
+    if (is_ended(lane))
+        return HYSGD_OK;
+    run->queue[(run->queue_first + run->queue_count++) % run->workers] = lane->worker;
+    threads_serve(run, lane->worker);
+    return HYSGD_OK;
+}
+
+static void pin_to_core(const struct threads_run *run, int worker) {
+    cpu_set_t allowed, chosen;
+    bool pins = run->options->pin == PIN_YES || (run->options->pin == PIN_AUTO && run->workers <= run->cores);
+    if (!pins || pthread_getaffinity_np(pthread_self(), sizeof allowed, &allowed) != 0)
+        return;
+    int wanted = worker % run->cores;
+    for (int core = 0; core < CPU_SETSIZE; core++) {
+        if (!CPU_ISSET(core, &allowed) || wanted-- > 0)
+            continue;
+        CPU_ZERO(&chosen);
+        CPU_SET(core, &chosen);
+        (void)pthread_setaffinity_np(pthread_self(), sizeof chosen, &chosen); /* unpinned is slower, not wrong */
+        return;
+    }
+}
+
+void *lane_main(void *argument) {
+    struct lane *lane = argument;
+    struct threads_run *run = lane->run;
+    pin_to_core(run, lane->worker);
+    enum hysgd_status status =
+        run->training->setup->computes_gradients ? worker_open(run->training, lane->worker) : HYSGD_OK;
+    pthread_mutex_lock(&run->lock);
+    run->opened++;
+    while (status == HYSGD_OK && await_release(lane))
+        status = deliver_gradient(lane);
+    if (lane->is_released && run->training->setup->computes_gradients)
+        server_let_go(&run->training->server, lane->version); /* lost or stopped before it began */
+    if (status != HYSGD_OK)
+        threads_fail(run, status);
+    pthread_mutex_unlock(&run->lock);
+    atomic_fetch_sub(&run->alive, 1);
+    return NULL;
+}
