@@ -89,6 +89,7 @@ static enum hysgd_status lose_workers(struct threads_run *run) {
         if (lane->is_lost || threads_now(run) < timing->lost_at[i])
             continue;
         lock_quiet(run);
+        threads_serve(run, 0); /* what it delivered whole still counts */
         if (!threads_is_stopping(run)) {
             lane->is_lost = true;
             lane_call(lane);
