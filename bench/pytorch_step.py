@@ -118,11 +118,20 @@ class Trial:
         return steps * self.batch / (time.perf_counter() - began)
 
 
+def require_openblas():
+    """Debian's PyTorch takes whatever libblas.so.3 is, and the reference BLAS would make it look ten times as slow."""
+    torch.randn(64, 64) @ torch.randn(64, 64)
+    with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:
+        if "openblas" not in maps.read():
+            sys.exit("pytorch_step.py: libblas.so.3 is not OpenBLAS: apt-get install libopenblas0-pthread")
+
+
 def main():
     mode = sys.argv[1]
     is_distributed = mode == "ddp"
     threads = int(sys.argv[2]) if len(sys.argv) > 2 and not is_distributed else 1
     torch.set_num_threads(threads)
+    require_openblas()
     if is_distributed:
         torch.distributed.init_process_group("gloo", init_method="file://" + sys.argv[3], rank=int(sys.argv[2]),
                                              world_size=2)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benchmarks share: programs kept running that answer one line each, rounds that alternate between them,
 medians, and tables of found figures beside their bars. Sibling scripts import it; it is no program itself."""
+import atexit
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -66,13 +68,15 @@ class Hysgd(Peer):
 
 
 def torch(mode, threads=1):
-    """A PyTorch process: mode written, tuned or ddp (two processes)."""
+    """A PyTorch process: mode written, tuned or ddp (two processes). OpenBLAS keeps one thread whatever PyTorch has:
+    with two of its own the mlp falls to a tenth."""
     script = [TORCH_PYTHON, os.path.join(FOLDER, "pytorch_step.py"), mode]
-    threaded = {name: str(threads) for name in ONE_THREAD}
     if mode == "ddp":
-        meeting = os.path.join(tempfile.mkdtemp(prefix="hysgd-ddp-"), "meeting")
+        folder = tempfile.mkdtemp(prefix="hysgd-ddp-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        meeting = os.path.join(folder, "meeting")
         return Peer(script + ["0", meeting], script + ["1", meeting], extra={**KEEP_MEMORY, "GLOO_SOCKET_IFNAME": "lo"})
-    return Peer(script + [str(threads)], extra={**threaded, **(KEEP_MEMORY if mode == "tuned" else {})})
+    return Peer(script + [str(threads)], extra={"OMP_NUM_THREADS": str(threads), **(KEEP_MEMORY if mode == "tuned" else {})})
 
 
 def alternate(rounds, **measures):
