@@ -80,10 +80,14 @@ static const struct hysgd_model_ops model = {
 
 /* ---- Training ---- */
 
+/* Plain steps, and nobody far ahead: momentum would amplify what the workers' stale gradients overshoot. */
 static const char *const settings[][2] = {
-    {"policy", "async"}, {"optimizer", "momentum,rate=0.1"},
-    {"workers", "2"},    {"batch", "20"},
-    {"epochs", "30"},    {"eval-every", "never"},
+    {"policy", "bounded,staleness=3"},
+    {"optimizer", "sgd,rate=0.1"},
+    {"workers", "2"},
+    {"batch", "20"},
+    {"epochs", "30"},
+    {"eval-every", "never"},
 };
 
 static enum hysgd_status train(struct hysgd_job *job, struct hysgd_result *result) {
