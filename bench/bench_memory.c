@@ -2,7 +2,7 @@
 /* Memory of training in parameter vectors: how many vectors of the model's size a run holds at its peak, beyond
  * data and activations, for several policies and optimizers. The bar is for a model of one huge vector that
  * computes next to nothing, where every byte is the runtime's. A network of one wide layer is shown beside it:
- * there each worker's kernels, and the evaluation's, keep the weights once more in the layout that they compute
+ * there each worker's kernels, and the evaluation's, may keep the weights once more in the layout that they compute
  * with. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -131,7 +131,7 @@ class Verdicts:
         is_reached = found >= bar if is_least else found <= bar
         self.missed += not is_reached
         sign = ">=" if is_least else "<="
-        print(f"  {what:44} {form.format(found):>10}   {sign} {form.format(bar):8} {'PASS' if is_reached else 'MISS'}"
+        print(f"  {what:50} {form.format(found):>10}   {sign} {form.format(bar):8} {'PASS' if is_reached else 'MISS'}"
               f"{'  ' + note if note else ''}", flush=True)
 
     def note(self, text):
