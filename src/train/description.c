@@ -67,7 +67,8 @@ const struct hysgd_option description_options[] = {
     {"lose", TEXT, AT(lose), "", 0, 0, NULL, "workers that leave for good, to try out faults: WORKER@SECONDS,..."},
     {"save", TEXT, AT(save), "", 0, 0, NULL, "write a checkpoint to this file at the end"},
     {"save-every", TEXT, AT(save_every), "never", 0, 0, NULL, "also on the way, as often as this (see eval-every)"},
-    {"resume", TEXT, AT(resume), "", 0, 0, NULL, "continue from this checkpoint; data, model, policy, optimizer, runtime, seed and the like are those of the "
+    {"resume", TEXT, AT(resume), "", 0, 0, NULL,
+     "continue from this checkpoint; data, model, policy, optimizer, runtime, seed and the like are those of the "
      "checkpoint unless given, limits and files are not"},
     {"log", TEXT, AT(log), "", 0, 0, NULL, "write every event to this file, as JSON lines"},
     {"csv", TEXT, AT(csv), "", 0, 0, NULL, "write a row per evaluation to this file"},
