@@ -2,8 +2,10 @@
 # Builds libhysgd, the command hysgd, tests, examples and benchmarks into build/$(BUILD).
 #   make                 the command and the libraries
 #   make check           build and run every test program
+#   make install         to PREFIX (/usr/local), below DESTDIR: command, libraries, header, manual, completion
 #   make BUILD=asan ...  address and undefined-behaviour sanitizers; also tsan, plain (without oneDNN)
 BUILD ?= release
+PREFIX ?= /usr/local
 B := build/$(BUILD)
 
 CC := gcc
@@ -47,7 +49,7 @@ EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard bench/bench_*.c))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all tests check examples benches fuzzers clean
+.PHONY: all tests check examples benches fuzzers install clean
 all: $(B)/hysgd $(B)/libhysgd.so
 tests: $(TESTS)
 examples: $(EXAMPLES)
@@ -61,8 +63,11 @@ $(B)/libhysgd.a: $(OBJECTS)
 	@rm -f $@
 	ar rcs $@ $^
 
-$(B)/libhysgd.so: $(OBJECTS)
+$(B)/libhysgd.so.0: $(OBJECTS)
 	$(CC) $(CFLAGS) -shared -Wl,-soname,libhysgd.so.0 -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
+$(B)/libhysgd.so: $(B)/libhysgd.so.0
+	ln -sf libhysgd.so.0 $@
 
 $(B)/hysgd: $(CLI_OBJECTS) $(B)/libhysgd.a
 	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
@@ -93,6 +98,16 @@ $(B)/examples/%: examples/%.c $(B)/libhysgd.a
 $(B)/bench/%: bench/%.c $(B)/libhysgd.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(B)/libhysgd.a $(LDFLAGS) $(LDLIBS)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include \
+		$(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install $(B)/hysgd $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(B)/libhysgd.a $(B)/libhysgd.so.0 $(DESTDIR)$(PREFIX)/lib
+	ln -sf libhysgd.so.0 $(DESTDIR)$(PREFIX)/lib/libhysgd.so
+	install -m 644 include/hysgd.h $(DESTDIR)$(PREFIX)/include
+	$(B)/hysgd list --man >$(DESTDIR)$(PREFIX)/share/man/man1/hysgd.1
+	$(B)/hysgd list --completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/hysgd
 
 clean:
 	rm -rf build
