@@ -21,20 +21,6 @@ VECTOR_CODE void vector_accumulate(float *restrict sum, const float *restrict va
     }
 }
 
-/* Elements that stay in the first-level cache while all parts are added to them. */
-#define COMBINE_BLOCK 2048
-
-void vector_combine(float *restrict out, const float *const *parts, const float *weights, size_t count_of_parts,
-                    size_t count) {
-    float sum[COMBINE_BLOCK];
-    for (size_t first = 0; first < count; first += COMBINE_BLOCK) {
-        size_t length = count - first < COMBINE_BLOCK ? count - first : COMBINE_BLOCK;
-        for (size_t part = 0; part < count_of_parts; part++)
-            vector_accumulate(sum, parts[part] + first, weights[part], part == 0, length);
-        memcpy(out + first, sum, length * sizeof *sum);
-    }
-}
-
 #ifdef HAS_STREAMS
 /* Whole lines, so that the processor need not read what they held. */
 void vector_stream(float *restrict out, const float *restrict values, size_t count) {

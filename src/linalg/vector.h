@@ -16,12 +16,7 @@
 #define VECTOR_CODE
 #endif
 
-/* out = sum over i of weights[i] * parts[i], added in the order of the parts; [count] floats each, count_of_parts
- * >= 1. `out` may be one of the parts only when it is the first. */
-void vector_combine(float *restrict out, const float *const *parts, const float *weights, size_t count_of_parts,
-                    size_t count);
-
-/* sum += weight * values, or sum = weight * values when is_first. */
+/* sum += weight * values, or sum = weight * values when is_first; [count] each. */
 void vector_accumulate(float *restrict sum, const float *restrict values, float weight, int is_first, size_t count);
 
 /* Copies to `out`, aligned to 16 bytes, past the caches: for what other cores will read before this one does, as

@@ -23,35 +23,20 @@ static void fill(float *values, size_t count, uint64_t index) {
     random_fill_normal(&random, values, count);
 }
 
-static void combine_adds_the_parts_in_their_order(void **state) {
+static void accumulate_adds_the_parts_in_their_order(void **state) {
     (void)state;
-    static float parts[3][MOST], out[MOST];
-    const float *pointers[] = {parts[0], parts[1], parts[2]}, weights[] = {0.25f, -3, 1e-3f};
+    static float parts[3][MOST], sum[MOST];
+    const float weights[] = {0.25f, -3, 1e-3f};
     for (uint64_t p = 0; p < 3; p++)
         fill(parts[p], MOST, p);
     for (size_t l = 0; l < LENGTH_COUNT; l++) {
-        out[lengths[l]] = 77;
-        vector_combine(out, pointers, weights, 3, lengths[l]);
-        for (size_t i = 0; i < lengths[l]; i++) {
-            float sum = weights[0] * parts[0][i];
-            sum += weights[1] * parts[1][i];
-            sum += weights[2] * parts[2][i];
-            assert_true(out[i] == sum);
-        }
-        assert_true(out[lengths[l]] == 77);
+        sum[lengths[l]] = 77;
+        for (size_t p = 0; p < 3; p++)
+            vector_accumulate(sum, parts[p], weights[p], p == 0, lengths[l]);
+        for (size_t i = 0; i < lengths[l]; i++)
+            assert_true(sum[i] == weights[0] * parts[0][i] + weights[1] * parts[1][i] + weights[2] * parts[2][i]);
+        assert_true(sum[lengths[l]] == 77);
     }
-}
-
-static void combine_may_write_over_its_first_part(void **state) {
-    (void)state;
-    static float first[MOST], second[MOST], kept[MOST];
-    const float *pointers[] = {first, second}, weights[] = {2, 3};
-    fill(first, MOST, 0);
-    fill(second, MOST, 1);
-    memcpy(kept, first, sizeof kept);
-    vector_combine(first, pointers, weights, 2, MOST);
-    for (size_t i = 0; i < MOST; i++)
-        assert_true(first[i] == 2 * kept[i] + 3 * second[i]);
 }
 
 static void a_stream_copies_all_and_nothing_more(void **state) {
@@ -115,8 +100,7 @@ static void one_bad_value_anywhere_is_found(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(combine_adds_the_parts_in_their_order),
-        cmocka_unit_test(combine_may_write_over_its_first_part),
+        cmocka_unit_test(accumulate_adds_the_parts_in_their_order),
         cmocka_unit_test(a_stream_copies_all_and_nothing_more),
         cmocka_unit_test(accumulate_starts_anew_when_first),
         cmocka_unit_test(norm_is_the_sum_of_squares),
