@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Heap memory: aligned, counted, and able to fail on demand. Sizes are those that the C library reports for a
- * block, so no block carries a header and vectors of a power of two stay on whole huge pages. */
+/* Heap memory: aligned, counted, and able to fail on demand. A block carries its size in a header of one cache
+ * line, which is not counted. */
 #include "base/memory.h"
 
 #include <stdatomic.h>

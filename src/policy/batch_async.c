@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Buffered asynchronous SGD: an update takes any K gradients, however stale. K-batch-async in S. Dutta et al.,
  * "Slow and Stale Gradients Can Win the Race", AISTATS 2018; FedBuff in J. Nguyen et al., "Federated Learning with
- * Buffered Asynchronous Aggregation", AISTATS 2022, algorithm 1, whose K is 10 by default: w(v+1) = w(v) - rate *
- * combine over the next K arrivals of g_i(w(v - tau_i)) Nobody waits. FedBuff's weights (1 + tau)^-0.5 are those of
- * the run's staleness weight `polynomial`, which every policy can have. K = 1 is `async`. */
+ * Buffered Asynchronous Aggregation", AISTATS 2022, algorithm 1, whose K is 10 by default:
+ *     w(v+1) = w(v) - rate * combine over the next K arrivals of g_i(w(v - tau_i))
+ * Nobody waits. FedBuff's weights (1 + tau)^-0.5 are those of the run's staleness weight `polynomial`, which every
+ * policy can have. K = 1 is `async`. */
 #include "base/status.h"
 
 struct batch_async {
