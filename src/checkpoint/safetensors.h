@@ -1,27 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The safetensors file format: eight bytes of header length, a JSON header, raw little-endian tensors. Reading runs no code and trusts
- * nothing; writing replaces the file as a whole or leaves the old one. */
+/* The safetensors file format: eight bytes of header length, a JSON header, raw little-endian tensors. Reading runs
+ * no code and trusts nothing; writing replaces the file as a whole or leaves the old one. */
 #ifndef HYSGD_CHECKPOINT_SAFETENSORS_H
 #define HYSGD_CHECKPOINT_SAFETENSORS_H
 
 #include "base/status.h"
 
 enum safetensors_type {
-    SAFETENSORS_F64, SAFETENSORS_F32, SAFETENSORS_F16, SAFETENSORS_BF16, SAFETENSORS_I64, SAFETENSORS_I32,
-    SAFETENSORS_I16, SAFETENSORS_I8, SAFETENSORS_U64, SAFETENSORS_U32, SAFETENSORS_U16, SAFETENSORS_U8, SAFETENSORS_BOOL
+    SAFETENSORS_F64,
+    SAFETENSORS_F32,
+    SAFETENSORS_F16,
+    SAFETENSORS_BF16,
+    SAFETENSORS_I64,
+    SAFETENSORS_I32,
+    SAFETENSORS_I16,
+    SAFETENSORS_I8,
+    SAFETENSORS_U64,
+    SAFETENSORS_U32,
+    SAFETENSORS_U16,
+    SAFETENSORS_U8,
+    SAFETENSORS_BOOL
 };
 
-#define SAFETENSORS_TYPES (SAFETENSORS_BOOL + 1)
-#define SAFETENSORS_MOST_RANK 8           /* the format has no limit of its own */
+#define SAFETENSORS_TYPES       (SAFETENSORS_BOOL + 1)
+#define SAFETENSORS_MOST_RANK   8         /* the format has no limit of its own */
 #define SAFETENSORS_MOST_HEADER 100000000 /* bytes; the format's own limit */
 
 /* One tensor. In a file that was read, name and data belong to the file; for writing, to the caller. */
 struct safetensors_tensor {
     const char *name;
     enum safetensors_type type;
-    int rank;                            /* 0: a scalar */
+    int rank;                             /* 0: a scalar */
     uint64_t dims[SAFETENSORS_MOST_RANK]; /* outermost first */
-    const void *data;                    /* product of dims elements; unaligned in a file that was read; of BOOL, any byte */
+    const void *data; /* product of dims elements; unaligned in a file that was read; of BOOL, any byte */
 };
 
 struct safetensors_file; /* opaque */
@@ -33,14 +44,14 @@ const char *safetensors_type_name(enum safetensors_type type);
 /* The type that the format calls `name`; false when it is none of ours. */
 bool safetensors_type_find(const char *name, enum safetensors_type *type_out);
 
-/* Bytes that the elements take. False when they are more than INT64_MAX, also in passing ([2^40, 2^40, 0]), as for the
- * official reader. */
+/* Bytes that the elements take. False when they are more than INT64_MAX, also in passing ([2^40, 2^40, 0]), as for
+ * the official reader. */
 bool safetensors_tensor_bytes(const struct safetensors_tensor *tensor, uint64_t *bytes_out);
 
-/* Reads a regular file into memory. Not mapped: someone who truncates a mapped file would kill the reader by SIGBUS. Every
- * offset, length, type, name and overlap is checked before anything is handed out. HYSGD_INPUT names the file and what is
- * wrong with it. What the format allows and we refuse: element types not listed above, more than SAFETENSORS_MOST_RANK
- * dimensions, and names or metadata with the character U+0000. */
+/* Reads a regular file into memory. Not mapped: someone who truncates a mapped file would kill the reader by
+ * SIGBUS. Every offset, length, type, name and overlap is checked before anything is handed out. HYSGD_INPUT names
+ * the file and what is wrong with it. What the format allows and we refuse: element types not listed above, more
+ * than SAFETENSORS_MOST_RANK dimensions, and names or metadata with the character U+0000. */
 HYSGD_MUST_CHECK enum hysgd_status safetensors_open(const char *path, struct safetensors_file **file_out);
 /* The same on bytes in memory, which must outlive the file; `name` is for messages. */
 HYSGD_MUST_CHECK enum hysgd_status safetensors_open_bytes(const char *name, const void *bytes, size_t length,
@@ -62,12 +73,13 @@ void safetensors_metadata_at(const struct safetensors_file *file, size_t index, 
 HYSGD_MUST_CHECK enum hysgd_status safetensors_read(const struct safetensors_file *file, const char *name,
                                                     enum safetensors_type type, uint64_t elements, void *data_out);
 
-/* Writes tensors and metadata (pairs key, value) in the given order to a temporary file beside `path`, syncs it, renames it
- * over `path` and syncs the directory. HYSGD_OUTPUT names path and fault; the old file is then whole and the temporary one
- * gone (except when only the last sync failed: then the new file is in place and may not survive a power cut). A writer that
- * is killed leaves the old file whole and "NAME.PID-N.tmp" beside it. A symbolic link is followed: the file that it names is
- * replaced and the link stays. Anything else that is not a regular file (/dev/null) is refused, for it would be replaced too.
- * Permissions are those of a new file. Names must be UTF-8, differ, and not be "__metadata__". */
+/* Writes tensors and metadata (pairs key, value) in the given order to a temporary file beside `path`, syncs it,
+ * renames it over `path` and syncs the directory. HYSGD_OUTPUT names path and fault; the old file is then whole and
+ * the temporary one gone (except when only the last sync failed: then the new file is in place and may not survive
+ * a power cut). A writer that is killed leaves the old file whole and "NAME.PID-N.tmp" beside it. A symbolic link
+ * is followed: the file that it names is replaced and the link stays. Anything else that is not a regular file
+ * (/dev/null) is refused, for it would be replaced too. Permissions are those of a new file. Names must be UTF-8,
+ * differ, and not be "__metadata__". */
 HYSGD_MUST_CHECK enum hysgd_status safetensors_write(const char *path, const struct safetensors_tensor *tensors,
                                                      size_t count, const char *const (*metadata)[2],
                                                      size_t metadata_count);

@@ -32,9 +32,9 @@ struct partition_ops {
 /* iid, contiguous, dirichlet */
 extern const struct plugin_list partition_list;
 
-/* Deals the training set of `data` (open and initialised) by `dealer` (open; NULL: iid). HYSGD_USAGE when there are more
- * workers than samples, when labels are needed and missing, or when a worker is left without a sample. Safe to fini
- * when it fails. */
+/* Deals the training set of `data` (open and initialised) by `dealer` (open; NULL: iid). HYSGD_USAGE when there are
+ * more workers than samples, when labels are needed and missing, or when a worker is left without a sample. Safe to
+ * fini when it fails. */
 HYSGD_MUST_CHECK enum hysgd_status partition_init(struct partition *partition, const struct plugin *dealer,
                                                   const struct plugin *data, int workers, uint64_t seed);
 void partition_fini(struct partition *partition);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A feed-forward network as a list of operations with fixed shapes, in the order of evaluation. The model layer builds it from text; a
- * plan (plan.h) executes it for one batch size. Parameters live in one flat vector in plain row-major layout. */
+/* A feed-forward network as a list of operations with fixed shapes, in the order of evaluation. The model layer
+ * builds it from text; a plan (plan.h) executes it for one batch size. Parameters live in one flat vector in plain
+ * row-major layout. */
 #ifndef HYSGD_LINALG_GRAPH_H
 #define HYSGD_LINALG_GRAPH_H
 
@@ -9,12 +10,12 @@
 #include <stdint.h>
 
 enum graph_kind {
-    GRAPH_INPUT,        /* node 0, always: the samples */
-    GRAPH_DENSE,        /* y[units] = W[units][inputs] x + b; input flattened as [channels][height][width] */
-    GRAPH_CONV,         /* W[units][channels][kernel_h][kernel_w], cross-correlation as all frameworks have it */
-    GRAPH_MAX_POOL,     /* padding counts as minus infinity */
-    GRAPH_AVG_POOL,     /* padding does not count */
-    GRAPH_RELU,         /* max(x, 0) */
+    GRAPH_INPUT,    /* node 0, always: the samples */
+    GRAPH_DENSE,    /* y[units] = W[units][inputs] x + b; input flattened as [channels][height][width] */
+    GRAPH_CONV,     /* W[units][channels][kernel_h][kernel_w], cross-correlation as all frameworks have it */
+    GRAPH_MAX_POOL, /* padding counts as minus infinity */
+    GRAPH_AVG_POOL, /* padding does not count */
+    GRAPH_RELU,     /* max(x, 0) */
     GRAPH_TANH,
     GRAPH_GELU,         /* x Phi(x) with the error function */
     GRAPH_NORM,         /* batch normalization per channel: scale[c], shift[c]; statistics mean[c], variance[c] */
@@ -26,13 +27,13 @@ enum graph_kind {
 
 struct graph_node {
     enum graph_kind kind;
-    int inputs[2];               /* earlier nodes; inputs[1] only for GRAPH_ADD */
-    int channels, height, width; /* of the output of this node, for one sample; dense: [units][1][1] */
+    int inputs[2];                       /* earlier nodes; inputs[1] only for GRAPH_ADD */
+    int channels, height, width;         /* of the output of this node, for one sample; dense: [units][1][1] */
     int kernel_h, kernel_w, stride, pad; /* conv and pools; the padding is on all four sides */
-    double rate;                 /* dropout: the share that is zeroed; norm: epsilon */
-    bool has_bias;               /* dense and conv */
-    size_t weight, bias;         /* dense, conv: index of the first element; norm: scale and shift */
-    size_t mean, variance;       /* norm: index of the running statistics, counted from the start of the vector */
+    double rate;                         /* dropout: the share that is zeroed; norm: epsilon */
+    bool has_bias;                       /* dense and conv */
+    size_t weight, bias;                 /* dense, conv: index of the first element; norm: scale and shift */
+    size_t mean, variance; /* norm: index of the running statistics, counted from the start of the vector */
 };
 
 /* Nodes are owned by whoever built the graph and outlive every plan. */

@@ -26,8 +26,6 @@ static const struct operation *const operations[] = {
     [GRAPH_DROPOUT] = &operation_dropout,   [GRAPH_ADD] = &operation_add,
     [GRAPH_SOFTMAX_LOSS] = &operation_loss, [GRAPH_SQUARED_LOSS] = &operation_loss};
 
-/* ---- Compiling ---- */
-
 static enum hysgd_status engine_open(struct plan *plan) {
     HYSGD_TRY(onednn_check(0, dnnl_engine_create(&plan->engine, dnnl_cpu, 0), "engine"));
     HYSGD_TRY(onednn_check(0, dnnl_stream_create(&plan->stream, plan->engine, dnnl_stream_in_order), "stream"));
@@ -151,8 +149,6 @@ static enum hysgd_status onednn_open(const struct graph *graph, size_t batch, en
     *plan_out = plan;
     return HYSGD_OK;
 }
-
-/* ---- Running ---- */
 
 static enum hysgd_status check_labels(const struct plan *plan, const int32_t *labels) {
     const int last = plan->graph->count - 1;

@@ -104,12 +104,12 @@ struct plan {
 /* Turns a failure of oneDNN into a status; `what` is what was being made or run for the node. */
 HYSGD_MUST_CHECK enum hysgd_status onednn_check(int node, dnnl_status_t status, const char *what);
 
-/* ---- onednn_fusion.c ---- */
+/* onednn_fusion.c */
 
 /* Fills in what the states of all nodes say about absorbing, gating and gradients. */
 void fuse_nodes(struct plan *plan);
 
-/* ---- onednn_steps.c ---- */
+/* onednn_steps.c */
 
 /* A tensor in the arena. */
 HYSGD_MUST_CHECK enum hysgd_status tensor_new(struct plan *plan, const dnnl_memory_desc_t *layout,
@@ -140,12 +140,12 @@ HYSGD_MUST_CHECK enum hysgd_status steps_run(struct plan *plan, int first, int e
 void steps_free(struct plan *plan);
 void descriptions_free(struct plan *plan);
 
-/* ---- onednn_arena.c ---- */
+/* onednn_arena.c */
 
 /* Chooses offsets so that buffers used at the same step are apart; returns the bytes needed. HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status arena_place(struct buffer *buffers, int count, size_t *bytes_out);
 
-/* ---- onednn_tensors.c ---- */
+/* onednn_tensors.c */
 
 dnnl_data_type_t plan_type(const struct plan *plan);
 /* [batch][channels][height][width] of a node's output, in a plain layout or any layout. */
@@ -191,7 +191,7 @@ HYSGD_MUST_CHECK enum hysgd_status describe_if_any(struct plan *plan, int node, 
                                                    const_dnnl_primitive_desc_t hint, const char *what,
                                                    const_dnnl_primitive_desc_t *description_out);
 
-/* ---- Groups of operations ---- */
+/* Groups of operations */
 
 /* Forward appends the steps that make nodes[node].value, backward those that use its gradient. */
 struct operation {

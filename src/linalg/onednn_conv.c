@@ -22,8 +22,6 @@ struct conv {
     const_dnnl_primitive_desc_t description;
 };
 
-/* ---- The choice of the algorithm ---- */
-
 /* Bytes of input and output of a pass of Winograd's algorithm: found by measurement on a core with 1 MiB of its own
  * cache. The gradient of the weights takes more, because the sums of its parts have to be added. */
 static const size_t winograd_bytes[PASS_COUNT] = {1 << 20, 1 << 20, 3 << 20};
@@ -128,8 +126,6 @@ static enum hysgd_status choose(struct plan *plan, int node, enum pass pass, str
     return conv_out->description ? HYSGD_OK : onednn_check(node, dnnl_unimplemented, pass_kinds[pass]);
 }
 
-/* ---- Parts of the batch ---- */
-
 /* What the primitive wants for one of its operands, but for the whole batch. */
 static dnnl_memory_desc_t wanted_whole(const struct plan *plan, const struct conv *conv, dnnl_query_t query) {
     return with_samples(*wanted(conv->description, query), plan->batch);
@@ -143,8 +139,6 @@ static struct tensor part_of(const struct conv *conv, const struct tensor *whole
     tensor.offset += part * dnnl_memory_desc_get_size(&tensor.layout);
     return tensor;
 }
-
-/* ---- Forward ---- */
 
 static enum hysgd_status conv_forward(struct plan *plan, int node) {
     struct node_state *state = &plan->nodes[node];
@@ -171,8 +165,6 @@ static enum hysgd_status conv_forward(struct plan *plan, int node) {
     }
     return HYSGD_OK;
 }
-
-/* ---- Backward ---- */
 
 static void run_sum(struct plan *plan, const struct step *step) {
     elements_add(step->element, step_pointer(plan, step, 0), step_pointer(plan, step, 1), false,

@@ -60,8 +60,6 @@ static enum hysgd_status input_as(struct plan *plan, int node, const dnnl_memory
     return tensor_as(plan, node, "reorder of values", WHEN_ALWAYS, &tensor, layout, tensor_out);
 }
 
-/* ---- Forward, for many units ---- */
-
 /* Measured: primitives are fastest on weights in a layout of their own, but the copy costs more than that gains.
  * Where the weights are several times larger than the input, the two change places instead: the input is copied,
  * the result comes out transposed. */
@@ -110,8 +108,6 @@ static enum hysgd_status turned_forward(struct plan *plan, int node, const struc
                         (const struct tensor *const[]){&state->value, bias}, 2, tensor_elements(&state->value));
 }
 
-/* ---- Forward ---- */
-
 static enum hysgd_status dense_forward(struct plan *plan, int node) {
     struct node_state *state = &plan->nodes[node];
     const struct graph_node *shape = &plan->graph->nodes[node];
@@ -144,8 +140,6 @@ static enum hysgd_status dense_forward(struct plan *plan, int node) {
                                        {DNNL_ARG_DST, &output}};
     return step_add(plan, node, "dense forward", WHEN_ALWAYS, description, operands, 4);
 }
-
-/* ---- Backward ---- */
 
 static enum hysgd_status backward_weights(struct plan *plan, int node, const struct dense *dense,
                                           const struct tensor *gradient) {

@@ -16,8 +16,6 @@ static enum hysgd_status take_source(struct plan *plan, int node, int i, struct 
     return tensor_as(plan, node, "reorder of values", WHEN_ALWAYS, input, &layout, tensor_out);
 }
 
-/* ---- relu ---- */
-
 static void run_relu(struct plan *plan, const struct step *step) {
     elements_relu(step->element, step_pointer(plan, step, 0), step_pointer(plan, step, 1), step->elements);
 }
@@ -40,8 +38,6 @@ static enum hysgd_status relu_backward(struct plan *plan, int node) {
 }
 
 const struct operation operation_relu = {relu_forward, relu_backward};
-
-/* ---- tanh and gelu ---- */
 
 static enum hysgd_status eltwise_forward(struct plan *plan, int node, dnnl_alg_kind_t algorithm) {
     const char *kind = "activation forward";
@@ -98,8 +94,6 @@ static enum hysgd_status gelu_backward(struct plan *plan, int node) {
 const struct operation operation_tanh = {tanh_forward, tanh_backward};
 const struct operation operation_gelu = {gelu_forward, gelu_backward};
 
-/* ---- add ---- */
-
 static void run_add(struct plan *plan, const struct step *step) {
     elements_add(step->element, step_pointer(plan, step, 0), step_pointer(plan, step, 1),
                  plan->nodes[step->node].is_relu, step_pointer(plan, step, 2), step->elements);
@@ -126,8 +120,6 @@ static enum hysgd_status add_backward(struct plan *plan, int node) {
 }
 
 const struct operation operation_add = {add_forward, add_backward};
-
-/* ---- dropout ---- */
 
 /* Writes the factor of each value, 0 or 1 / (1 - rate), in plain order: one uniform number for each. */
 static void run_draw(struct plan *plan, const struct step *step) {
