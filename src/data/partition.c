@@ -136,10 +136,10 @@ static enum hysgd_status dirichlet_deal(const void *self, const struct partition
     enum hysgd_status status = memory_alloc(input->samples, sizeof *owners, &owners);
     if (status == HYSGD_OK)
         status = memory_alloc((size_t)input->workers, sizeof *shares, &shares);
-    for (int class = 0; status == HYSGD_OK && class < input->classes; class ++) {
+    for (int label = 0; status == HYSGD_OK && label < input->classes; label++) {
         uint64_t count = 0;
         for (uint64_t i = 0; i < input->samples; i++)
-            if (input->labels[i] == class)
+            if (input->labels[i] == label)
                 partition->indices[count++] = i;
         deal_class(&random, dirichlet->alpha, partition->indices, count, input->workers, shares, owners);
     }
@@ -173,7 +173,7 @@ static enum hysgd_status read_labels(const struct plugin *data, const uint64_t *
     float *targets = NULL;
     enum hysgd_status status = memory_alloc(samples, sizeof **labels_out, labels_out);
     if (status == HYSGD_OK && shape->targets > 0)
-        status = memory_alloc(samples * (size_t)shape->targets, sizeof *targets, &targets);
+        status = memory_alloc(samples, (size_t)shape->targets * sizeof *targets, &targets);
     if (status == HYSGD_OK)
         data_ops(data)->gather(data->self, HYSGD_TRAIN, indices, samples, NULL, *labels_out, targets);
     memory_free(targets);
