@@ -222,8 +222,11 @@ static size_t place(struct builder *builder, int node, const char *name, size_t 
     tensor->rank = rank;
     tensor->first = out->graph.parameter_count + out->graph.statistic_count;
     size_t elements = 1;
-    for (int i = 0; i < rank; i++)
-        elements *= tensor->dims[i] = dims[i];
+    for (int i = 0; i < rank; i++) {
+        tensor->dims[i] = dims[i];
+        if (elements <= MOST_PARAMETERS) /* beyond it is refused, by however much: the product must not overflow */
+            elements *= dims[i];
+    }
     *count += elements;
     return tensor->first;
 }

@@ -231,6 +231,17 @@ static void networks_too_large_to_train_are_refused(void **state) {
         "model: layer 2 \"dense 1000000\": 1000786000000 parameters up to here, at most 2147483648 are allowed");
 }
 
+/* 2^68 weights, which is 0 in 64 bits. */
+static void a_number_of_parameters_that_overflows_is_refused(void **state) {
+    (void)state;
+    struct hysgd_data_shape wide = digits;
+    wide.channels = 1 << 28;
+    wide.height = wide.width = 1;
+    struct layers_graph graph;
+    assert_int_equal(build("conv 1024x1024x1048576 stride 1024 pad 1023, dense", &wide, &graph), HYSGD_USAGE);
+    assert_non_null(strstr(hysgd_error_message(), "parameters up to here, at most 2147483648 are allowed"));
+}
+
 /* `count` times `piece`, to be freed. */
 static char *repeated(const char *piece, size_t count) {
     size_t length = strlen(piece);
@@ -355,6 +366,7 @@ int main(void) {
         cmocka_unit_test(shapes_that_do_not_fit_are_refused),
         cmocka_unit_test(losses_that_do_not_suit_are_refused),
         cmocka_unit_test(networks_too_large_to_train_are_refused),
+        cmocka_unit_test(a_number_of_parameters_that_overflows_is_refused),
         cmocka_unit_test(very_long_texts_are_refused),
         cmocka_unit_test(messages_show_no_control_characters),
         cmocka_unit_test(a_failed_request_for_memory_leaks_nothing),
