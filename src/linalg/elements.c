@@ -27,17 +27,19 @@ static inline uint16_t narrow(float value) {
     return (uint16_t)(value == value ? rounded : (bits >> 16 | 0x40));
 }
 
+/* Written so that a NaN stays one: a run that diverges must be seen to. */
 VECTOR_CODE static void relu_float(const float *in, float *out, size_t count) {
     INDEPENDENT
     for (size_t i = 0; i < count; i++)
-        out[i] = in[i] > 0 ? in[i] : 0;
+        out[i] = in[i] < 0 ? 0 : in[i];
 }
 
-/* As an integer with a sign, a bfloat16 is above 0 exactly when it is a positive number (or a NaN without sign). */
+/* As an integer with a sign, a bfloat16 is above 0 exactly when it is a positive number or a NaN without sign; the
+ * NaNs with a sign, which is how x86 makes them, are above infinity, 0x7f80, once the sign is taken off. */
 VECTOR_CODE static void relu_bfloat16(const int16_t *in, int16_t *out, size_t count) {
     INDEPENDENT
     for (size_t i = 0; i < count; i++)
-        out[i] = in[i] > 0 ? in[i] : 0;
+        out[i] = (int16_t)(in[i] & -((in[i] > 0) | ((in[i] & 0x7fff) > 0x7f80)));
 }
 
 void elements_relu(enum element element, const void *in, void *out, size_t count) {

@@ -11,7 +11,7 @@ enum element { ELEMENT_FLOAT, ELEMENT_BFLOAT16 };
 
 /* All arrays have `count` elements; `out` may be one of the inputs. */
 
-/* out = max(in, 0). */
+/* out = max(in, 0); a NaN stays one. */
 void elements_relu(enum element element, const void *in, void *out, size_t count);
 
 /* out = a + b, or max(a + b, 0) when is_relu. */

@@ -153,6 +153,19 @@ static void a_nan_stays_a_nan_in_bfloat16(void **state) {
     assert_true(isinf(wide(sums[0])));
 }
 
+static void relu_hides_no_nan(void **state) {
+    (void)state;
+    const float nans[] = {NAN, -NAN, -1, -INFINITY};
+    float kept[4];
+    elements_relu(ELEMENT_FLOAT, nans, kept, 4);
+    assert_true(isnan(kept[0]) && isnan(kept[1]) && kept[2] == 0 && kept[3] == 0);
+    const uint16_t short_nans[] = {0x7f81, 0xff81, 0xffff, 0xff80, 0x8000};
+    uint16_t short_kept[5];
+    elements_relu(ELEMENT_BFLOAT16, short_nans, short_kept, 5);
+    assert_true(isnan(wide(short_kept[0])) && isnan(wide(short_kept[1])) && isnan(wide(short_kept[2])));
+    assert_true(wide(short_kept[3]) == 0 && wide(short_kept[4]) == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(relu_keeps_what_is_positive, fill),
@@ -163,6 +176,7 @@ int main(void) {
         cmocka_unit_test_setup(each_row_gets_the_bias, fill),
         cmocka_unit_test_setup(factors_stay_in_float, fill),
         cmocka_unit_test(a_nan_stays_a_nan_in_bfloat16),
+        cmocka_unit_test(relu_hides_no_nan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
