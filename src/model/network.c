@@ -18,6 +18,7 @@ struct network_workspace {
     struct plan *plan;
     float *outputs; /* [batch][outputs] */
     size_t batch;
+    bool has_lone_norm; /* a norm that would take the variance of one value */
 };
 
 enum kernels { KERNELS_AUTO, KERNELS_REFERENCE, KERNELS_ONEDNN };
@@ -112,11 +113,22 @@ void network_start(const void *self, uint64_t seed, float *vector_out) {
     }
 }
 
+/* Whether a norm sees one value of each channel in a batch. */
+static bool has_lone_norm(const struct graph *graph, size_t batch) {
+    for (int n = 0; n < graph->count; n++) {
+        const struct graph_node *node = &graph->nodes[n];
+        if (node->kind == GRAPH_NORM && batch == 1 && node->height == 1 && node->width == 1)
+            return true;
+    }
+    return false;
+}
+
 enum hysgd_status network_open(const void *self, size_t batch, void **workspace_out) {
     const struct network *network = self;
     struct network_workspace *workspace;
     HYSGD_TRY(memory_alloc(1, sizeof(*workspace), &workspace));
     workspace->batch = batch;
+    workspace->has_lone_norm = has_lone_norm(&network->fitted.graph, batch);
     enum hysgd_status status =
         memory_alloc_vector(batch, network->fitted.outputs * sizeof(float), &workspace->outputs);
     if (status == HYSGD_OK)
@@ -155,6 +167,10 @@ enum hysgd_status network_gradient(const void *self, void *workspace_of_thread, 
     if (batch->count != workspace->batch)
         return hysgd_fail(HYSGD_FAILED, "model: a batch of %zu samples where %zu were prepared for", batch->count,
                           workspace->batch);
+    if (workspace->has_lone_norm) /* its output would be the shift alone, and the running variance go to 0 */
+        return hysgd_fail(HYSGD_USAGE,
+                          "model: a norm without height and width cannot train on batches of 1 sample; "
+                          "expected a larger batch");
     HYSGD_TRY(check_batch(network, batch));
     struct plan_stream stream = {.seed = batch->seed, .draw = batch->draw, .worker = batch->worker};
     return network->plans->gradient(workspace->plan, vector, batch->inputs, batch->labels, batch->targets, &stream,

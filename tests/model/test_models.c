@@ -450,6 +450,27 @@ static void regression_predicts_values(void **state) {
     subject_close(&subject);
 }
 
+/* One value has no variance; inference goes by the running one. */
+static void a_norm_does_not_train_on_one_value(void **state) {
+    (void)state;
+    struct subject subject;
+    void *workspace;
+    float outputs[CLASSES];
+    double loss;
+    assert_int_equal(subject_open_sized(&subject, plugin_named("network"), "layers=(dense 4, norm, dense)", 4),
+                     HYSGD_OK);
+    assert_int_equal(subject.ops->open(subject.model.self, 1, &workspace), HYSGD_OK);
+    subject.batch.count = 1;
+    assert_int_equal(subject.ops->gradient(subject.model.self, workspace, subject.vector, &subject.batch,
+                                           subject.gradient, &loss),
+                     HYSGD_USAGE);
+    assert_non_null(strstr(hysgd_error_message(), "expected a larger batch"));
+    assert_int_equal(subject.ops->predict(subject.model.self, workspace, subject.vector, &subject.batch, outputs),
+                     HYSGD_OK);
+    subject.ops->close(subject.model.self, workspace);
+    subject_close(&subject);
+}
+
 /* The gradient of a quadratic with the given options at the origin. */
 static double quadratic_gradient(const char *options, size_t count, uint32_t worker, uint64_t draw,
                                  float *gradient_out) {
@@ -535,6 +556,7 @@ int main(void) {
         cmocka_unit_test(presets_have_the_published_layers),
         cmocka_unit_test(weights_start_uniform_with_the_fan_in),
         cmocka_unit_test(regression_predicts_values),
+        cmocka_unit_test(a_norm_does_not_train_on_one_value),
         cmocka_unit_test(quadratic_has_the_stated_curvatures),
         cmocka_unit_test(quadratic_noise_shrinks_with_the_batch),
         cmocka_unit_test(bf16_gradients_point_where_fp32_ones_do),
