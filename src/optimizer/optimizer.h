@@ -35,7 +35,14 @@ struct optimizer {
 /* Rows for the common options, for a table of `type`, whose first member is `common`, a struct optimizer. */
 #define OPTIMIZER_OPTIONS(type, rate_initial, decay_initial)                                                       \
     {"rate", HYSGD_OPTION_REAL, offsetof(type, common.rate), rate_initial, 0, 1e6, NULL, "learning rate"},         \
-        {"decay", HYSGD_OPTION_REAL, offsetof(type, common.decay), decay_initial, 0, 1e6, NULL, "weight decay"},   \
+        {"decay",                                                                                                  \
+         HYSGD_OPTION_REAL,                                                                                        \
+         offsetof(type, common.decay),                                                                             \
+         decay_initial,                                                                                            \
+         0,                                                                                                        \
+         1e6,                                                                                                      \
+         NULL,                                                                                                     \
+         "weight decay, of all parameters, biases and norms too"},                                                 \
         {"clip",                                                                                                   \
          HYSGD_OPTION_REAL,                                                                                        \
          offsetof(type, common.clip),                                                                              \
