@@ -20,10 +20,6 @@
 
 /* ---- A model whose gradient is its vector ---- */
 
-struct bulk {
-    int64_t parameters;
-};
-
 static const struct hysgd_tensor bulk_tensor = {.name = "bulk", .rank = 1, .dims = {PARAMETERS}};
 
 static enum hysgd_status bulk_init(void *self, const struct hysgd_data_shape *shape) {
@@ -49,7 +45,7 @@ static enum hysgd_status bulk_gradient(const void *self, void *workspace, const 
 }
 
 static const struct hysgd_model_ops model_bulk = {
-    .about = {.name = "bulk", .summary = "one vector", .size = sizeof(struct bulk)},
+    .about = {.name = "bulk", .summary = "one vector"},
     .init = bulk_init,
     .describe = bulk_describe,
     .gradient = bulk_gradient,
