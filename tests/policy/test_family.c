@@ -9,21 +9,9 @@
 
 #include <string.h>
 
-#include "policy/policy.h"
+#include "policy/opened.h"
 
 #define MOST_WORKERS 8
-
-static void open_policy(const char *text, int workers, struct plugin *policy_out) {
-    assert_int_equal(plugin_open(&policy_list, text, policy_out), HYSGD_OK);
-    if (policy_ops(policy_out)->init != NULL)
-        assert_int_equal(policy_ops(policy_out)->init(policy_out->self, workers), HYSGD_OK);
-}
-
-static void close_policy(struct plugin *policy) {
-    if (policy_ops(policy)->fini != NULL)
-        policy_ops(policy)->fini(policy->self);
-    plugin_close(policy);
-}
 
 static double weight_of(const char *text, int workers, uint64_t staleness) {
     struct plugin policy;
@@ -262,14 +250,6 @@ static void a_damaged_saved_state_is_refused(void **state) {
     close_policy(&pair.policy);
 }
 
-static uint64_t bound_of(const char *text, int workers) {
-    struct plugin policy;
-    open_policy(text, workers, &policy);
-    uint64_t bound = policy_ops(&policy)->staleness_bound(policy.self, workers);
-    close_policy(&policy);
-    return bound;
-}
-
 static void staleness_bounds_are_stated(void **state) {
     (void)state;
     assert_int_equal(bound_of("backup", 8), 0);
@@ -284,17 +264,6 @@ static void staleness_bounds_are_stated(void **state) {
     assert_int_equal(bound_of("cutoff,limit=1", 8), 0);
     assert_int_equal(bound_of("cutoff,limit=100", 8), 99);
     assert_int_equal(bound_of("cutoff,limit=100", 1), 0);
-}
-
-/* The options are well-formed by themselves; the policy refuses them, and its message holds every part. */
-static void expect_refused(const char *text, int workers, const char *part, const char *other_part) {
-    struct plugin policy;
-    assert_int_equal(plugin_open(&policy_list, text, &policy), HYSGD_OK);
-    assert_int_equal(policy_ops(&policy)->init(policy.self, workers), HYSGD_USAGE);
-    assert_non_null(strstr(hysgd_error_message(), policy.ops->name));
-    assert_non_null(strstr(hysgd_error_message(), part));
-    assert_non_null(strstr(hysgd_error_message(), other_part));
-    close_policy(&policy);
 }
 
 static void numbers_that_the_workers_cannot_reach_are_refused(void **state) {

@@ -8,13 +8,7 @@
 
 #include <string.h>
 
-#include "policy/policy.h"
-
-static void open_policy(const char *text, int workers, struct plugin *policy_out) {
-    assert_int_equal(plugin_open(&policy_list, text, policy_out), HYSGD_OK);
-    if (policy_ops(policy_out)->init != NULL)
-        assert_int_equal(policy_ops(policy_out)->init(policy_out->self, workers), HYSGD_OK);
-}
+#include "policy/opened.h"
 
 enum counter { GRADIENTS, UPDATES, SECONDS, FRACTION };
 
@@ -52,7 +46,7 @@ static void expect_thresholds(const char *text, int workers, enum counter counte
             fail_msg("%s at %g: threshold %d, expected %d", text, rows->progress, (int)threshold,
                      (int)rows->threshold);
     }
-    plugin_close(&policy);
+    close_policy(&policy);
 }
 
 static uint64_t threshold_with(const char *text, int workers_at_first, int workers, enum counter counter,
@@ -61,7 +55,7 @@ static uint64_t threshold_with(const char *text, int workers_at_first, int worke
     open_policy(text, workers_at_first, &policy);
     struct hysgd_progress now = at(counter, progress, workers);
     uint64_t threshold = policy_ops(&policy)->threshold(policy.self, &now);
-    plugin_close(&policy);
+    close_policy(&policy);
     return threshold;
 }
 
@@ -173,7 +167,7 @@ static void expect_release(const char *text, enum counter counter, double progre
     struct hysgd_progress now = at(counter, progress, 4);
     assert_int_equal(policy_ops(&policy)->release(policy.self, &now, 1, true), while_held);
     assert_int_equal(policy_ops(&policy)->release(policy.self, &now, 1, false), HYSGD_GO);
-    plugin_close(&policy);
+    close_policy(&policy);
 }
 
 static void who_waits_waits_for_the_update(void **state) {
@@ -186,14 +180,6 @@ static void who_waits_waits_for_the_update(void **state) {
     expect_release("cyclic,sync=2,async=3", UPDATES, 2, HYSGD_GO);
     expect_release("switch,at=2,unit=updates", UPDATES, 1, HYSGD_UNTIL_UPDATE);
     expect_release("switch,at=2,unit=updates", UPDATES, 2, HYSGD_GO);
-}
-
-static uint64_t bound_of(const char *text, int workers) {
-    struct plugin policy;
-    open_policy(text, workers, &policy);
-    uint64_t bound = policy_ops(&policy)->staleness_bound(policy.self, workers);
-    plugin_close(&policy);
-    return bound;
 }
 
 static void staleness_bounds_are_stated(void **state) {
@@ -212,17 +198,6 @@ static void staleness_bounds_are_stated(void **state) {
     assert_true(bound_of("switch,at=2,unit=seconds,to=sync", 4) == UINT64_MAX);
     assert_int_equal(bound_of("switch,at=2,unit=updates,to=sync", 4), 2);
     assert_int_equal(bound_of("switch,at=0,to=sync", 4), 0);
-}
-
-/* The options are well-formed by themselves; the policy refuses them, and its message holds every part. */
-static void expect_refused(const char *text, int workers, const char *part, const char *other_part) {
-    struct plugin policy;
-    assert_int_equal(plugin_open(&policy_list, text, &policy), HYSGD_OK);
-    assert_int_equal(policy_ops(&policy)->init(policy.self, workers), HYSGD_USAGE);
-    assert_non_null(strstr(hysgd_error_message(), policy.ops->name));
-    assert_non_null(strstr(hysgd_error_message(), part));
-    assert_non_null(strstr(hysgd_error_message(), other_part));
-    plugin_close(&policy);
 }
 
 static void contradictory_options_are_refused(void **state) {
