@@ -28,12 +28,16 @@ void drive_drain(struct training *training, double seconds) {
         training->has_lost_sink = true;
 }
 
+/* Keeps a status and the message that the calling thread has for it, over whatever the sinks run into later. */
+static void keep_status(struct training *training, enum hysgd_status status, const char *reason) {
+    training->status = status;
+    training->reason = reason;
+    snprintf(training->message, sizeof training->message, "%s", hysgd_error_message());
+}
+
 void drive_fail(struct training *training, enum hysgd_status status) {
-    if (training->status == HYSGD_OK) {
-        training->status = status;
-        training->reason = status == HYSGD_DIVERGED ? "diverged" : "failed";
-        snprintf(training->message, sizeof training->message, "%s", hysgd_error_message());
-    }
+    if (training->status == HYSGD_OK)
+        keep_status(training, status, status == HYSGD_DIVERGED ? "diverged" : "failed");
     atomic_store(&training->is_stopping, true);
 }
 
@@ -362,12 +366,12 @@ bool drive_saves_at_end(const struct training *training) {
 }
 
 enum hysgd_status drive_finish(struct training *training) {
-    if (training->status != HYSGD_OK) {
+    if (training->status != HYSGD_OK)
         status_set_message(training->message);
-    } else if (!training->reason) {
-        training->reason = "interrupted";
-        training->status = hysgd_fail(HYSGD_INTERRUPTED, "interrupted after update %llu",
-                                      (unsigned long long)training->engine.progress.version);
-    }
+    else if (!training->reason)
+        keep_status(training,
+                    hysgd_fail(HYSGD_INTERRUPTED, "interrupted after update %llu",
+                               (unsigned long long)training->engine.progress.version),
+                    "interrupted");
     return training->status;
 }

@@ -180,6 +180,17 @@ static void a_job_stopped_before_it_runs_ends_at_once(void **state) {
     hysgd_job_free(job);
 }
 
+static void an_interruption_is_described_with_a_log_too(void **state) {
+    (void)state;
+    struct hysgd_job *job = make_small();
+    struct hysgd_result result;
+    hysgd_job_stop(job);
+    assert_int_equal(hysgd_job_set(job, "log", "/dev/null"), HYSGD_OK);
+    assert_int_equal(hysgd_job_run(job, &result), HYSGD_INTERRUPTED);
+    assert_non_null(strstr(hysgd_error_message(), "interrupted after update"));
+    hysgd_job_free(job);
+}
+
 static void *stop_it(void *job) {
     hysgd_job_stop(job);
     return NULL;
@@ -385,6 +396,7 @@ int main(void) {
         cmocka_unit_test(a_target_that_is_missed_is_told),
         cmocka_unit_test(the_library_prints_nothing),
         cmocka_unit_test(a_job_stopped_before_it_runs_ends_at_once),
+        cmocka_unit_test(an_interruption_is_described_with_a_log_too),
         cmocka_unit_test(another_thread_can_stop_a_job),
         cmocka_unit_test(a_policy_of_ones_own_decides),
         cmocka_unit_test(its_options_can_be_given_as_text),
