@@ -11,7 +11,8 @@ enum event_kind {
     EVENT_START,      /* a worker reads a version and begins a gradient */
     EVENT_ARRIVAL,    /* a gradient reached the server and has its verdict */
     EVENT_UPDATE,     /* held gradients were applied */
-    EVENT_EVALUATION, /* the parameters were evaluated on the test data */
+    EVENT_EVALUATION, /* the parameters were evaluated on the test data; its numbers are of the moment that it
+                         began, which may be before that of the event ahead of it */
     EVENT_CHECKPOINT, /* the state was saved */
     EVENT_LOST,       /* a worker left for good */
     EVENT_JOINED      /* a worker (re)joined */

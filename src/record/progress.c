@@ -297,7 +297,8 @@ static bool is_silent(const struct progress *progress) {
 static void take_evaluation(struct progress *progress, const struct event *event) {
     progress->test_loss = event->evaluation.loss;
     progress->accuracy = event->evaluation.accuracy;
-    progress->received = event->evaluation.received;
+    if (event->evaluation.received > progress->received) /* less where gradients arrived meanwhile */
+        progress->received = event->evaluation.received;
     if (!progress->is_terminal || progress->level == PROGRESS_VERBOSE)
         show(progress, true);
 }

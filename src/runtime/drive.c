@@ -280,6 +280,7 @@ double drive_next_moment(const struct training *training) {
 void drive_begin_evaluation(struct training *training, double seconds) {
     bool is_due = drive_evaluation_is_due(training, seconds);
     training->evaluated_version = training->engine.progress.version;
+    training->evaluated_received = training->engine.progress.received;
     if (training->loss_count > 0)
         training->train_loss = training->loss_sum / (double)training->loss_count;
     if (!is_due)
@@ -296,8 +297,7 @@ enum hysgd_status drive_evaluate(struct training *training, const float *vector,
     return evaluator_run(&training->evaluator, HYSGD_TEST, vector, training->setup->evaluate_limit, metrics);
 }
 
-void drive_end_evaluation(struct training *training, const struct hysgd_metrics *metrics, uint64_t version,
-                          double seconds) {
+void drive_end_evaluation(struct training *training, const struct hysgd_metrics *metrics, double seconds) {
     const struct training_limits *limits = &training->setup->limits;
     double count = (double)metrics->count;
     training->test_loss = metrics->count > 0 ? metrics->loss / count : NAN;
@@ -305,11 +305,11 @@ void drive_end_evaluation(struct training *training, const struct hysgd_metrics 
     drive_emit(training, &(struct event){.kind = EVENT_EVALUATION,
                                          .worker = -1,
                                          .seconds = seconds,
-                                         .version = version,
+                                         .version = training->evaluated_version,
                                          .evaluation = {.loss = training->test_loss,
                                                         .accuracy = training->test_accuracy,
-                                                        .epochs = epochs_done(training),
-                                                        .received = training->engine.progress.received}});
+                                                        .epochs = epochs_of(training, training->evaluated_received),
+                                                        .received = training->evaluated_received}});
     bool is_reached = (limits->accuracy > 0 && training->test_accuracy >= limits->accuracy) ||
                       (limits->loss > 0 && training->test_loss <= limits->loss);
     if (!is_reached)

@@ -71,12 +71,11 @@ void drive_plan_milestones(struct training *training, double seconds);
 bool drive_last_evaluation_is_due(const struct training *training, double seconds);
 
 /* Evaluates a vector that does not change meanwhile. In parts, because a runtime may hold its lock for the first
- * and the last only. */
+ * and the last only; what it reports is of the moment `seconds` of the first. */
 void drive_begin_evaluation(struct training *training, double seconds);
 HYSGD_MUST_CHECK enum hysgd_status drive_evaluate(struct training *training, const float *vector,
                                                   struct hysgd_metrics *metrics_out);
-void drive_end_evaluation(struct training *training, const struct hysgd_metrics *metrics, uint64_t version,
-                          double seconds);
+void drive_end_evaluation(struct training *training, const struct hysgd_metrics *metrics, double seconds);
 
 /* Saves the whole state. In parts, because a runtime may hold its lock only for the first and the last: in between
  * the server's vectors and held gradients must not change. `in_flight` as in snapshot_take. A checkpoint that

@@ -27,8 +27,8 @@ static void tick(struct threads_run *run) {
     nanosleep(&(struct timespec){0, TICK_NANOSECONDS}, NULL);
 }
 
-/* Takes the lock while no verdict's work is under way, and holds new verdicts back until then; call `serve` before
- * giving the lock back. */
+/* Takes the lock while no verdict's work is under way, and holds new verdicts back until then; call threads_serve
+ * before giving the lock back. */
 static void lock_quiet(struct threads_run *run) {
     atomic_store(&run->is_wanted, true);
     threads_lock_draining(run);
@@ -40,13 +40,18 @@ static void lock_quiet(struct threads_run *run) {
     atomic_store(&run->is_wanted, false);
 }
 
-static enum hysgd_status evaluate(struct threads_run *run, double seconds) {
+/* What is evaluated or saved is the state of this moment. Lock held. */
+static double present_moment(const struct threads_run *run) {
+    return isnan(run->stopped) ? threads_now(run) : run->stopped;
+}
+
+static enum hysgd_status evaluate(struct threads_run *run) {
     struct training *training = run->training;
     struct hysgd_metrics metrics;
     bool computes = training->setup->computes_gradients;
     lock_quiet(run);
+    double seconds = present_moment(run);
     drive_begin_evaluation(training, seconds);
-    uint64_t version = training->evaluated_version;
     int read = computes ? server_acquire(&training->server) : 0;
     threads_serve(run, 0);
     pthread_mutex_unlock(&run->lock);
@@ -56,16 +61,17 @@ static enum hysgd_status evaluate(struct threads_run *run, double seconds) {
     if (computes)
         server_let_go(&training->server, read);
     if (status == HYSGD_OK)
-        drive_end_evaluation(training, &metrics, version, seconds);
+        drive_end_evaluation(training, &metrics, seconds);
     threads_note_stop(run);
     pthread_mutex_unlock(&run->lock);
     return status;
 }
 
 /* Saves while verdicts are held back; the workers go on computing. What they compute is not part of the state. */
-static enum hysgd_status save(struct threads_run *run, double seconds) {
+static enum hysgd_status save(struct threads_run *run) {
     struct snapshot_image *image;
     lock_quiet(run);
+    double seconds = present_moment(run);
     enum hysgd_status status = drive_begin_save(run->training, seconds, NULL, &image);
     if (status == HYSGD_OK) {
         run->is_busy = true;
@@ -113,8 +119,8 @@ static enum hysgd_status watch(struct threads_run *run) {
     threads_note_stop(run);
     pthread_mutex_unlock(&run->lock);
     if (evaluates)
-        HYSGD_TRY(evaluate(run, seconds));
-    return saves ? save(run, seconds) : HYSGD_OK;
+        HYSGD_TRY(evaluate(run));
+    return saves ? save(run) : HYSGD_OK;
 }
 
 /* Lets the computing workers begin, once all have their workspaces: the clock starts here. */
@@ -179,8 +185,8 @@ static enum hysgd_status train(struct threads_run *run) {
 static enum hysgd_status conclude(struct threads_run *run) {
     struct training *training = run->training;
     if (drive_last_evaluation_is_due(training, run->stopped))
-        HYSGD_TRY(evaluate(run, run->stopped));
-    return drive_saves_at_end(training) ? save(run, run->stopped) : HYSGD_OK;
+        HYSGD_TRY(evaluate(run));
+    return drive_saves_at_end(training) ? save(run) : HYSGD_OK;
 }
 
 static int count_cores(void) {

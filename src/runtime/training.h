@@ -74,6 +74,7 @@ struct training {
     double start_seconds; /* on the run's clock when this process began: > 0 after a resume */
     double next_evaluation, next_save; /* in the unit of their cadence */
     uint64_t evaluated_version;        /* version of the latest evaluation; UINT64_MAX: none yet */
+    uint64_t evaluated_received;       /* gradients received when it began */
     double server_seconds;             /* the server was busy */
     double rate;                       /* learning rate of the latest update */
     double loss_sum;                   /* of the gradients received since the latest evaluation */

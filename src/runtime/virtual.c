@@ -116,7 +116,7 @@ static enum hysgd_status evaluate(struct virtual_run *run, double seconds) {
     drive_begin_evaluation(training, seconds);
     const float *vector = training->setup->computes_gradients ? server_vector(&training->server) : NULL;
     HYSGD_TRY(drive_evaluate(training, vector, &metrics));
-    drive_end_evaluation(training, &metrics, training->engine.progress.version, seconds);
+    drive_end_evaluation(training, &metrics, seconds);
     return HYSGD_OK;
 }
 

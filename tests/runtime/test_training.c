@@ -263,6 +263,27 @@ static void evaluations_come_at_each_multiple_of_the_cadence(void **state) {
     }
 }
 
+/* In threads gradients arrive while a version is evaluated. */
+static void an_evaluation_tells_of_the_moment_it_began(void **state) {
+    (void)state;
+    struct run_setup from = {.limits = {.gradients = 100}, .ring = 16};
+    struct hysgd_metrics metrics = {.count = 1, .loss = 2};
+    struct run run;
+    assert_int_equal(run_open(&run, &from), HYSGD_OK);
+    run.training.drainer = pthread_self();
+    run.training.engine.progress.received = 50;
+    drive_begin_evaluation(&run.training, 3);
+    run.training.engine.progress.received = 60;
+    run.training.engine.progress.version = 7;
+    drive_end_evaluation(&run.training, &metrics, 3);
+    drive_drain(&run.training, 3);
+    assert_int_equal(run.evaluation_count, 1);
+    assert_int_equal(run.evaluations[0].version, 0);
+    assert_int_equal(run.evaluations[0].evaluation.received, 50);
+    assert_true(fabs(run.evaluations[0].evaluation.epochs - 0.5) < 1e-12);
+    run_close(&run);
+}
+
 static void evaluations_between_events_see_the_state_of_their_moment(void **state) {
     (void)state;
     struct run_setup from = {.workers = 1,
@@ -464,6 +485,7 @@ int main(void) {
         cmocka_unit_test(limits_end_a_run_where_they_should),
         cmocka_unit_test(limits_hold_in_threads),
         cmocka_unit_test(evaluations_come_at_each_multiple_of_the_cadence),
+        cmocka_unit_test(an_evaluation_tells_of_the_moment_it_began),
         cmocka_unit_test(evaluations_between_events_see_the_state_of_their_moment),
         cmocka_unit_test(checkpoints_come_at_each_multiple_and_at_the_end),
         cmocka_unit_test(a_target_stops_or_is_only_noted),
