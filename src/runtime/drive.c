@@ -47,6 +47,13 @@ void drive_stop(struct training *training, const char *reason) {
     atomic_store(&training->is_stopping, true);
 }
 
+void drive_restart(struct training *training, double seconds) {
+    const struct engine *engine = &training->engine;
+    engine_restart(&training->engine);
+    for (int i = 0; i < engine->released_count; i++)
+        training->workers[engine->released[i]].delivered_seconds = seconds;
+}
+
 void drive_started(struct training *training, int worker, uint64_t version, double seconds) {
     struct event_account *account = &training->accounts[worker];
     account->waiting_seconds += seconds - training->workers[worker].delivered_seconds;

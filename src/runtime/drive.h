@@ -20,6 +20,10 @@ void drive_fail(struct training *training, enum hysgd_status status);
 /* Stops for a reason that is no failure. */
 void drive_stop(struct training *training, const char *reason);
 
+/* As engine_restart, at the start of a process: the engine has released every computing worker, and the time of
+ * what is gone counts neither as computing nor as waiting. */
+void drive_restart(struct training *training, double seconds);
+
 /* A worker begins a gradient at `version`. */
 void drive_started(struct training *training, int worker, uint64_t version, double seconds);
 

@@ -127,7 +127,7 @@ static enum hysgd_status watch(struct threads_run *run) {
 static void begin_clock(struct threads_run *run) {
     pthread_mutex_lock(&run->lock);
     clock_gettime(CLOCK_MONOTONIC, &run->origin);
-    engine_restart(&run->training->engine);
+    drive_restart(run->training, run->training->start_seconds);
     threads_release(run);
     pthread_mutex_unlock(&run->lock);
 }

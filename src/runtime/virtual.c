@@ -232,7 +232,7 @@ static enum hysgd_status begin(struct virtual_run *run) {
     run->server_free_at = run->now;
     if (run->training->resumed && run->training->resumed->has_flights)
         return take_up(run);
-    engine_restart(&run->training->engine);
+    drive_restart(run->training, run->now);
     release_workers(run, run->now);
     return start_released(run);
 }

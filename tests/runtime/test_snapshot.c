@@ -187,6 +187,27 @@ static void a_run_resumes_in_the_other_runtime(void **state) {
     }
 }
 
+/* Four equal workers that never wait; what they were computing when it was saved does not count as waiting. */
+static void a_gradient_begun_again_was_not_waited_for(void **state) {
+    const struct folder *folder = *state;
+    struct run_setup from = {.timing = {.compute = "constant,mean=0.25"}, .limits = {.gradients = 8}, .ring = 16};
+    struct run run;
+    assert_int_equal(run_open(&run, &from), HYSGD_OK);
+    run.setup.save_path = folder->file;
+    run.training.drainer = pthread_self();
+    run.training.workers[0].delivered_seconds = 1; /* since then it computes */
+    struct snapshot_image *image;
+    assert_int_equal(drive_begin_save(&run.training, 3, NULL, &image), HYSGD_OK);
+    assert_int_equal(drive_write_save(&run.training, image), HYSGD_OK);
+    drive_end_save(&run.training, image, HYSGD_OK, 3);
+    run_close(&run);
+    from.resume_path = folder->file;
+    run_expect(&run, &from, HYSGD_OK);
+    for (int i = 0; i < run.summary.workers; i++)
+        assert_true(run.summary.accounts[i].waiting_seconds == 0);
+    run_close(&run);
+}
+
 static void a_lost_worker_stays_lost_in_threads(void **state) {
     const struct folder *folder = *state;
     struct run_setup first = subject_at(0), rest;
@@ -479,6 +500,7 @@ int main(void) {
         CASE(a_crash_after_a_periodic_checkpoint_loses_nothing_before_it),
         CASE(a_resumed_sync_run_in_threads_is_one_never_stopped),
         CASE(a_run_resumes_in_the_other_runtime),
+        CASE(a_gradient_begun_again_was_not_waited_for),
         CASE(a_lost_worker_stays_lost_in_threads),
         CASE(checkpoints_of_other_runs_are_refused),
         CASE(a_missing_tensor_is_refused),
