@@ -104,8 +104,8 @@ static void hold(struct engine *engine, int index, double share, double weight, 
     worker->weight = (float)weight;
     worker->is_in_buffer = true;
     worker->held_staleness += (double)staleness;
-    if (staleness > worker->most_staleness)
-        worker->most_staleness = staleness;
+    if (staleness > worker->most_held_staleness)
+        worker->most_held_staleness = staleness;
     engine->progress.held++;
     engine->held_weight += (double)worker->weight;
     engine->held_divisor += (double)(float)share;
@@ -268,8 +268,11 @@ enum hysgd_status engine_updated(struct engine *engine, double seconds, double f
         struct engine_worker *worker = &engine->workers[engine->contributors[i]];
         worker->applied += worker->held;
         worker->staleness_sum += worker->held_staleness;
+        if (worker->most_held_staleness > worker->most_staleness)
+            worker->most_staleness = worker->most_held_staleness;
         worker->held = 0;
         worker->held_staleness = 0;
+        worker->most_held_staleness = 0;
         worker->is_in_buffer = false;
     }
     engine->contributor_count = 0;

@@ -38,6 +38,7 @@ struct engine_worker {
     float weight;      /* of that gradient */
     uint64_t held, applied, dropped; /* gradients; they sum to the worker's clock */
     uint64_t most_staleness;         /* of its applied gradients */
+    uint64_t most_held_staleness;    /* of its held gradients */
     double staleness_sum;            /* over its applied gradients */
     double held_staleness;           /* over its held gradients */
 };

@@ -19,7 +19,7 @@
 #define FORMAT_VERSION "1"
 #define POLICY_KEY     "state/policy"
 
-enum { WORKER_FIELDS = 17, RUN_FIELDS = 22, FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double) };
+enum { WORKER_FIELDS = 18, RUN_FIELDS = 22, FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double) };
 
 /* Walks over a row of a table, reading it or writing it. */
 struct row {
@@ -87,6 +87,7 @@ static void visit_worker(struct training *training, int index, struct row *row, 
     visit_amount(row, &account->transit_seconds);
     visit_amount(row, &account->waiting_seconds);
     visit_amount(row, &training->workers[index].delivered_seconds);
+    visit_count(row, &worker->most_held_staleness, MOST_COUNT);
     if (weight > (double)FLT_MAX)
         row->is_bad = true;
     else
