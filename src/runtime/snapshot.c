@@ -353,6 +353,10 @@ static enum hysgd_status read_workers(struct training *training, const struct sa
     return restore_waiting(&training->engine, ranks, path);
 }
 
+static bool is_sum_of_weights(double sum, uint64_t held) {
+    return held > 0 ? sum >= (double)FLT_MIN : sum == 0;
+}
+
 /* Whether what was read can be the state of a run: the account of the gradients is the strongest witness. */
 static bool engine_is_valid(const struct engine *engine) {
     uint64_t applied = 0, dropped = 0;
@@ -367,10 +371,8 @@ static bool engine_is_valid(const struct engine *engine) {
     }
     uint64_t held = engine->progress.held;
     return applied == engine->applied && dropped == engine->dropped &&
-           applied + dropped + held == engine->progress.received &&
-           (held > 0 ? engine->held_weight >= (double)FLT_MIN : engine->held_weight == 0) &&
-           (held > 0) == (engine->held_weight >= (double)FLT_MIN) &&
-           (held > 0) == (engine->held_divisor >= (double)FLT_MIN) &&
+           applied + dropped + held == engine->progress.received && is_sum_of_weights(engine->held_weight, held) &&
+           is_sum_of_weights(engine->held_divisor, held) &&
            (engine->computing > 0 || engine->progress.workers == 0);
 }
 
