@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "linalg/vector.h"
 #include "policy/policy.h"
 #include "runtime/drive.h"
 #include "runtime/worker.h"
@@ -288,6 +289,9 @@ enum hysgd_status training_read_parameters(const struct safetensors_file *file, 
                               "%s: tensor \"%s\" has another shape: it is a checkpoint of another model", path,
                               tensor->name);
         HYSGD_TRY(safetensors_read(file, tensor->name, SAFETENSORS_F32, elements, vector_out + tensor->first));
+        if (!vector_is_finite(vector_out + tensor->first, elements)) /* oneDNN's relu would hide a NaN */
+            return hysgd_fail(HYSGD_INPUT, "%s: tensor \"%s\" has values that are not finite numbers", path,
+                              tensor->name);
     }
     return HYSGD_OK;
 }

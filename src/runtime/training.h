@@ -102,7 +102,7 @@ HYSGD_MUST_CHECK enum hysgd_status training_resume(struct training *training, co
 
 /* Reads only the parameters of a checkpoint into vector_out [parameter_count + statistic_count], by the names of
  * the layout's tensors: for evaluate, predict and for starting another run from them. HYSGD_INPUT names the tensor
- * that does not fit. */
+ * that does not fit or holds a value that is not finite. */
 HYSGD_MUST_CHECK enum hysgd_status training_read_parameters(const struct safetensors_file *file, const char *path,
                                                             const struct hysgd_model_layout *layout,
                                                             float *vector_out);

@@ -492,6 +492,23 @@ static void a_run_without_gradients_cannot_be_resumed(void **state) {
     run_close(&run);
 }
 
+static void parameters_that_are_not_finite_are_refused(void **state) {
+    const struct folder *folder = *state;
+    static const float bad[] = {NAN, INFINITY};
+    const struct hysgd_tensor tensor = {.name = "w", .rank = 1, .dims = {3}};
+    const struct hysgd_model_layout layout = {.parameter_count = 3, .tensors = &tensor, .tensor_count = 1};
+    for (int i = 0; i < 2; i++) {
+        float values[3] = {1, bad[i], 2}, read[3];
+        struct safetensors_tensor saved = {"w", SAFETENSORS_F32, 1, {3}, values};
+        struct safetensors_file *file;
+        assert_int_equal(safetensors_write(folder->file, &saved, 1, NULL, 0), HYSGD_OK);
+        assert_int_equal(safetensors_open(folder->file, &file), HYSGD_OK);
+        assert_int_equal(training_read_parameters(file, "F", &layout, read), HYSGD_INPUT);
+        assert_string_equal(hysgd_error_message(), "F: tensor \"w\" has values that are not finite numbers");
+        safetensors_close(file);
+    }
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_remove)
     const struct CMUnitTest tests[] = {
@@ -510,6 +527,7 @@ int main(void) {
         CASE(a_state_in_which_nobody_computes_is_refused),
         CASE(a_full_disk_stops_the_run_and_leaves_the_old_checkpoint_whole),
         CASE(parameters_can_be_read_alone),
+        CASE(parameters_that_are_not_finite_are_refused),
         CASE(a_run_without_gradients_cannot_be_resumed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
