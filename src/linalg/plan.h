@@ -38,7 +38,9 @@ struct plan_ops {
 
     /* The mean loss over exactly `batch` samples and its gradient. vector and gradient_out: [parameter_count +
      * statistic_count]; in the place of the statistics the gradient gets the batch's mean and its unbiased
-     * variance. labels [batch] or targets [batch][outputs]. A label out of range is HYSGD_FAILED. */
+     * variance. labels [batch] or targets [batch][outputs]. A label out of range is HYSGD_FAILED.
+     * A NaN among the inputs makes loss or gradient not finite. One in the weights before a relu may not: oneDNN's
+     * relu makes 0 of it. So the vector must be finite, which whoever changes or reads it checks. */
     enum hysgd_status (*gradient)(struct plan *plan, const float *vector, const float *inputs,
                                   const int32_t *labels, const float *targets, const struct plan_stream *stream,
                                   float *gradient_out, double *loss_out);

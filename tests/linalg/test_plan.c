@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "linalg/problem.h"
+#include "linalg/vector.h"
 
 static const struct test_case cases[] = {
     {"dense", 3, 1, 1, 5},
@@ -233,6 +234,25 @@ static void a_diverged_network_has_no_finite_loss(void **state) {
     }
 }
 
+/* Also where a relu follows, which hides it from the loss. */
+static void inputs_that_are_not_numbers_are_seen_in_loss_or_gradient(void **state) {
+    (void)state;
+    const struct plan_ops *const plans[] = {&plan_reference, plan_default()};
+    for (size_t c = 0; c < CASE_COUNT; c++)
+        for (size_t p = 0; p < 2; p++) {
+            struct problem problem;
+            problem_init(&problem, &cases[c]);
+            struct plan *plan = open_plan(plans[p], &problem, cases[c].batch, PLAN_FP32, true);
+            for (size_t i = 0; i < problem.inputs; i++)
+                problem.samples[i] = NAN;
+            double loss = gradient_of(plans[p], plan, &problem, problem.vector, problem.gradient);
+            if (isfinite(loss) && vector_is_finite(problem.gradient, problem.size))
+                fail_msg("%s, \"%s\": a NaN is lost", plans[p]->name, cases[c].layers);
+            plans[p]->close(plan);
+            problem_fini(&problem);
+        }
+}
+
 /* What one thread does in the test below: `plan` is opened, used and closed by it. */
 struct lane {
     const struct problem *problem;
@@ -320,6 +340,7 @@ int main(void) {
         cmocka_unit_test(outputs_agree_in_bf16),
         cmocka_unit_test(labels_out_of_range_are_refused),
         cmocka_unit_test(a_diverged_network_has_no_finite_loss),
+        cmocka_unit_test(inputs_that_are_not_numbers_are_seen_in_loss_or_gradient),
         cmocka_unit_test(two_threads_compute_the_same_bits_as_one),
         cmocka_unit_test(a_failed_request_for_memory_leaks_nothing),
     };
