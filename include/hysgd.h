@@ -54,7 +54,7 @@ HYSGD_API const char *hysgd_error_message(void);
 /* A job is used by one thread at a time, except for hysgd_job_stop. */
 struct hysgd_job;
 
-/* What a finished run reports. Gradients: received = applied + dropped, and started = received + unfinished. */
+/* What a finished run reports. Gradients: received = applied + dropped. */
 struct hysgd_result {
     double seconds;          /* on the run's own clock: real for threads, modelled for virtual */
     uint64_t received;       /* gradients that arrived at the server */
@@ -65,7 +65,7 @@ struct hysgd_result {
     uint64_t most_staleness; /* of the applied gradients, in versions */
     double waiting_share;    /* of the workers' time, spent waiting for others; 0 to 1 */
     double server_share;     /* of the run's time, in which the server was busy; 0 to 1 */
-    double train_loss;       /* mean over the last gradients received; NaN when there was none */
+    double train_loss;       /* mean over the gradients since the evaluation before the last; NaN: none */
     double test_loss;        /* at the end; NaN without test data */
     double test_accuracy;    /* at the end, 0 to 1; NaN where the model has none */
     double target_seconds;   /* when the target was first seen reached; NaN if it was not or none was set */

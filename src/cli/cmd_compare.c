@@ -9,10 +9,8 @@
 #include "train/compare.h"
 #include "train/description.h"
 
-/* The options of the comparison and of the command stand in one table: they are one thing to the user. */
 struct options {
     bool json;
-    struct compare *compare;
 };
 
 static const struct hysgd_option own_options[] = {

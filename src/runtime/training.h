@@ -39,7 +39,7 @@ struct training_limits {
 /* Everything borrowed must outlive the training. Plug-ins are open and their init has been called. */
 struct training_setup {
     const struct plugin *policy, *model, *data, *optimizer;
-    const struct plugin *partition;   /* which worker has which samples; NULL: iid */
+    const struct plugin *partition; /* which worker has which samples; NULL: iid */
     enum engine_combine combine;
     struct engine_weighting weighting;
     int workers;
@@ -83,7 +83,6 @@ struct training {
     bool has_saved;                                              /* save_path holds a checkpoint of this process */
     uint64_t saved_version;                                      /* of that checkpoint */
     pthread_t drainer;        /* the thread that drains the recorder: set by the runtime */
-    bool has_lost_sink;       /* a sink failed; the recorder knows which */
     struct snapshot *resumed; /* the runtime's part of a checkpoint that was read, or NULL */
     atomic_bool is_stopping;  /* set by anyone: a limit, a signal, a fault */
     const char

@@ -18,7 +18,7 @@ struct training_worker {
     int32_t *labels;
 };
 
-/* All workers of a training, not yet open. HYSGD_MEMORY; worker_fini accepts what there is then. */
+/* One worker, not yet open. HYSGD_MEMORY; worker_fini accepts what there is then. */
 HYSGD_MUST_CHECK enum hysgd_status worker_init(struct training *training, int worker);
 void worker_fini(struct training *training, int worker);
 
