@@ -57,9 +57,10 @@ static enum hysgd_status read_speed(const char *item, int *count_out, double *sp
         if (!options_read_int(number, &count) || count < 1 || count > 1000000)
             return hysgd_fail(HYSGD_USAGE, "speeds: \"%s\": expected a number of workers before the x", item);
     }
-    if (!options_read_real(cross ? cross + 1 : item, &speed) || speed <= 0 || speed > 1e6)
+    if (!options_read_real(cross ? cross + 1 : item, &speed) || speed < 1e-6 || speed > 1e6)
         return hysgd_fail(HYSGD_USAGE,
-                          "speeds: \"%s\": expected a relative speed above 0, as in 1,0.5 or 4x1,4x0.25", item);
+                          "speeds: \"%s\": expected a relative speed from 1e-6 to 1e6, as in 1,0.5 or 4x1,4x0.25",
+                          item);
     *count_out = (int)count;
     *speed_out = speed;
     return HYSGD_OK;

@@ -21,7 +21,8 @@ extern const struct plugin_list distribution_list;
 
 /* The texts of the command line; "" or NULL: the default. */
 struct timing_texts {
-    const char *speeds; /* relative speeds, "1,1,0.5" or "4x1,4x0.25"; repeated when there are more workers */
+    const char
+        *speeds; /* relative speeds, 1e-6 to 1e6, "1,1,0.5" or "4x1,4x0.25"; repeated when there are more workers */
     const char
         *compute; /* a distribution: seconds per gradient at speed 1; virtual only; default constant,mean=0.01 */
     const char *delay; /* "[WHO,]DISTRIBUTION" groups separated by ';'; WHO: all, half, one, or workers "3", "2-5";

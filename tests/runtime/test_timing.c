@@ -47,13 +47,14 @@ static void speeds_are_given_one_by_one_or_by_count_and_repeat(void **state) {
 static void bad_speeds_are_refused(void **state) {
     (void)state;
     static const char *const rows[][2] = {
-        {"0", "speeds: \"0\": expected a relative speed above 0, as in 1,0.5 or 4x1,4x0.25"},
-        {"-1", "speeds: \"-1\": expected a relative speed above 0, as in 1,0.5 or 4x1,4x0.25"},
-        {"1,,2", "speeds: \"\": expected a relative speed above 0, as in 1,0.5 or 4x1,4x0.25"},
-        {"fast", "speeds: \"fast\": expected a relative speed above 0, as in 1,0.5 or 4x1,4x0.25"},
-        {"nan", "speeds: \"nan\": expected a relative speed above 0, as in 1,0.5 or 4x1,4x0.25"},
-        {"1e7", "speeds: \"1e7\": expected a relative speed above 0, as in 1,0.5 or 4x1,4x0.25"},
-        {"2x", "speeds: \"2x\": expected a relative speed above 0, as in 1,0.5 or 4x1,4x0.25"},
+        {"0", "speeds: \"0\": expected a relative speed from 1e-6 to 1e6, as in 1,0.5 or 4x1,4x0.25"},
+        {"-1", "speeds: \"-1\": expected a relative speed from 1e-6 to 1e6, as in 1,0.5 or 4x1,4x0.25"},
+        {"1,,2", "speeds: \"\": expected a relative speed from 1e-6 to 1e6, as in 1,0.5 or 4x1,4x0.25"},
+        {"fast", "speeds: \"fast\": expected a relative speed from 1e-6 to 1e6, as in 1,0.5 or 4x1,4x0.25"},
+        {"nan", "speeds: \"nan\": expected a relative speed from 1e-6 to 1e6, as in 1,0.5 or 4x1,4x0.25"},
+        {"1e-300", "speeds: \"1e-300\": expected a relative speed from 1e-6 to 1e6, as in 1,0.5 or 4x1,4x0.25"},
+        {"1e7", "speeds: \"1e7\": expected a relative speed from 1e-6 to 1e6, as in 1,0.5 or 4x1,4x0.25"},
+        {"2x", "speeds: \"2x\": expected a relative speed from 1e-6 to 1e6, as in 1,0.5 or 4x1,4x0.25"},
         {"x2", "speeds: \"x2\": expected a number of workers before the x"},
         {"0x2", "speeds: \"0x2\": expected a number of workers before the x"},
         {"1.5x2", "speeds: \"1.5x2\": expected a number of workers before the x"},
