@@ -20,7 +20,8 @@ static double read_clock(void) {
 /* Sleeps on the lane's condition until it is called or the moment (on the run's clock) has come. Lock held. */
 static void sleep_until(struct lane *lane, double moment) {
     const struct threads_run *run = lane->run;
-    double whole, fraction = modf(fmin(moment - run->training->start_seconds, LONGEST_SLEEP), &whole);
+    double latest = fmin(moment, threads_now(run) + LONGEST_SLEEP);
+    double whole, fraction = modf(latest - run->training->start_seconds, &whole);
     struct timespec until = {run->origin.tv_sec + (time_t)whole, run->origin.tv_nsec + (long)(fraction * 1e9)};
     if (until.tv_nsec >= 1000000000) {
         until.tv_nsec -= 1000000000;
