@@ -91,9 +91,9 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c $(B)/libhysgd.a
 	$(CC) $(CPPFLAGS) $(CFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d -o $@ $< $(B)/libhysgd.a $(LDFLAGS) $(LDLIBS)
 
 # Examples see the public header and the shared library's interface only.
-$(B)/examples/%: examples/%.c $(B)/libhysgd.a
+$(B)/examples/%: examples/%.c $(B)/libhysgd.so
 	@mkdir -p $(@D)
-	$(CC) -Iinclude $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(B)/libhysgd.a $(LDFLAGS) $(LDLIBS)
+	$(CC) -Iinclude $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< -L$(B) -Wl,-rpath,'$$ORIGIN/..' -lhysgd $(LDFLAGS) -lm
 
 $(B)/bench/%: bench/%.c $(B)/libhysgd.a
 	@mkdir -p $(@D)
