@@ -15,7 +15,7 @@ static const struct hysgd_option threads_options[] = {
     {"pin", HYSGD_OPTION_CHOICE, offsetof(struct threads, pin), "auto", 0, 0, "auto|yes|no",
      "bind each worker to a core; auto: when there are no more workers than cores"},
     {"spin", HYSGD_OPTION_REAL, offsetof(struct threads, spin), "0.01", 0, 1, NULL,
-     "seconds that a waiting worker polls before it sleeps, which takes long to end, when there are no more workers than cores"},
+     "seconds that a waiting worker polls before it sleeps, since waking takes long; when there are no more workers than cores"},
     {0},
 };
 
