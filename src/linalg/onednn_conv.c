@@ -16,7 +16,7 @@ static const char *const pass_kinds[] = {"convolution forward", "convolution bac
 struct conv {
     size_t samples;
     dnnl_dims_t strides, pads;
-    dnnl_memory_desc_t source, weight, bias, output; /* any layout; element type of the plan, bias float */
+    dnnl_memory_desc_t source, weight, bias, output; /* any layout; element type of the pass, bias float */
     dnnl_memory_desc_t plain_weight;                 /* as in the caller's vector */
     bool has_bias;
     const_dnnl_primitive_desc_t description;
@@ -32,6 +32,9 @@ static const size_t winograd_bytes[PASS_COUNT] = {1 << 20, 1 << 20, 3 << 20};
 #define WINOGRAD_LEAST_TILES      32  /* in a batch: the weights are transformed once for all of them */
 #define WINOGRAD_LEAST_PART_TILES 64  /* in a part of a batch, for which the weights are transformed again */
 #define WINOGRAD_LEAST_RATIO      2   /* of a part's bytes to those of the weights */
+/* Of the input, where a bfloat16 plan computes the gradient of the weights in float: there bfloat16's direct
+ * convolution takes half as long again, although values and gradients are copied to float first. */
+#define WINOGRAD_LEAST_BF16_CHANNELS 64
 
 /* Tiles that cover the output of one sample. */
 static size_t winograd_tiles(const struct graph_node *shape) {
@@ -40,13 +43,15 @@ static size_t winograd_tiles(const struct graph_node *shape) {
     return across * down;
 }
 
-static bool pays_winograd(const struct plan *plan, int node) {
+static bool pays_winograd(const struct plan *plan, int node, enum pass pass) {
     const struct graph_node *shape = &plan->graph->nodes[node];
+    const int channels = plan->graph->nodes[node_input(plan, node, 0)].channels;
     const size_t tiles = winograd_tiles(shape);
     const double fill = (double)shape->width * shape->height / ((double)tiles * WINOGRAD_TILE * WINOGRAD_TILE);
-    return plan->precision == PLAN_FP32 && shape->kernel_h == 3 && shape->kernel_w == 3 && shape->stride == 1 &&
-           shape->channels >= WINOGRAD_LEAST_CHANNELS &&
-           plan->graph->nodes[node_input(plan, node, 0)].channels >= WINOGRAD_LEAST_CHANNELS &&
+    if (plan->precision == PLAN_BF16 && (pass != BACKWARD_WEIGHTS || channels < WINOGRAD_LEAST_BF16_CHANNELS))
+        return false;
+    return shape->kernel_h == 3 && shape->kernel_w == 3 && shape->stride == 1 &&
+           shape->channels >= WINOGRAD_LEAST_CHANNELS && channels >= WINOGRAD_LEAST_CHANNELS &&
            fill >= WINOGRAD_LEAST_FILL && tiles * plan->batch >= WINOGRAD_LEAST_TILES;
 }
 
@@ -71,7 +76,7 @@ static dnnl_memory_desc_t with_samples(dnnl_memory_desc_t layout, size_t samples
     return layout;
 }
 
-static struct conv conv_of(const struct plan *plan, int node, size_t samples) {
+static struct conv conv_of(const struct plan *plan, int node, size_t samples, dnnl_data_type_t type) {
     const struct graph_node *shape = &plan->graph->nodes[node];
     const int input = node_input(plan, node, 0);
     struct conv conv = {.samples = samples,
@@ -80,9 +85,9 @@ static struct conv conv_of(const struct plan *plan, int node, size_t samples) {
                         .has_bias = shape->has_bias};
     const dnnl_dims_t weights = {shape->channels, plan->graph->nodes[input].channels, shape->kernel_h,
                                  shape->kernel_w};
-    conv.source = with_samples(node_layout(plan, input, plan_type(plan), dnnl_format_tag_any), samples);
-    conv.output = with_samples(node_layout(plan, node, plan_type(plan), dnnl_format_tag_any), samples);
-    dnnl_memory_desc_init_by_tag(&conv.weight, 4, weights, plan_type(plan), dnnl_format_tag_any);
+    conv.source = with_samples(node_layout(plan, input, type, dnnl_format_tag_any), samples);
+    conv.output = with_samples(node_layout(plan, node, type, dnnl_format_tag_any), samples);
+    dnnl_memory_desc_init_by_tag(&conv.weight, 4, weights, type, dnnl_format_tag_any);
     dnnl_memory_desc_init_by_tag(&conv.plain_weight, 4, weights, dnnl_f32, dnnl_oihw);
     conv.bias = vector_layout((size_t)shape->channels);
     return conv;
@@ -115,13 +120,13 @@ static enum hysgd_status look_for(struct plan *plan, int node, enum pass pass, d
 }
 
 static enum hysgd_status choose(struct plan *plan, int node, enum pass pass, struct conv *conv_out) {
-    if (pays_winograd(plan, node)) {
-        *conv_out = conv_of(plan, node, winograd_samples(plan, node, pass));
+    if (pays_winograd(plan, node, pass)) {
+        *conv_out = conv_of(plan, node, winograd_samples(plan, node, pass), dnnl_f32);
         HYSGD_TRY(look_for(plan, node, pass, dnnl_convolution_winograd, conv_out));
         if (conv_out->description)
             return HYSGD_OK;
     }
-    *conv_out = conv_of(plan, node, plan->batch);
+    *conv_out = conv_of(plan, node, plan->batch, plan_type(plan));
     HYSGD_TRY(look_for(plan, node, pass, dnnl_convolution_direct, conv_out));
     return conv_out->description ? HYSGD_OK : onednn_check(node, dnnl_unimplemented, pass_kinds[pass]);
 }
