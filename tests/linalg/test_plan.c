@@ -59,6 +59,15 @@ static const struct test_case cases[] = {
 
 #define CASE_COUNT (sizeof(cases) / sizeof(*cases))
 
+/* Wide enough for Winograd's algorithm in a bfloat16 plan. */
+static const struct test_case wide_cases[] = {
+    {"conv 3x3x32 pad same, relu, conv 3x3x64 pad same, relu, conv 3x3x64 pad same nobias, pool 2, dense", 3, 15,
+     17, 4},
+    {"conv 3x3x32 pad 2, tanh, conv 3x3x32, tanh, conv 3x3x32 pad 2 nobias, norm, relu, dense", 2, 16, 16, 4},
+};
+
+#define WIDE_COUNT (sizeof(wide_cases) / sizeof(*wide_cases))
+
 /* The change of the loss between two nearby values of one parameter, divided by their distance. */
 static double quotient(struct plan *plan, const struct problem *problem, float *moved, float *scratch,
                        size_t index) {
@@ -159,6 +168,8 @@ static void gradients_agree_in_bf16(void **state) {
     need_bf16("gradients_agree_in_bf16");
     for (size_t c = 0; c < CASE_COUNT; c++)
         compare_gradients(&cases[c], PLAN_BF16, 0.01);
+    for (size_t c = 0; c < WIDE_COUNT; c++)
+        compare_gradients(&wide_cases[c], PLAN_BF16, 0.01);
 }
 
 static void compare_forward(const struct test_case *test, enum plan_precision precision, bool is_training,
@@ -196,6 +207,8 @@ static void outputs_agree_in_bf16(void **state) {
     need_bf16("outputs_agree_in_bf16");
     for (size_t c = 0; c < CASE_COUNT; c++)
         compare_forward(&cases[c], PLAN_BF16, false, 0.01);
+    for (size_t c = 0; c < WIDE_COUNT; c++)
+        compare_forward(&wide_cases[c], PLAN_BF16, false, 0.01);
 }
 
 static void labels_out_of_range_are_refused(void **state) {
