@@ -82,18 +82,18 @@ static enum hysgd_status progress_begin(void *self, const struct event_run *run)
 
 /* ---- What the events say ---- */
 
-/* Books the time since the worker's last change of activity. */
-static void turn(struct progress *progress, const struct event *event, enum activity activity) {
-    if (event->worker < 0 || event->worker >= progress->run.workers)
+/* Books the time from the worker's last change of activity to this one. */
+static void turn(struct progress *progress, int32_t index, double seconds, enum activity activity) {
+    if (index < 0 || index >= progress->run.workers)
         return;
-    struct progress_worker *worker = &progress->workers[event->worker];
-    double span = fmax(event->seconds - worker->since, 0);
+    struct progress_worker *worker = &progress->workers[index];
+    double span = fmax(seconds - worker->since, 0);
     if (worker->activity == COMPUTING)
         progress->busy_seconds += span;
     if (worker->activity == WAITING)
         progress->waiting_seconds += span;
     worker->activity = activity;
-    worker->since = event->seconds;
+    worker->since = seconds;
 }
 
 /* A mean that forgets: the n-th value counts 1/n, at least 1/SMOOTHED_OVER. */
@@ -104,7 +104,8 @@ static double smooth(double mean, double value, uint64_t n) {
 }
 
 static void take_arrival(struct progress *progress, const struct event *event) {
-    turn(progress, event, WAITING);
+    /* As in the account at the end, a worker waits from its delivery, also while the server has others to serve. */
+    turn(progress, event->worker, event->seconds - fmax(event->arrival.queue_seconds, 0), WAITING);
     progress->received++;
     progress->threshold = event->arrival.threshold;
     progress->loss = smooth(progress->loss, event->arrival.loss, progress->received - progress->run.first_received);
@@ -310,7 +311,7 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
     progress->seconds = fmax(progress->seconds, event->seconds);
     switch (event->kind) {
     case EVENT_START:
-        turn(progress, event, COMPUTING);
+        turn(progress, event->worker, event->seconds, COMPUTING);
         break;
     case EVENT_ARRIVAL:
         take_arrival(progress, event);
@@ -322,11 +323,11 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
         take_evaluation(progress, event);
         break;
     case EVENT_LOST:
-        turn(progress, event, ABSENT);
+        turn(progress, event->worker, event->seconds, ABSENT);
         show_change(progress, event, "lost");
         break;
     case EVENT_JOINED:
-        turn(progress, event, ABSENT);
+        turn(progress, event->worker, event->seconds, ABSENT);
         show_change(progress, event, "joined");
         break;
     case EVENT_CHECKPOINT:

@@ -114,6 +114,27 @@ static void without_a_terminal_an_evaluation_is_a_plain_line(void **state) {
     free(text);
 }
 
+/* The account at the end books it so, and the line must not tell of another run than the table. */
+static void a_gradient_in_the_queue_is_a_worker_that_waits(void **state) {
+    (void)state;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    void *sink;
+    assert_int_equal(sink_progress_alloc(out, PROGRESS_NORMAL, &sink), HYSGD_OK);
+    assert_int_equal(sink_progress.begin(sink, &sample_run), HYSGD_OK);
+    struct event start = sample_start(0, 0, 3), arrival = sample_arrival(0, 100, 40, 0, 0.5), end;
+    arrival.arrival.queue_seconds = 60;
+    end = sample_evaluation(200, 0.5, 0.5);
+    assert_int_equal(sink_progress.event(sink, &start), HYSGD_OK);
+    assert_int_equal(sink_progress.event(sink, &arrival), HYSGD_OK);
+    assert_int_equal(sink_progress.event(sink, &end), HYSGD_OK);
+    sink_progress_free(sink);
+    fclose(out);
+    assert_non_null(strstr(text, "waiting 80 %")); /* 160 s of 200 s */
+    free(text);
+}
+
 static void verbose_adds_lines_and_quiet_says_nothing(void **state) {
     (void)state;
     char *verbose = show_plain(&sample_run, PROGRESS_VERBOSE), *quiet = show_plain(&sample_run, PROGRESS_QUIET);
@@ -188,6 +209,7 @@ int main(void) {
         cmocka_unit_test(a_narrow_terminal_loses_fields_from_the_right),
         cmocka_unit_test(the_line_is_rewritten_and_ends_with_a_newline),
         cmocka_unit_test(without_a_terminal_an_evaluation_is_a_plain_line),
+        cmocka_unit_test(a_gradient_in_the_queue_is_a_worker_that_waits),
         cmocka_unit_test(verbose_adds_lines_and_quiet_says_nothing),
         cmocka_unit_test(the_nearest_limit_decides_the_position),
         cmocka_unit_test(a_lost_worker_is_told),
