@@ -11,6 +11,7 @@
 #include "data/data.h"
 #include "train/config.h"
 #include "train/outcome.h"
+#include "train/output_paths.h"
 #include "train/run.h"
 
 #define MOST_POLICIES 64
@@ -167,8 +168,9 @@ static enum hysgd_status resolve_run(struct compare *compare, size_t policy, int
 static enum hysgd_status check(struct compare *compare) {
     if (compare->policy_count == 0)
         HYSGD_TRY(add_policies(compare, "sync;async;threshold"));
-    HYSGD_TRY(output_path_check("report", compare->description.report));
-    HYSGD_TRY(output_path_check("csv", compare->own.csv));
+    const struct output_path outputs[] = {{"report", compare->description.report, OUTPUT_REPLACED},
+                                          {"csv", compare->own.csv, OUTPUT_WRITTEN}};
+    HYSGD_TRY(output_paths_check(outputs, sizeof outputs / sizeof outputs[0], ""));
     for (size_t i = 0; i < compare->policy_count; i++) {
         enum hysgd_status status = resolve_run(compare, i, 0);
         resolved_fini(&compare->resolved);

@@ -3,11 +3,9 @@
  * what the plug-ins' own options mean is in their tables. */
 #include "train/resolve.h"
 
-#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -18,6 +16,7 @@
 #include "policy/policy.h"
 #include "runtime/runtime.h"
 #include "train/config.h"
+#include "train/output_paths.h"
 
 #define EPOCHS_WITHOUT_LIMIT     3
 #define WORKERS_IN_MODELLED_TIME 8
@@ -257,50 +256,12 @@ static enum hysgd_status resolve_cadences(struct resolved *resolved) {
     return HYSGD_OK;
 }
 
-/* ---- Files ---- */
-
-enum hysgd_status output_path_check(const char *key, const char *path) {
-    struct stat status;
-    if (path[0] == '\0')
-        return HYSGD_OK;
-    if (stat(path, &status) == 0) {
-        if (S_ISDIR(status.st_mode))
-            return hysgd_fail(HYSGD_USAGE, "%s=%s is a directory: expected the path of a file", key, path);
-        if (access(path, W_OK) != 0)
-            return hysgd_fail(HYSGD_USAGE, "%s=%s cannot be written: %s", key, path, strerror(errno));
-        return HYSGD_OK;
-    }
-    const char *slash = strrchr(path, '/');
-    size_t length = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
-    char *directory;
-    HYSGD_TRY(memory_alloc(length + 1, 1, &directory));
-    memcpy(directory, slash == NULL ? "." : path, length);
-    enum hysgd_status result = HYSGD_OK;
-    if (stat(directory, &status) != 0)
-        result = hysgd_fail(HYSGD_USAGE, "%s=%s: the directory %s: %s", key, path, directory, strerror(errno));
-    else if (!S_ISDIR(status.st_mode))
-        result = hysgd_fail(HYSGD_USAGE, "%s=%s: %s is not a directory", key, path, directory);
-    else if (access(directory, W_OK | X_OK) != 0)
-        result = hysgd_fail(HYSGD_USAGE, "%s=%s: the directory %s cannot be written to: %s", key, path, directory,
-                            strerror(errno));
-    memory_free(directory);
-    return result;
-}
-
 static enum hysgd_status check_files(const struct description *words) {
-    const struct {
-        const char *key, *path;
-    } outputs[] = {{"save", words->save}, {"log", words->log}, {"csv", words->csv}, {"report", words->report}};
-    const size_t count = sizeof outputs / sizeof outputs[0];
-    for (size_t i = 0; i < count; i++) {
-        HYSGD_TRY(output_path_check(outputs[i].key, outputs[i].path));
-        for (size_t j = 0; j < i; j++)
-            if (outputs[i].path[0] != '\0' && strcmp(outputs[i].path, outputs[j].path) == 0 &&
-                strncmp(outputs[i].path, "/dev/", 5) != 0)
-                return hysgd_fail(HYSGD_USAGE, "run: %s and %s would both write %s", outputs[j].key, outputs[i].key,
-                                  outputs[i].path);
-    }
-    return HYSGD_OK;
+    const struct output_path outputs[] = {{"save", words->save, OUTPUT_ONLY_REPLACED},
+                                          {"log", words->log, OUTPUT_WRITTEN},
+                                          {"csv", words->csv, OUTPUT_WRITTEN},
+                                          {"report", words->report, OUTPUT_REPLACED}};
+    return output_paths_check(outputs, sizeof outputs / sizeof outputs[0], words->resume);
 }
 
 /* ---- The whole ---- */

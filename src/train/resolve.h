@@ -42,10 +42,6 @@ HYSGD_MUST_CHECK enum hysgd_status resolved_load(struct resolved *resolved);
 /* Prints the run as a configuration file. HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status resolved_print(const struct resolved *resolved, FILE *out);
 
-/* A path that is going to be written ("" is none): its directory must exist and the path not be a directory.
- * HYSGD_USAGE names the option and the path. */
-HYSGD_MUST_CHECK enum hysgd_status output_path_check(const char *key, const char *path);
-
 /* The text that opens an equal plug-in, to be freed. HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status plugin_text(const struct plugin *plugin, char **text_out);
 

@@ -17,6 +17,11 @@ try compare --csv missing/table.csv
 try compare --report missing/report.html
 try train --save .
 try train --log same --csv same
+try train --log same --csv ./same
+try train --save /dev/null
+ln -s loop loop && try train --log loop
+rm loop
+try compare --csv same --report ./same
 try train --resume missing.safetensors
 try train --config missing.conf
 try train --runtime virtual --model softmax --data $small --workers 101

@@ -20,3 +20,10 @@ echo "--- a checkpoint with a word that is wrong:"
 sed 's/"optimizer":"adam/"optimizer":"adan/' part.safetensors >wrong.safetensors
 hysgd train -q --resume wrong.safetensors
 echo "$?"
+echo "--- outputs that would overwrite the checkpoint:"
+cp part.safetensors copy.safetensors
+for output in log csv report; do
+    hysgd train -q --resume part.safetensors --gradients 100 --$output ./part.safetensors
+    echo "$? $output"
+done
+cmp part.safetensors copy.safetensors && echo "the checkpoint is whole"
