@@ -324,8 +324,10 @@ static enum hysgd_status conclude(const struct compare *compare, enum hysgd_stat
     if (status != HYSGD_OK && status != HYSGD_INTERRUPTED)
         return status;
     if (finished > 0) {
-        HYSGD_TRY(write_csv(compare));
-        HYSGD_TRY(write_report(compare));
+        /* A table that cannot be written does not take the report with it. */
+        enum hysgd_status csv = write_csv(compare), report = write_report(compare);
+        HYSGD_TRY(csv);
+        HYSGD_TRY(report);
     }
     if (status == HYSGD_INTERRUPTED)
         return hysgd_fail(HYSGD_INTERRUPTED, "interrupted: %zu of %zu runs are finished", finished, total);

@@ -21,6 +21,9 @@ hysgd list --json >/dev/full
 echo "list --json: $?"
 hysgd compare $run --policy sync --csv /dev/full >out
 echo "compare: $?"
+hysgd compare $run --policy sync --csv /dev/full --report report.html >out
+echo "compare with a report: $?"
+grep -c '</html>' report.html
 hysgd train $run >&-
 echo "closed: $?"
 hysgd train $run --log run.log >&- 2>err
