@@ -80,8 +80,10 @@ const struct command command_compare = {
         "was first reached.\n"
         "With the threads runtime the runs share the machine one after another; with the virtual one the table can be "
         "repeated exactly.",
-    .examples = "  hysgd compare --policy sync --policy async --policy threshold,step=300 --epochs 5\n"
-                "  hysgd compare --runtime virtual --workers 8 --speeds 4x1,4x0.25 --deadline 30 \\\n"
-                "      --policy 'sync; async; cyclic' --repeat 5 --target accuracy=0.95 --report report.html\n",
+    .examples = "  hysgd compare --policy sync --policy async --policy threshold,step=300 \\\n"
+                "      --epochs 5\n"
+                "  hysgd compare --runtime virtual --workers 8 --speeds 4x1,4x0.25 \\\n"
+                "      --deadline 30 --policy 'sync; async; cyclic' --repeat 5 \\\n"
+                "      --target accuracy=0.95 --report report.html\n",
     .run = run,
 };

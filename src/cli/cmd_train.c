@@ -103,9 +103,12 @@ const struct command command_train = {
         "The summary goes to standard output, progress to standard error. The first interrupt ends the run as a limit "
         "would, with a checkpoint if --save is given; the second one kills it.",
     .examples = "  hysgd train --policy threshold,step=300 --workers 4 --epochs 5\n"
-                "  hysgd train --data mnist:DIR --policy async --optimizer adam,rate=1e-3 --save run.safetensors\n"
-                "  hysgd train --runtime virtual --workers 8 --speeds 4x1,4x0.25 --policy sync --deadline 60\n"
+                "  hysgd train --data mnist:DIR --policy async --optimizer adam,rate=1e-3 \\\n"
+                "      --save run.safetensors\n"
+                "  hysgd train --runtime virtual --workers 8 --speeds 4x1,4x0.25 --policy sync \\\n"
+                "      --deadline 60\n"
                 "  hysgd train --resume run.safetensors --epochs 10 --save run.safetensors\n"
-                "  hysgd train --policy cyclic --dry-run > run.conf && hysgd train --config run.conf\n",
+                "  hysgd train --policy cyclic --dry-run > run.conf\n"
+                "  hysgd train --config run.conf\n",
     .run = run,
 };
