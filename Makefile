@@ -16,7 +16,7 @@ CFLAGS_plain := -O3 -g
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DHYSGD_SANITIZE
 CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -DHYSGD_SANITIZE
 CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
-	-DHYSGD_SANITIZE -Wno-unknown-warning-option
+	-DHYSGD_SANITIZE -Wno-unknown-pragmas
 ifeq ($(BUILD),fuzz)
 CC := clang
 endif
