@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "checkpoint/folder.h"
 #include "checkpoint/safetensors.h"
+#include "long.h"
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_remove)
 
@@ -244,7 +245,7 @@ static void a_writer_killed_at_any_moment_leaves_a_whole_file(void **state) {
     const struct folder *folder = *state;
     const size_t elements = 300000;
     assert_int_equal(write_version(folder->file, 1, elements), HYSGD_OK);
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < long_count(20, 1000); round++) {
         int told[2], status;
         char word;
         assert_int_equal(pipe(told), 0);
@@ -254,7 +255,7 @@ static void a_writer_killed_at_any_moment_leaves_a_whole_file(void **state) {
         close(told[1]);
         for (int i = 0; i <= round % 3; i++)
             assert_int_equal(read(told[0], &word, 1), 1);
-        for (int i = 0; i < round * 40; i++)
+        for (int i = 0; i < round % 20 * 40; i++)
             sched_yield();
         kill(child, SIGKILL);
         assert_int_equal(waitpid(child, &status, 0), child);

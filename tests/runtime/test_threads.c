@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "long.h"
 #include "runtime/fixture.h"
 
 #include "runtime/uniform.h"
@@ -141,10 +142,10 @@ static void a_stop_at_any_moment_never_hangs(void **state) {
     (void)state;
     struct random random;
     random_init(&random, 1, 0, RANDOM_TEST, 0);
-    for (int i = 0; i < 48; i++) {
+    for (int i = 0; i < long_count(48, 1000); i++) {
         struct uniform_model model;
         struct run_setup from = uniform_setup(&model, i % 3 == 0 ? 40000 : 10);
-        from.runtime = i % 2 ? "threads" : "threads,spin=0.01";
+        from.runtime = i % 2 ? "threads" : "threads,spin=0";
         from.policy = policies[(size_t)i % COUNT(policies)];
         from.workers = 3 + i % 4;
         from.ring = i % 5 == 0 ? 2 : 1024;
