@@ -14,15 +14,8 @@ enum hysgd_status evaluator_init(struct evaluator *evaluator, const struct plugi
                                     .data = data_ops(data),
                                     .data_self = data->self,
                                     .batch = batch};
-    const struct hysgd_data_shape *shape = &evaluator->shape;
     evaluator->data->describe(data->self, &evaluator->shape);
-    size_t width = (size_t)shape->channels * (size_t)shape->height * (size_t)shape->width;
-    HYSGD_TRY(memory_alloc(batch, sizeof *evaluator->indices, &evaluator->indices));
-    HYSGD_TRY(memory_alloc(batch * width, sizeof *evaluator->inputs, &evaluator->inputs));
-    if (shape->targets > 0)
-        HYSGD_TRY(memory_alloc(batch * (size_t)shape->targets, sizeof *evaluator->targets, &evaluator->targets));
-    if (shape->classes > 0)
-        HYSGD_TRY(memory_alloc(batch, sizeof *evaluator->labels, &evaluator->labels));
+    HYSGD_TRY(batch_init(&evaluator->buffers, &evaluator->shape, batch));
     if (!evaluator->model->evaluate) {
         struct hysgd_model_layout layout;
         evaluator->model->describe(model->self, &layout);
@@ -35,10 +28,7 @@ enum hysgd_status evaluator_init(struct evaluator *evaluator, const struct plugi
 void evaluator_fini(struct evaluator *evaluator) {
     if (evaluator->workspace && evaluator->model->close)
         evaluator->model->close(evaluator->model_self, evaluator->workspace);
-    memory_free(evaluator->indices);
-    memory_free(evaluator->inputs);
-    memory_free(evaluator->targets);
-    memory_free(evaluator->labels);
+    batch_fini(&evaluator->buffers);
     memory_free(evaluator->gradient);
     *evaluator = (struct evaluator){0};
 }
@@ -59,14 +49,11 @@ static void *workspace_of(const struct evaluator *evaluator) {
 static struct hysgd_batch gather(struct evaluator *evaluator, enum hysgd_split split, uint64_t first,
                                  size_t count) {
     for (size_t i = 0; i < count; i++)
-        evaluator->indices[i] = first + i;
-    evaluator->data->gather(evaluator->data_self, split, evaluator->indices, count, evaluator->inputs,
-                            evaluator->labels, evaluator->targets);
-    return (struct hysgd_batch){.count = count,
-                                .inputs = evaluator->inputs,
-                                .labels = evaluator->labels,
-                                .targets = evaluator->targets,
-                                .worker = UINT32_MAX};
+        evaluator->buffers.indices[i] = first + i;
+    struct hysgd_batch batch =
+        batch_gather(&evaluator->buffers, evaluator->data, evaluator->data_self, split, count);
+    batch.worker = UINT32_MAX;
+    return batch;
 }
 
 static enum hysgd_status evaluate_batch(struct evaluator *evaluator, const float *vector,
@@ -103,7 +90,7 @@ enum hysgd_status evaluator_predict(struct evaluator *evaluator, enum hysgd_spli
         return hysgd_fail(HYSGD_USAGE, "model %s cannot predict", evaluator->model->about.name);
     HYSGD_TRY(require_workspace(evaluator));
     struct hysgd_batch batch = gather(evaluator, split, first, count);
-    for (size_t i = 0; labels_out && evaluator->labels && i < count; i++)
-        labels_out[i] = evaluator->labels[i];
+    for (size_t i = 0; labels_out && batch.labels && i < count; i++)
+        labels_out[i] = batch.labels[i];
     return evaluator->model->predict(evaluator->model_self, workspace_of(evaluator), vector, &batch, outputs_out);
 }

@@ -3,7 +3,7 @@
 #ifndef HYSGD_RUNTIME_EVALUATOR_H
 #define HYSGD_RUNTIME_EVALUATOR_H
 
-#include "base/plugin.h"
+#include "data/batch.h"
 
 struct evaluator {
     const struct hysgd_model_ops *model;
@@ -13,11 +13,9 @@ struct evaluator {
     struct hysgd_data_shape shape;
     size_t batch;
     bool is_open;
-    void *workspace;   /* of the model; opened at the first use, by the thread that evaluates */
-    uint64_t *indices; /* [batch] */
-    float *inputs, *targets,
-        *gradient; /* one batch; the gradient only for models without an evaluate of their own */
-    int32_t *labels;
+    void *workspace; /* of the model; opened at the first use, by the thread that evaluates */
+    struct batch_buffers buffers;
+    float *gradient; /* only for models without an evaluate of their own */
 };
 
 /* HYSGD_MEMORY. Safe to fini when it fails. Used by one thread at a time, always the same one from the first use

@@ -3,6 +3,7 @@
 #ifndef HYSGD_RUNTIME_WORKER_H
 #define HYSGD_RUNTIME_WORKER_H
 
+#include "data/batch.h"
 #include "runtime/training.h"
 
 struct training_worker {
@@ -12,10 +13,8 @@ struct training_worker {
     double delivered_seconds; /* when its latest gradient reached the server, on the run's clock */
     bool is_under_way;        /* begun and not yet delivered */
     bool is_open;
-    void *workspace;   /* of the model; opened by the computing thread */
-    uint64_t *indices; /* [batch] */
-    float *inputs, *targets;
-    int32_t *labels;
+    void *workspace; /* of the model; opened by the computing thread */
+    struct batch_buffers buffers;
 };
 
 /* One worker, not yet open. HYSGD_MEMORY; worker_fini accepts what there is then. */
