@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "base/machine.h"
 #include "base/memory.h"
 #include "runtime/list.h"
 #include "runtime/threads.h"
@@ -189,11 +190,6 @@ static enum hysgd_status conclude(struct threads_run *run) {
     return drive_saves_at_end(training) ? save(run) : HYSGD_OK;
 }
 
-static int count_cores(void) {
-    cpu_set_t allowed;
-    return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
-}
-
 /* The lock is held for less than it takes to sleep and wake, so where every worker has a core, who wants it spins
  * first. */
 static void init_lock(struct threads_run *run) {
@@ -210,7 +206,7 @@ static void init_lock(struct threads_run *run) {
 static enum hysgd_status init_run(struct threads_run *run) {
     const struct timing *timing = run->training->setup->timing;
     run->workers = run->training->setup->workers;
-    run->cores = count_cores();
+    run->cores = machine_cores();
     run->spins = run->workers <= run->cores;
     run->training->server.is_shared = run->workers > 1 && run->cores > 1;
     run->stopped = NAN;

@@ -3,11 +3,10 @@
  * what the plug-ins' own options mean is in their tables. */
 #include "train/resolve.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/machine.h"
 #include "base/memory.h"
 #include "data/data.h"
 #include "data/partition.h"
@@ -123,12 +122,6 @@ static enum hysgd_status spell_out_plugins(struct resolved *resolved) {
 
 /* ---- Workers and times ---- */
 
-static int core_count(void) {
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    return count > 0 ? count : 1;
-}
-
 static enum hysgd_status check_modelled(const struct resolved *resolved) {
     const struct description *words = &resolved->description;
     const struct {
@@ -154,7 +147,7 @@ static enum hysgd_status resolve_times(struct resolved *resolved) {
     struct description *words = &resolved->description;
     HYSGD_TRY(check_modelled(resolved));
     if (words->workers == 0)
-        words->workers = resolved->is_modelled ? WORKERS_IN_MODELLED_TIME : core_count();
+        words->workers = resolved->is_modelled ? WORKERS_IN_MODELLED_TIME : machine_cores();
     const struct timing_texts texts = {.speeds = words->speeds,
                                        .compute = words->compute,
                                        .delay = words->delay,
