@@ -3,8 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "cli/args.h"
-#include "cli/help.h"
+#include "cli/command.h"
 #include "train/trained.h"
 
 struct options {
@@ -26,10 +25,6 @@ static const struct hysgd_option own_options[] = {
     {0},
 };
 
-static enum hysgd_status set_own(void *self, const char *key, const char *value) {
-    return options_set(own_options, self, "evaluate", key, value);
-}
-
 static void print_text(const char *data, const struct hysgd_metrics *metrics) {
     printf("samples   %" PRIu64 "\n", metrics->count);
     printf("loss      %.6g\n", metrics->loss / (double)metrics->count);
@@ -38,7 +33,8 @@ static void print_text(const char *data, const struct hysgd_metrics *metrics) {
     printf("data      %s\n", data);
 }
 
-static enum hysgd_status evaluate(const char *path, const struct options *own) {
+static enum hysgd_status evaluate(const char *path, const void *options) {
+    const struct options *own = options;
     struct trained *trained;
     struct hysgd_metrics metrics = {0};
     HYSGD_TRY(trained_open(path, own->model, own->data, own->batch, &trained));
@@ -53,17 +49,7 @@ static enum hysgd_status evaluate(const char *path, const struct options *own) {
 
 static int run(const struct command *command, int argc, char **argv) {
     struct options own;
-    struct args args;
-    const struct command_taker takers[] = {{set_own, &own}};
-    enum hysgd_status status = options_init(own_options, &own);
-    if (status == HYSGD_OK)
-        status = args_read(&args, command, takers, argc, argv);
-    if (status == HYSGD_OK && args.help != ARGS_NO_HELP)
-        help_print(command, args.help == ARGS_FULL_HELP, stdout);
-    else if (status == HYSGD_OK)
-        status = evaluate(args.words[0], &own);
-    options_fini(own_options, &own);
-    return command_report(status);
+    return command_run_on_file(command, argc, argv, &own, evaluate);
 }
 
 const struct command command_evaluate = {

@@ -2,8 +2,7 @@
 /* hysgd inspect: what is in a checkpoint. */
 #include <stdio.h>
 
-#include "cli/args.h"
-#include "cli/help.h"
+#include "cli/command.h"
 #include "cli/terminal.h"
 #include "train/inspect.h"
 
@@ -17,20 +16,14 @@ static const struct hysgd_option own_options[] = {
     {0},
 };
 
-static enum hysgd_status set_own(void *self, const char *key, const char *value) {
-    return options_set(own_options, self, "inspect", key, value);
+static enum hysgd_status inspect(const char *path, const void *options) {
+    const struct options *own = options;
+    return inspect_print(path, own->json, terminal_columns(stdout), stdout);
 }
 
 static int run(const struct command *command, int argc, char **argv) {
-    struct options own = {0};
-    struct args args;
-    const struct command_taker takers[] = {{set_own, &own}};
-    enum hysgd_status status = args_read(&args, command, takers, argc, argv);
-    if (status == HYSGD_OK && args.help != ARGS_NO_HELP)
-        help_print(command, args.help == ARGS_FULL_HELP, stdout);
-    else if (status == HYSGD_OK)
-        status = inspect_print(args.words[0], own.json, terminal_columns(stdout), stdout);
-    return command_report(status);
+    struct options own;
+    return command_run_on_file(command, argc, argv, &own, inspect);
 }
 
 const struct command command_inspect = {

@@ -2,8 +2,7 @@
 /* hysgd predict: what a checkpoint says about samples, a line each. */
 #include <stdio.h>
 
-#include "cli/args.h"
-#include "cli/help.h"
+#include "cli/command.h"
 #include "train/trained.h"
 
 struct options {
@@ -27,11 +26,8 @@ static const struct hysgd_option own_options[] = {
     {0},
 };
 
-static enum hysgd_status set_own(void *self, const char *key, const char *value) {
-    return options_set(own_options, self, "predict", key, value);
-}
-
-static enum hysgd_status predict(const char *path, const struct options *own) {
+static enum hysgd_status predict(const char *path, const void *options) {
+    const struct options *own = options;
     struct trained *trained;
     HYSGD_TRY(trained_open(path, own->model, own->data, own->batch, &trained));
     enum hysgd_status status = trained_predict(trained, (enum hysgd_split)own->split, own->first, own->count,
@@ -42,17 +38,7 @@ static enum hysgd_status predict(const char *path, const struct options *own) {
 
 static int run(const struct command *command, int argc, char **argv) {
     struct options own;
-    struct args args;
-    const struct command_taker takers[] = {{set_own, &own}};
-    enum hysgd_status status = options_init(own_options, &own);
-    if (status == HYSGD_OK)
-        status = args_read(&args, command, takers, argc, argv);
-    if (status == HYSGD_OK && args.help != ARGS_NO_HELP)
-        help_print(command, args.help == ARGS_FULL_HELP, stdout);
-    else if (status == HYSGD_OK)
-        status = predict(args.words[0], &own);
-    options_fini(own_options, &own);
-    return command_report(status);
+    return command_run_on_file(command, argc, argv, &own, predict);
 }
 
 const struct command command_predict = {

@@ -45,6 +45,11 @@ const struct hysgd_option *command_option(const struct command_table *table, con
 extern const struct command *const commands[];
 extern const size_t command_count;
 
+/* The `run` of a command with one table and one word, a file: reads the table's options into `options`, a struct
+ * that it initializes and finishes, then acts. Returns the exit code. */
+typedef enum hysgd_status command_on_file(const char *path, const void *options);
+int command_run_on_file(const struct command *command, int argc, char **argv, void *options, command_on_file *act);
+
 /* Prints "hysgd: MESSAGE" of the latest failure to standard error unless all is well; returns the exit code. */
 int command_report(enum hysgd_status status);
 
