@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "record/kinds.h"
 
 /* Makes a locale's decimal separator, which may be several bytes, a single point. */
 static void force_point(char *text) {
@@ -71,12 +72,35 @@ static json_t *finish(json_t *object, int failures) {
     return NULL;
 }
 
-static json_t *limit(double value) {
-    return value > 0 ? encode_real(value) : json_null();
+static json_t *encode_field(const struct record_field *field, const void *self) {
+    const char *at = (const char *)self + field->offset;
+    switch (field->type) {
+    case RECORD_COUNT:
+        return encode_count(*(const uint64_t *)at);
+    case RECORD_LIMIT:
+        return *(const uint64_t *)at > 0 ? encode_count(*(const uint64_t *)at) : json_null();
+    case RECORD_INT:
+        return json_integer(*(const int32_t *)at);
+    case RECORD_FLAG:
+        return json_boolean(*(const bool *)at);
+    case RECORD_REAL:
+        return encode_real(*(const double *)at);
+    case RECORD_BOUND:
+        return *(const double *)at > 0 ? encode_real(*(const double *)at) : json_null();
+    case RECORD_TEXT:
+        return encode_text(*(const char *const *)at);
+    case RECORD_STALENESS: /* of events only */
+        break;
+    }
+    return json_null();
 }
 
-static json_t *limit_count(uint64_t value) {
-    return value > 0 ? encode_count(value) : json_null();
+/* The fields of a record as a new object, which finish takes. */
+static json_t *encode_fields(const struct record_kind *kind, const void *self, int *failures) {
+    json_t *object = json_object();
+    for (const struct record_field *field = kind->fields; field->name != NULL; field++)
+        *failures |= json_object_set_new(object, field->name, encode_field(field, self));
+    return object;
 }
 
 static json_t *encode_options(const struct event_run *run) {
@@ -93,39 +117,15 @@ static json_t *encode_options(const struct event_run *run) {
 }
 
 json_t *encode_run(const struct event_run *run) {
-    json_t *object = json_object();
     int failures = 0;
-    failures |= json_object_set_new(object, "title", encode_text(run->title));
-    failures |= json_object_set_new(object, "runtime", encode_text(run->runtime));
-    failures |= json_object_set_new(object, "workers", json_integer(run->workers));
-    failures |= json_object_set_new(object, "batch", encode_count(run->batch));
-    failures |= json_object_set_new(object, "train_count", encode_count(run->train_count));
-    failures |= json_object_set_new(object, "parameter_count", encode_count(run->parameter_count));
-    failures |= json_object_set_new(object, "limit_epochs", limit(run->limit_epochs));
-    failures |= json_object_set_new(object, "limit_seconds", limit(run->limit_seconds));
-    failures |= json_object_set_new(object, "limit_updates", limit_count(run->limit_updates));
-    failures |= json_object_set_new(object, "limit_gradients", limit_count(run->limit_gradients));
-    failures |= json_object_set_new(object, "target_accuracy", limit(run->target_accuracy));
-    failures |= json_object_set_new(object, "target_loss", limit(run->target_loss));
-    failures |= json_object_set_new(object, "first_received", encode_count(run->first_received));
-    failures |= json_object_set_new(object, "first_version", encode_count(run->first_version));
-    failures |= json_object_set_new(object, "first_seconds", encode_real(run->first_seconds));
+    json_t *object = encode_fields(&record_run, run, &failures);
     failures |= json_object_set_new(object, "options", encode_options(run));
     return finish(object, failures);
 }
 
 static json_t *encode_account(const struct event_account *account) {
-    json_t *object = json_object();
     int failures = 0;
-    failures |= json_object_set_new(object, "received", encode_count(account->received));
-    failures |= json_object_set_new(object, "applied", encode_count(account->applied));
-    failures |= json_object_set_new(object, "dropped", encode_count(account->dropped));
-    failures |= json_object_set_new(object, "held", encode_count(account->held));
-    failures |= json_object_set_new(object, "compute_seconds", encode_real(account->compute_seconds));
-    failures |= json_object_set_new(object, "transit_seconds", encode_real(account->transit_seconds));
-    failures |= json_object_set_new(object, "waiting_seconds", encode_real(account->waiting_seconds));
-    failures |= json_object_set_new(object, "most_staleness", encode_count(account->most_staleness));
-    failures |= json_object_set_new(object, "staleness_sum", encode_real(account->staleness_sum));
+    json_t *object = encode_fields(&record_account, account, &failures);
     return finish(object, failures);
 }
 
@@ -141,18 +141,8 @@ static json_t *encode_accounts(const struct event_summary *summary) {
 }
 
 json_t *encode_summary(const struct event_summary *summary) {
-    json_t *object = json_object();
     int failures = 0;
-    failures |= json_object_set_new(object, "t", encode_real(summary->seconds));
-    failures |= json_object_set_new(object, "reason", encode_text(summary->reason));
-    failures |= json_object_set_new(object, "updates", encode_count(summary->updates));
-    failures |= json_object_set_new(object, "forced_updates", encode_count(summary->forced_updates));
-    failures |= json_object_set_new(object, "unfinished", encode_count(summary->unfinished));
-    failures |= json_object_set_new(object, "server_seconds", encode_real(summary->server_seconds));
-    failures |= json_object_set_new(object, "train_loss", encode_real(summary->train_loss));
-    failures |= json_object_set_new(object, "test_loss", encode_real(summary->test_loss));
-    failures |= json_object_set_new(object, "test_accuracy", encode_real(summary->test_accuracy));
-    failures |= json_object_set_new(object, "target_seconds", encode_real(summary->target_seconds));
+    json_t *object = encode_fields(&record_end, summary, &failures);
     failures |= json_object_set_new(object, "accounts", encode_accounts(summary));
     return finish(object, failures);
 }

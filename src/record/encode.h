@@ -24,7 +24,8 @@ json_t *encode_real(double value);
 json_t *encode_count(uint64_t value);
 json_t *encode_text(const char *text);
 
-/* The fields of the first and the last line of an event log (see log.c) as a new object; NULL when memory is short.
+/* The fields of the first and the last line of an event log (see jsonl.c) as a new object; NULL when memory is
+ * short.
  */
 json_t *encode_run(const struct event_run *run);
 json_t *encode_summary(const struct event_summary *summary);

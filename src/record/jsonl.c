@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The event log as JSON lines: an object each, with the fields of record/kinds.c. First line: "hysgd_log" (version
+ * of this form: 1), the fields of the run, and "options" (object: the options of the run as texts). Then a line for
+ * each event in the order in which they happened: "t", "event" (its kind), "worker", "version", and the fields of
+ * the kind. Last line: "event":"end", the fields of the end, and "accounts" (array: the fields of a worker's
+ * account each). A log without this line is of a run that was killed.
+ *
+ * The numbers of events are exact (they read back to the same double), those of the first and last line have 15
+ * digits; what is not known is null. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/memory.h"
+#include "record/encode.h"
+#include "record/kinds.h"
+#include "record/output.h"
+#include "record/sinks.h"
+
+#define LOG_VERSION 1
+
+struct log {
+    struct output output;
+};
+
+enum hysgd_status sink_log_alloc(const char *path, void **self_out) {
+    struct log *log;
+    HYSGD_TRY(memory_alloc(1, sizeof *log, &log));
+    enum hysgd_status status = output_open(&log->output, path);
+    if (status != HYSGD_OK) {
+        sink_log_free(log);
+        return status;
+    }
+    *self_out = log;
+    return HYSGD_OK;
+}
+
+void sink_log_free(void *self) {
+    struct log *log = self;
+    if (log == NULL)
+        return;
+    output_fini(&log->output);
+    memory_free(log);
+}
+
+/* Writes `head` (a new object) with the fields of `body`, both taken over. 15 digits: options such as 0.1 stay
+ * readable; the exact values of events are not written here. */
+static enum hysgd_status write_line(struct log *log, json_t *head, json_t *body) {
+    bool is_whole = head != NULL && body != NULL && json_object_update(head, body) == 0;
+    json_decref(body);
+    if (!is_whole) {
+        json_decref(head);
+        return hysgd_fail(HYSGD_MEMORY, "%s: no memory for a line", log->output.path);
+    }
+    errno = 0;
+    (void)json_dumpf(head, log->output.stream, JSON_COMPACT | JSON_REAL_PRECISION(15)); /* see output_check */
+    json_decref(head);
+    fputc('\n', log->output.stream);
+    return output_check(&log->output);
+}
+
+static enum hysgd_status log_begin(void *self, const struct event_run *run) {
+    return write_line(self, json_pack("{si}", "hysgd_log", LOG_VERSION), encode_run(run));
+}
+
+static void write_field(FILE *stream, const struct record_field *field, const struct event *event) {
+    const char *at = (const char *)event + field->offset;
+    switch (field->type) {
+    case RECORD_COUNT:
+    case RECORD_LIMIT:
+        fprintf(stream, ",\"%s\":%" PRIu64, field->name, *(const uint64_t *)at);
+        break;
+    case RECORD_STALENESS:
+        fprintf(stream, ",\"%s\":%" PRIu64, field->name, event->version - event->arrival.read);
+        break;
+    case RECORD_INT:
+        fprintf(stream, ",\"%s\":%" PRId32, field->name, *(const int32_t *)at);
+        break;
+    case RECORD_FLAG:
+        fprintf(stream, ",\"%s\":%s", field->name, *(const bool *)at ? "true" : "false");
+        break;
+    case RECORD_REAL:
+    case RECORD_BOUND:
+        fprintf(stream, ",\"%s\":%s", field->name, ENCODE_JSON(*(const double *)at));
+        break;
+    case RECORD_TEXT: /* not in events */
+        break;
+    }
+}
+
+static enum hysgd_status log_event(void *self, const struct event *event) {
+    struct log *log = self;
+    FILE *stream = log->output.stream;
+    const struct record_kind *kind = &record_events[event->kind];
+    char worker[16] = "null";
+    if (event->worker >= 0)
+        snprintf(worker, sizeof worker, "%" PRId32, event->worker);
+    errno = 0;
+    fprintf(stream, "{\"t\":%s,\"event\":\"%s\",\"worker\":%s,\"version\":%" PRIu64, ENCODE_JSON(event->seconds),
+            kind->name, worker, event->version);
+    for (const struct record_field *field = kind->fields; field->name != NULL; field++)
+        write_field(stream, field, event);
+    fputs("}\n", stream);
+    return output_check(&log->output);
+}
+
+static enum hysgd_status log_pulse(void *self, double seconds) {
+    (void)seconds;
+    struct log *log = self;
+    return output_pulse(&log->output);
+}
+
+static enum hysgd_status log_end(void *self, const struct event_summary *summary) {
+    struct log *log = self;
+    HYSGD_TRY(write_line(log, json_pack("{ss}", "event", "end"), encode_summary(summary)));
+    return output_close(&log->output);
+}
+
+const struct sink_ops sink_log = {.begin = log_begin, .event = log_event, .pulse = log_pulse, .end = log_end};

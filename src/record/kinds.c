@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tables of what is recorded: see kinds.h. Names are those of logs of any form; what exists already keeps its
+ * name and its meaning, for there are logs that have it. */
+#include "record/kinds.h"
+
+#define COUNT RECORD_COUNT
+#define INT   RECORD_INT
+#define FLAG  RECORD_FLAG
+#define REAL  RECORD_REAL
+#define TEXT  RECORD_TEXT
+
+#define AT(member) offsetof(struct event, member)
+
+/* clang-format off */
+static const struct record_field event_fields[] = {
+    {"t", REAL, AT(seconds), "s", "when, on the run's clock"},
+    {"worker", INT, AT(worker), NULL, "whom it concerns, from 0; none: nobody in particular"},
+    {"version", COUNT, AT(version), "updates",
+     "start: that was read; arrival: at the verdict; update: after it; else the present one"},
+    {0},
+};
+
+static const struct record_field start_fields[] = {
+    {"draw", COUNT, AT(start.draw), NULL, "the worker's gradients before this one"},
+    {0},
+};
+
+static const struct record_field arrival_fields[] = {
+    {"read", COUNT, AT(arrival.read), "updates", "the version that it was computed at"},
+    {"staleness", RECORD_STALENESS, 0, "updates", "version - read"},
+    {"weight", REAL, AT(arrival.weight), NULL, "that it counts with; 0: dropped"},
+    {"loss", REAL, AT(arrival.loss), NULL, "of its batch"},
+    {"compute_seconds", REAL, AT(arrival.compute_seconds), "s", "computing it"},
+    {"transit_seconds", REAL, AT(arrival.transit_seconds), "s", "on the way"},
+    {"queue_seconds", REAL, AT(arrival.queue_seconds), "s", "at the server before the verdict"},
+    {"threshold", COUNT, AT(arrival.threshold), "gradients", "that make an update, at the verdict"},
+    {"held", COUNT, AT(arrival.held), "gradients", "held after the verdict, this one included, before any update"},
+    {0},
+};
+
+static const struct record_field update_fields[] = {
+    {"gradients", COUNT, AT(update.gradients), NULL, "applied by it"},
+    {"weight", REAL, AT(update.weight), NULL, "their total weight"},
+    {"rate", REAL, AT(update.rate), NULL, "the learning rate used"},
+    {"service_seconds", REAL, AT(update.service_seconds), "s", "that the server spent on it"},
+    {"threshold", COUNT, AT(update.threshold), "gradients", "that was reached, or not where forced"},
+    {"forced", FLAG, AT(update.is_forced), NULL, "nobody could have gone on otherwise"},
+    {0},
+};
+
+static const struct record_field evaluation_fields[] = {
+    {"loss", REAL, AT(evaluation.loss), NULL, "mean over the test data"},
+    {"accuracy", REAL, AT(evaluation.accuracy), NULL, "0 to 1; none where the model has none"},
+    {"epochs", REAL, AT(evaluation.epochs), "epochs", "samples received / size of the training set"},
+    {"received", COUNT, AT(evaluation.received), "gradients", "so far"},
+    {0},
+};
+
+static const struct record_field checkpoint_fields[] = {
+    {"received", COUNT, AT(checkpoint.received), "gradients", "so far"},
+    {0},
+};
+
+static const struct record_field no_fields[] = {{0}};
+
+const struct record_kind record_event = {"event", "what every event begins with", event_fields, false, false};
+
+const struct record_kind record_events[] = {
+    [EVENT_START] = {"start", "a worker reads a version and begins a gradient", start_fields, true, false},
+    [EVENT_ARRIVAL] = {"arrival", "a gradient reached the server and has its verdict", arrival_fields, true, false},
+    [EVENT_UPDATE] = {"update", "held gradients were applied", update_fields, false, false},
+    [EVENT_EVALUATION] = {"evaluation", "the parameters were evaluated; of the moment that it began",
+                          evaluation_fields, false, true},
+    [EVENT_CHECKPOINT] = {"checkpoint", "the state was saved; of the moment that it was taken", checkpoint_fields,
+                          false, true},
+    [EVENT_LOST] = {"lost", "a worker left for good", no_fields, true, false},
+    [EVENT_JOINED] = {"joined", "a worker joined again", no_fields, true, false},
+};
+const size_t record_event_count = sizeof record_events / sizeof record_events[0];
+
+#undef AT
+#define AT(member) offsetof(struct event_run, member)
+
+static const struct record_field run_fields[] = {
+    {"title", TEXT, AT(title), NULL, "the policy with the options that were set"},
+    {"runtime", TEXT, AT(runtime), NULL, "where the workers live"},
+    {"workers", INT, AT(workers), NULL, "that take part at the beginning"},
+    {"batch", COUNT, AT(batch), "samples", "per gradient"},
+    {"train_count", COUNT, AT(train_count), "samples", "in the training set"},
+    {"parameter_count", COUNT, AT(parameter_count), NULL, "that the optimizer changes"},
+    {"limit_epochs", RECORD_BOUND, AT(limit_epochs), "epochs", "of the run"},
+    {"limit_seconds", RECORD_BOUND, AT(limit_seconds), "s", "of the run"},
+    {"limit_updates", RECORD_LIMIT, AT(limit_updates), "updates", "of the run"},
+    {"limit_gradients", RECORD_LIMIT, AT(limit_gradients), "gradients", "of the run"},
+    {"target_accuracy", RECORD_BOUND, AT(target_accuracy), NULL, "that ends the run"},
+    {"target_loss", RECORD_BOUND, AT(target_loss), NULL, "that ends the run"},
+    {"first_received", COUNT, AT(first_received), "gradients", "before a resumed run began here"},
+    {"first_version", COUNT, AT(first_version), "updates", "before a resumed run began here"},
+    {"first_seconds", REAL, AT(first_seconds), "s", "where a resumed run's clock stood"},
+    {0},
+};
+
+const struct record_kind record_run = {"run", "what is fixed for the run; comes first", run_fields, false, false};
+
+static const struct record_field option_fields[] = {
+    {"key", TEXT, 0, NULL, "of an option of the run, as on the command line"},
+    {"value", TEXT, sizeof(const char *), NULL, "as resolved, defaults included"},
+    {0},
+};
+
+const struct record_kind record_option = {"option", "an option of the run; they follow the run", option_fields,
+                                          false, false};
+
+#undef AT
+#define AT(member) offsetof(struct event_account, member)
+
+static const struct record_field account_fields[] = {
+    {"received", COUNT, AT(received), "gradients", "of the worker"},
+    {"applied", COUNT, AT(applied), "gradients", "of them, part of an update"},
+    {"dropped", COUNT, AT(dropped), "gradients", "of them, refused, or held when the run ended"},
+    {"held", COUNT, AT(held), "gradients", "of them, neither"},
+    {"compute_seconds", REAL, AT(compute_seconds), "s", "computing"},
+    {"transit_seconds", REAL, AT(transit_seconds), "s", "with gradients on the way"},
+    {"waiting_seconds", REAL, AT(waiting_seconds), "s", "waiting"},
+    {"most_staleness", COUNT, AT(most_staleness), "updates", "of its applied gradients"},
+    {"staleness_sum", REAL, AT(staleness_sum), "updates", "over its applied gradients"},
+    {0},
+};
+
+const struct record_kind record_account = {"account", "of a worker, in their order; at the end", account_fields,
+                                           false, false};
+
+#undef AT
+#define AT(member) offsetof(struct event_summary, member)
+
+static const struct record_field end_fields[] = {
+    {"t", REAL, AT(seconds), "s", "the run's clock at its end"},
+    {"reason", TEXT, AT(reason), NULL, "why it ended"},
+    {"updates", COUNT, AT(updates), NULL, "applied"},
+    {"forced_updates", COUNT, AT(forced_updates), "updates", "of them, forced"},
+    {"unfinished", COUNT, AT(unfinished), "gradients", "begun and never delivered"},
+    {"server_seconds", REAL, AT(server_seconds), "s", "in which the server was busy"},
+    {"train_loss", REAL, AT(train_loss), NULL, "mean over the gradients since the evaluation before the last"},
+    {"test_loss", REAL, AT(test_loss), NULL, "at the latest evaluation"},
+    {"test_accuracy", REAL, AT(test_accuracy), NULL, "at the latest evaluation, 0 to 1"},
+    {"target_seconds", REAL, AT(target_seconds), "s", "when the target was first seen reached"},
+    {0},
+};
+/* clang-format on */
+
+const struct record_kind record_end = {"end", "the end of the run; comes last", end_fields, false, false};
+
+size_t record_count(const struct record_kind *kind) {
+    size_t count = 0;
+    while (kind->fields[count].name != NULL)
+        count++;
+    return count;
+}
