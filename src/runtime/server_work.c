@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The sharded work on the server's vectors: see server.h. Combining and the optimizer's step are fused over blocks
+ * that stay in the first-level cache. */
+#include <math.h>
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+#include "linalg/vector.h"
+#include "runtime/server.h"
+
+/* Elements that are combined and stepped at a time: 4 KiB each of combined gradient, new values and states. */
+#define BLOCK 1024
+
+struct range {
+    size_t first, end;
+};
+
+static struct range shard_range(const struct server *server, int shard) {
+    size_t first = (size_t)shard * SERVER_SHARD, end = first + SERVER_SHARD;
+    return (struct range){first, end < server->count ? end : server->count};
+}
+
+static void fold_shard(struct server *server, struct range range) {
+    for (int i = 0; i < server->part_count; i++)
+        vector_accumulate(server->sum + range.first, server->parts[i] + range.first, server->weights[i],
+                          server->sum_is_empty && i == 0, range.end - range.first);
+}
+
+/* The combined gradient of [first, first + count): the part itself where there is only one of weight 1, else in
+ * `block`. */
+static const float *combine(const struct server *server, size_t first, size_t count, float *block) {
+    if (server->part_count == 1 && server->weights[0] == 1)
+        return server->parts[0] + first;
+    for (int i = 0; i < server->part_count; i++)
+        vector_accumulate(block, server->parts[i] + first, server->weights[i], i == 0, count);
+    return block;
+}
+
+/* Running statistics follow the mean of the observed ones as if the gradients had come one after the other. */
+static void move_statistics(const struct server *server, const float *observed, size_t first, size_t count) {
+    float keep = (float)pow(1 - server->statistic_momentum, (double)server->gradient_count);
+    float factor = (1 - keep) * (float)server->statistic_scale;
+    const float *old_values = server->versions[server->current] + first;
+    float *new_values = server->versions[server->next] + first;
+    for (size_t i = 0; i < count; i++)
+        new_values[i] = keep * old_values[i] + factor * observed[i];
+}
+
+/* One thread's share of a piece of work. */
+struct stint {
+    bool is_home;   /* within the thread's own region */
+    bool has_tried; /* `streams` is known */
+    bool streams;   /* what other cores will read is written past the caches */
+};
+
+/* Nanoseconds for a store to a line that another core has in its cache, from which on streams are faster. The cores
+ * of one virtual machine may be neighbours (7 ns a line) or far from each other (30 ns; streams 2), and that
+ * changes within seconds: bench_exchange measures it. */
+#define SLOW_STORE 15
+
+static double nanoseconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+/* Writes new values that other cores will read. The first block of a stint is stored as usual, to see what that
+ * costs. */
+static void write_for_others(struct stint *stint, float *out, const float *values, size_t count) {
+    if (stint->streams) {
+        vector_stream(out, values, count);
+        return;
+    }
+    double begun = stint->has_tried ? 0 : nanoseconds_now();
+    memcpy(out, values, count * sizeof *out);
+    if (stint->has_tried)
+        return;
+    vector_end_stream();
+    stint->streams = nanoseconds_now() - begun > SLOW_STORE * (double)(count / 16);
+    stint->has_tried = true;
+}
+
+/* The optimizer's step on [first, first + count), whose states are at hand in `states`. */
+static void step_parameters(const struct server *server, const struct optimizer_step *step, const float *gradient,
+                            float *const *states, float *new_values, size_t first, size_t count) {
+    server->optimizer->step(server->optimizer_self, step, server->versions[server->current] + first, gradient,
+                            states, new_values, count);
+}
+
+/* The same where other cores will read the new values: they, and states of another core's region, are made in
+ * blocks of this core's and then written past its caches. */
+static void step_for_others(const struct server *server, const struct optimizer_step *step, const float *gradient,
+                            struct stint *stint, size_t first, size_t count) {
+    bool keeps_states = stint->is_home || !stint->streams;
+    float values[BLOCK] __attribute__((aligned(64))),
+        copies[OPTIMIZER_MOST_STATES][BLOCK] __attribute__((aligned(64)));
+    float *states[OPTIMIZER_MOST_STATES] = {0};
+    for (int i = 0; i < server->optimizer->states; i++) {
+        states[i] = keeps_states ? server->states[i] + first : copies[i];
+        if (!keeps_states)
+            memcpy(copies[i], server->states[i] + first, count * sizeof(float));
+    }
+    step_parameters(server, step, gradient, states, values, first, count);
+    write_for_others(stint, server->versions[server->next] + first, values, count);
+    for (int i = 0; !keeps_states && i < server->optimizer->states; i++)
+        vector_stream(server->states[i] + first, copies[i], count);
+}
+
+static void step_block(struct server *server, const float *gradient, struct stint *stint, size_t first,
+                       size_t count, double scale) {
+    size_t parameters = first < server->parameter_count ? server->parameter_count - first : 0;
+    struct optimizer_step step = server->step;
+    step.scale = scale;
+    if (parameters > count)
+        parameters = count;
+    if (!vector_is_finite(gradient, count))
+        atomic_store_explicit(&server->is_bad, true, memory_order_relaxed);
+    if (parameters > 0 && server->is_shared) {
+        step_for_others(server, &step, gradient, stint, first, parameters);
+    } else if (parameters > 0) {
+        float *states[OPTIMIZER_MOST_STATES] = {0};
+        for (int i = 0; i < server->optimizer->states; i++)
+            states[i] = server->states[i] + first;
+        step_parameters(server, &step, gradient, states, server->versions[server->next] + first, first, parameters);
+    }
+    if (parameters < count)
+        move_statistics(server, gradient + parameters, first + parameters, count - parameters);
+}
+
+static void step_shard(struct server *server, struct range range, struct stint *stint) {
+    float block[BLOCK] __attribute__((aligned(64)));
+    for (size_t first = range.first; first < range.end; first += BLOCK) {
+        size_t count = range.end - first < BLOCK ? range.end - first : BLOCK;
+        step_block(server, combine(server, first, count, block), stint, first, count, 1);
+    }
+}
+
+/* The first pass of a clipped step: the combined gradient goes to the sum's place, its squared norm to the shard's.
+ */
+static void combine_shard(struct server *server, int shard, struct range range) {
+    float block[BLOCK] __attribute__((aligned(64)));
+    for (size_t first = range.first; first < range.end; first += BLOCK) {
+        size_t count = range.end - first < BLOCK ? range.end - first : BLOCK;
+        memmove(server->sum + first, combine(server, first, count, block), count * sizeof *block);
+    }
+    size_t end = range.end < server->parameter_count ? range.end : server->parameter_count;
+    server->norms[shard] =
+        range.first < end ? vector_norm_squared(server->sum + range.first, end - range.first) : 0;
+}
+
+/* The second pass. The norms are added in the order of the shards by whoever steps, so that all get the same
+ * factor. */
+static void clipped_step_shard(struct server *server, struct range range, struct stint *stint) {
+    const struct optimizer *common = server->optimizer_self;
+    double squared = 0;
+    for (int i = 0; i < server->shard_count; i++)
+        squared += server->norms[i];
+    double norm = sqrt(squared);
+    for (size_t first = range.first; first < range.end; first += BLOCK)
+        step_block(server, server->sum + first, stint, first, range.end - first < BLOCK ? range.end - first : BLOCK,
+                   norm > common->clip ? common->clip / norm : 1);
+}
+
+static int count_passes(const struct server *server) {
+    return server->work == SERVER_CLIPPED_STEP ? 2 : 1;
+}
+
+static void work_on(struct server *server, int shard, int pass, struct stint *stint) {
+    struct range range = shard_range(server, shard);
+    if (server->work == SERVER_FOLD)
+        fold_shard(server, range);
+    else if (server->work == SERVER_STEP)
+        step_shard(server, range, stint);
+    else if (pass == 0)
+        combine_shard(server, shard, range);
+    else
+        clipped_step_shard(server, range, stint);
+}
+
+/* Takes the shards of a region that are left; how many they were. */
+static int work_through(struct server *server, struct server_region *region, int pass, struct stint *stint) {
+    for (int finished = 0;; finished++) {
+        if (atomic_load_explicit(&region->taken[pass], memory_order_relaxed) >= region->count)
+            return finished;
+        int shard = atomic_fetch_add_explicit(&region->taken[pass], 1, memory_order_acquire);
+        if (shard >= region->count)
+            return finished;
+        work_on(server, region->first + shard, pass, stint);
+    }
+}
+
+void server_help(struct server *server, int worker) {
+    for (int pass = 0; pass < count_passes(server); pass++) {
+        while (atomic_load_explicit(&server->done, memory_order_acquire) < pass * server->shard_count)
+            sched_yield(); /* another thread is within its shard of the first pass */
+        struct stint stint = {0};
+        int finished = 0;
+        for (int i = 0; i < server->region_count; i++) {
+            stint.is_home = i == 0;
+            finished += work_through(server, &server->regions[(worker + i) % server->region_count], pass, &stint);
+        }
+        if (stint.streams)
+            vector_end_stream();
+        if (finished > 0)
+            atomic_fetch_add_explicit(&server->done, finished, memory_order_release);
+    }
+}
+
+bool server_is_done(const struct server *server) {
+    return atomic_load_explicit(&server->done, memory_order_acquire) == count_passes(server) * server->shard_count;
+}
