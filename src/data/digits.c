@@ -22,6 +22,7 @@
 
 struct digits {
     int64_t train, test;
+    int64_t seed; /* 0: that of the run */
     double noise;
     struct images images;
 };
@@ -172,6 +173,8 @@ static enum hysgd_status draw_split(struct digits *digits, enum hysgd_split spli
 
 static enum hysgd_status digits_init(void *self, uint64_t seed) {
     struct digits *digits = self;
+    if (digits->seed)
+        seed = (uint64_t)digits->seed;
     images_set_shape(&digits->images, 1, SIDE, SIDE, CLASSES);
     images_standardise(&digits->images, &(double){MEAN}, &(double){DEVIATION});
     HYSGD_TRY(draw_split(digits, HYSGD_TRAIN, seed));
@@ -200,6 +203,8 @@ static const struct hysgd_option options[] = {
     {"test", HYSGD_OPTION_INT, offsetof(struct digits, test), "4k", 0, 1e9, NULL, "test samples"},
     {"noise", HYSGD_OPTION_REAL, offsetof(struct digits, noise), "0.04", 0, 1, NULL,
      "standard deviation of the noise of a pixel, in parts of full ink"},
+    {"seed", HYSGD_OPTION_INT, offsetof(struct digits, seed), "0", 0, 9007199254740992, NULL,
+     "names the samples, for runs that differ in all but them; 0: the seed of the run"},
     {0}};
 
 const struct hysgd_data_ops data_digits = {

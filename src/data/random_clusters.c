@@ -14,6 +14,7 @@
 
 struct clusters {
     int64_t dimensions, classes, samples, centres;
+    int64_t seed; /* 0: that of the run */
     double spread;
     uint64_t train_count;
     float *inputs;   /* [samples][dimensions]; the test samples are the last */
@@ -46,6 +47,8 @@ static void draw_sample(struct clusters *clusters, const float *centres, uint64_
 static enum hysgd_status random_data_init(void *self, uint64_t seed) {
     struct clusters *clusters = self;
     float *centres;
+    if (clusters->seed)
+        seed = (uint64_t)clusters->seed;
     clusters->train_count = (uint64_t)(clusters->samples - clusters->samples / 5);
     HYSGD_TRY(memory_alloc((size_t)(clusters->samples * clusters->dimensions), sizeof(float), &clusters->inputs));
     HYSGD_TRY(memory_alloc((size_t)clusters->samples, sizeof(int32_t), &clusters->labels));
@@ -100,6 +103,8 @@ static const struct hysgd_option options[] = {
      "Gaussian centres of each class; with 1 a linear model can learn the classes"},
     {"spread", HYSGD_OPTION_REAL, offsetof(struct clusters, spread), "1", 0, 1e3, NULL,
      "standard deviation around a centre, where that of the centres is 1"},
+    {"seed", HYSGD_OPTION_INT, offsetof(struct clusters, seed), "0", 0, 9007199254740992, NULL,
+     "names the samples, for runs that differ in all but them; 0: the seed of the run"},
     {0}};
 
 const struct hysgd_data_ops data_random = {

@@ -160,6 +160,25 @@ static void generated_samples_change_with_the_seed(void **state) {
     }
 }
 
+static void samples_with_a_seed_of_their_own_are_those_of_a_run_with_that_seed(void **state) {
+    (void)state;
+    static const char *const texts[][2] = {{"digits,train=5,test=0,seed=7", "digits,train=5,test=0"},
+                                           {"random,samples=10,seed=7", "random,samples=10"}};
+    for (size_t i = 0; i < 2; i++) {
+        struct opened opened;
+        struct samples a, b;
+        assert_int_equal(opened_init(&opened, texts[i][0], 1), HYSGD_OK);
+        samples_gather(&a, &opened, HYSGD_TRAIN, 0, 5);
+        opened_fini(&opened);
+        assert_int_equal(opened_init(&opened, texts[i][1], 7), HYSGD_OK);
+        samples_gather(&b, &opened, HYSGD_TRAIN, 0, 5);
+        opened_fini(&opened);
+        assert_memory_equal(a.inputs, b.inputs, a.input_bytes);
+        samples_free(&a);
+        samples_free(&b);
+    }
+}
+
 static void exhausted_memory_is_a_status_and_leaks_nothing(void **state) {
     for (size_t i = 0; i < data_list.count; i++) {
         char text[400];
@@ -237,6 +256,7 @@ int main(void) {
         CASE(a_sample_is_the_same_in_every_batch),
         CASE(the_same_seed_gives_the_same_samples),
         cmocka_unit_test(generated_samples_change_with_the_seed),
+        cmocka_unit_test(samples_with_a_seed_of_their_own_are_those_of_a_run_with_that_seed),
         CASE(exhausted_memory_is_a_status_and_leaks_nothing),
         cmocka_unit_test(random_is_split_80_to_20),
         cmocka_unit_test(random_samples_lie_around_the_centres_of_their_class),
