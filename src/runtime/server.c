@@ -45,7 +45,6 @@ enum hysgd_status server_init(struct server *server, const struct plugin *optimi
     HYSGD_TRY(memory_alloc(count + 2, sizeof *server->versions, &server->versions));
     HYSGD_TRY(memory_alloc(count + 2, sizeof *server->readers, &server->readers));
     HYSGD_TRY(memory_alloc(count + 1, sizeof *server->parts, &server->parts));
-    HYSGD_TRY(memory_alloc(count + 1, sizeof *server->weights, &server->weights));
     HYSGD_TRY(memory_alloc((size_t)server->shard_count, sizeof *server->norms, &server->norms));
     for (int i = 0; i < workers; i++)
         HYSGD_TRY(memory_alloc_vector(server->count, sizeof(float), &server->gradients[i]));
@@ -66,7 +65,6 @@ void server_fini(struct server *server) {
     memory_free(server->versions);
     memory_free(server->readers);
     memory_free(server->parts);
-    memory_free(server->weights);
     memory_free(server->norms);
     memory_free(server->regions);
     memory_free(server->sum);
@@ -105,27 +103,31 @@ enum hysgd_status server_require_sum(struct server *server) {
     return server->sum ? HYSGD_OK : memory_alloc_vector(server->count, sizeof(float), &server->sum);
 }
 
-static void begin_work(struct server *server, enum server_work work) {
-    server->work = work;
+static void begin_work(struct server *server) {
     for (int i = 0; i < server->region_count; i++)
-        for (int pass = 0; pass < 2; pass++)
+        for (int pass = 0; pass < server->pass_count; pass++)
             atomic_store_explicit(&server->regions[i].taken[pass], 0, memory_order_relaxed);
     atomic_store_explicit(&server->is_bad, false, memory_order_relaxed);
-    atomic_store_explicit(&server->done, 0, memory_order_release);
+    atomic_store_explicit(&server->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&server->opened, 0, memory_order_release);
+}
+
+static void add_part(struct server *server, const float *vector, float weight) {
+    server->parts[server->part_count++] = (struct server_part){vector, weight};
 }
 
 static void add_parts(struct server *server, const struct engine *engine, float scale) {
-    for (int i = 0; i < engine->part_count; i++) {
-        server->parts[server->part_count] = server->gradients[engine->parts[i].worker];
-        server->weights[server->part_count++] = engine->parts[i].weight * scale;
-    }
+    for (int i = 0; i < engine->part_count; i++)
+        add_part(server, server->gradients[engine->parts[i].worker], engine->parts[i].weight * scale);
 }
 
 enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine) {
     HYSGD_TRY(server_require_sum(server));
     server->part_count = 0;
     add_parts(server, engine, 1);
-    begin_work(server, SERVER_FOLD);
+    server->passes[0] = SERVER_FOLD;
+    server->pass_count = 1;
+    begin_work(server);
     return HYSGD_OK;
 }
 
@@ -140,21 +142,20 @@ enum hysgd_status server_begin_update(struct server *server, const struct engine
     server->gradient_count = engine->progress.held;
     server->step = *step;
     server->part_count = 0;
-    if (!server->sum_is_empty) {
-        server->parts[server->part_count] = server->sum;
-        server->weights[server->part_count++] = server->scale;
-    }
+    if (!server->sum_is_empty)
+        add_part(server, server->sum, server->scale);
     add_parts(server, engine, server->scale);
-    begin_work(server, common->clip > 0 ? SERVER_CLIPPED_STEP : SERVER_STEP);
+    server->pass_count = 0;
+    if (common->clip > 0)
+        server->passes[server->pass_count++] = SERVER_COMBINE;
+    server->passes[server->pass_count++] = common->clip > 0 ? SERVER_CLIPPED_STEP : SERVER_STEP;
+    begin_work(server);
     return HYSGD_OK;
 }
 
 void server_end(struct server *server) {
-    if (server->work == SERVER_FOLD) {
-        server->sum_is_empty = false;
-    } else {
-        server->sum_is_empty = true;
+    bool is_fold = server->passes[server->pass_count - 1] == SERVER_FOLD;
+    server->sum_is_empty = !is_fold;
+    if (!is_fold)
         server->current = server->next;
-    }
-    server->work = SERVER_IDLE;
 }

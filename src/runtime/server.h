@@ -17,14 +17,28 @@
 /* At most so many groups of shards, each begun by a worker of its own. */
 #define SERVER_MOST_REGIONS 16
 
+/* What is done to every shard before the next pass begins. */
+enum server_pass {
+    SERVER_FOLD,        /* the parts are added to the sum */
+    SERVER_STEP,        /* combining and the optimizer's step in one */
+    SERVER_COMBINE,     /* the combined gradient goes to the place of the sum, its squared norm to the shard's */
+    SERVER_CLIPPED_STEP /* the step with it, once the norm is known */
+};
+
+#define SERVER_MOST_PASSES 2
+
 /* Shards next to each other. A worker begins with its own region, so that its core keeps the optimizer's states of
  * it from update to update, and then helps with the others. */
 struct server_region {
-    _Alignas(64) atomic_int taken[2]; /* shards taken, in each pass of the work */
+    _Alignas(64) atomic_int taken[SERVER_MOST_PASSES]; /* shards taken, in each pass of the work */
     int first, count;
 };
 
-enum server_work { SERVER_IDLE, SERVER_FOLD, SERVER_STEP, SERVER_CLIPPED_STEP };
+/* A vector to be added up. */
+struct server_part {
+    const float *vector; /* [count] */
+    float weight;
+};
 
 struct server {
     const struct optimizer_ops *optimizer;
@@ -42,10 +56,10 @@ struct server {
     bool sum_is_empty;
     float *states[OPTIMIZER_MOST_STATES]; /* each [parameter_count] */
 
-    /* The work under way: constant while threads take shards. */
-    enum server_work work;
-    const float **parts; /* [part_count] vectors to be added up; at most workers + 1 */
-    float *weights;      /* [part_count] */
+    /* The work under way: constant while threads take shards, apart from what they are to find out. */
+    enum server_pass passes[SERVER_MOST_PASSES]; /* [pass_count], in this order */
+    int pass_count;
+    struct server_part *parts; /* [part_count] to be added up; at most workers + 1 */
     int part_count;
     float scale;             /* of their sum; already in the weights */
     double statistic_scale;  /* turns the combined gradient into the weighted mean, whatever the combine mode */
@@ -53,10 +67,12 @@ struct server {
     struct optimizer_step step;
     int next;                      /* version being written; the current one itself when nobody reads it */
     double *norms;                 /* [shard_count] squared norms, for clipping */
+    double clipping;               /* factor of the combined gradient, after SERVER_COMBINE */
     struct server_region *regions; /* [region_count] */
     int region_count;
     atomic_bool is_bad;           /* an element of the combined gradient is infinite or not a number */
-    _Alignas(64) atomic_int done; /* shards finished, over both passes of a clipped step */
+    _Alignas(64) atomic_int done; /* shards finished, over all passes */
+    atomic_int opened;            /* passes that are over: the next one may be begun */
 };
 
 /* HYSGD_MEMORY. Safe to fini when it fails. Version 0 is zeros; the caller fills it through server_vector. */

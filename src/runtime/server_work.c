@@ -23,17 +23,17 @@ static struct range shard_range(const struct server *server, int shard) {
 
 static void fold_shard(struct server *server, struct range range) {
     for (int i = 0; i < server->part_count; i++)
-        vector_accumulate(server->sum + range.first, server->parts[i] + range.first, server->weights[i],
+        vector_accumulate(server->sum + range.first, server->parts[i].vector + range.first, server->parts[i].weight,
                           server->sum_is_empty && i == 0, range.end - range.first);
 }
 
 /* The combined gradient of [first, first + count): the part itself where there is only one of weight 1, else in
  * `block`. */
 static const float *combine(const struct server *server, size_t first, size_t count, float *block) {
-    if (server->part_count == 1 && server->weights[0] == 1)
-        return server->parts[0] + first;
+    if (server->part_count == 1 && server->parts[0].weight == 1)
+        return server->parts[0].vector + first;
     for (int i = 0; i < server->part_count; i++)
-        vector_accumulate(block, server->parts[i] + first, server->weights[i], i == 0, count);
+        vector_accumulate(block, server->parts[i].vector + first, server->parts[i].weight, i == 0, count);
     return block;
 }
 
@@ -136,8 +136,6 @@ static void step_shard(struct server *server, struct range range, struct stint *
     }
 }
 
-/* The first pass of a clipped step: the combined gradient goes to the sum's place, its squared norm to the shard's.
- */
 static void combine_shard(struct server *server, int shard, struct range range) {
     float block[BLOCK] __attribute__((aligned(64)));
     for (size_t first = range.first; first < range.end; first += BLOCK) {
@@ -149,33 +147,44 @@ static void combine_shard(struct server *server, int shard, struct range range) 
         range.first < end ? vector_norm_squared(server->sum + range.first, end - range.first) : 0;
 }
 
-/* The second pass. The norms are added in the order of the shards by whoever steps, so that all get the same
- * factor. */
 static void clipped_step_shard(struct server *server, struct range range, struct stint *stint) {
+    for (size_t first = range.first; first < range.end; first += BLOCK)
+        step_block(server, server->sum + first, stint, first, range.end - first < BLOCK ? range.end - first : BLOCK,
+                   server->clipping);
+}
+
+static void work_on(struct server *server, int shard, enum server_pass pass, struct stint *stint) {
+    struct range range = shard_range(server, shard);
+    switch (pass) {
+    case SERVER_FOLD:
+        fold_shard(server, range);
+        break;
+    case SERVER_STEP:
+        step_shard(server, range, stint);
+        break;
+    case SERVER_COMBINE:
+        combine_shard(server, shard, range);
+        break;
+    case SERVER_CLIPPED_STEP:
+        clipped_step_shard(server, range, stint);
+        break;
+    }
+}
+
+/* Adds the norms up in the order of the shards. */
+static void find_clipping(struct server *server) {
     const struct optimizer *common = server->optimizer_self;
     double squared = 0;
     for (int i = 0; i < server->shard_count; i++)
         squared += server->norms[i];
     double norm = sqrt(squared);
-    for (size_t first = range.first; first < range.end; first += BLOCK)
-        step_block(server, server->sum + first, stint, first, range.end - first < BLOCK ? range.end - first : BLOCK,
-                   norm > common->clip ? common->clip / norm : 1);
+    server->clipping = norm > common->clip ? common->clip / norm : 1;
 }
 
-static int count_passes(const struct server *server) {
-    return server->work == SERVER_CLIPPED_STEP ? 2 : 1;
-}
-
-static void work_on(struct server *server, int shard, int pass, struct stint *stint) {
-    struct range range = shard_range(server, shard);
-    if (server->work == SERVER_FOLD)
-        fold_shard(server, range);
-    else if (server->work == SERVER_STEP)
-        step_shard(server, range, stint);
-    else if (pass == 0)
-        combine_shard(server, shard, range);
-    else
-        clipped_step_shard(server, range, stint);
+/* What follows from all shards of a pass together, by the one thread that finished the last of them. */
+static void conclude(struct server *server, enum server_pass pass) {
+    if (pass == SERVER_COMBINE)
+        find_clipping(server);
 }
 
 /* Takes the shards of a region that are left; how many they were. */
@@ -186,14 +195,14 @@ static int work_through(struct server *server, struct server_region *region, int
         int shard = atomic_fetch_add_explicit(&region->taken[pass], 1, memory_order_acquire);
         if (shard >= region->count)
             return finished;
-        work_on(server, region->first + shard, pass, stint);
+        work_on(server, region->first + shard, server->passes[pass], stint);
     }
 }
 
 void server_help(struct server *server, int worker) {
-    for (int pass = 0; pass < count_passes(server); pass++) {
-        while (atomic_load_explicit(&server->done, memory_order_acquire) < pass * server->shard_count)
-            sched_yield(); /* another thread is within its shard of the first pass */
+    for (int pass = 0; pass < server->pass_count; pass++) {
+        while (atomic_load_explicit(&server->opened, memory_order_acquire) < pass)
+            sched_yield(); /* another thread is within its shard of the pass before */
         struct stint stint = {0};
         int finished = 0;
         for (int i = 0; i < server->region_count; i++) {
@@ -202,11 +211,14 @@ void server_help(struct server *server, int worker) {
         }
         if (stint.streams)
             vector_end_stream();
-        if (finished > 0)
-            atomic_fetch_add_explicit(&server->done, finished, memory_order_release);
+        if (finished > 0 && atomic_fetch_add_explicit(&server->done, finished, memory_order_acq_rel) + finished ==
+                                (pass + 1) * server->shard_count) {
+            conclude(server, server->passes[pass]);
+            atomic_store_explicit(&server->opened, pass + 1, memory_order_release);
+        }
     }
 }
 
 bool server_is_done(const struct server *server) {
-    return atomic_load_explicit(&server->done, memory_order_acquire) == count_passes(server) * server->shard_count;
+    return atomic_load_explicit(&server->opened, memory_order_acquire) == server->pass_count;
 }
