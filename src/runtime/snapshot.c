@@ -305,9 +305,18 @@ static const char *setup_value(const struct training_setup *setup, const char *k
 
 static enum hysgd_status check_description(const struct training *training, const struct safetensors_file *file,
                                            const char *path) {
-    static const char *const keys[] = {
-        "data",  "model",     "optimizer", "policy",           "combine",           "workers",
-        "batch", "partition", "seed",      "staleness-weight", "staleness-exponent"};
+    static const char *const keys[] = {"data",
+                                       "model",
+                                       "optimizer",
+                                       "policy",
+                                       "combine",
+                                       "workers",
+                                       "batch",
+                                       "partition",
+                                       "seed",
+                                       "staleness-weight",
+                                       "staleness-exponent",
+                                       "micro-batch"};
     const char *version = safetensors_metadata(file, FORMAT_KEY);
     if (!version)
         return hysgd_fail(HYSGD_INPUT, "%s: is no checkpoint of hysgd: metadata \"%s\" is missing", path,

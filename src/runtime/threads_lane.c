@@ -109,7 +109,8 @@ static enum hysgd_status deliver_gradient(struct lane *lane) {
     drive_started(training, lane->worker, training->engine.workers[lane->worker].read, begun);
     if (computes) {
         pthread_mutex_unlock(&run->lock);
-        enum hysgd_status status = worker_compute(training, lane->worker, training->server.versions[lane->version]);
+        enum hysgd_status status =
+            worker_compute(training, lane->worker, training->server.versions[lane->version], NULL);
         double computed = threads_now(run);
         pthread_mutex_lock(&run->lock);
         server_let_go(&training->server, lane->version);

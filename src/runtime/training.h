@@ -43,7 +43,8 @@ struct training_setup {
     enum engine_combine combine;
     struct engine_weighting weighting;
     int workers;
-    size_t batch; /* samples per gradient */
+    size_t batch;       /* samples per gradient */
+    size_t micro_batch; /* samples of a piece, of which the batch is a multiple; 0: the batch is one piece */
     uint64_t seed;
     struct timing *timing;
     struct training_limits limits;

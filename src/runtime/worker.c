@@ -2,7 +2,9 @@
 /* Computing gradients: see worker.h. */
 #include "runtime/worker.h"
 
+#include "base/memory.h"
 #include "data/data.h"
+#include "linalg/vector.h"
 #include "model/model.h"
 
 enum hysgd_status worker_init(struct training *training, int index) {
@@ -17,35 +19,69 @@ void worker_fini(struct training *training, int index) {
         model_ops(model)->close(model->self, worker->workspace);
     sampler_fini(&worker->sampler);
     batch_fini(&worker->buffers);
+    memory_free(worker->piece);
     *worker = (struct training_worker){0};
 }
 
 enum hysgd_status worker_open(struct training *training, int index) {
     struct training_worker *worker = &training->workers[index];
     const struct plugin *model = training->setup->model;
-    size_t batch = training->setup->batch;
+    size_t count = worker_piece_size(training->setup);
     if (worker->is_open)
         return HYSGD_OK;
-    HYSGD_TRY(batch_init(&worker->buffers, &training->shape, batch));
+    HYSGD_TRY(batch_init(&worker->buffers, &training->shape, count));
+    if (worker_pieces(training->setup) > 1)
+        HYSGD_TRY(memory_alloc(training->server.count, sizeof *worker->piece, &worker->piece));
     if (model_ops(model)->open)
-        HYSGD_TRY(model_ops(model)->open(model->self, batch, &worker->workspace));
+        HYSGD_TRY(model_ops(model)->open(model->self, count, &worker->workspace));
     worker->is_open = true;
     return HYSGD_OK;
 }
 
-enum hysgd_status worker_compute(struct training *training, int index, const float *vector) {
+/* The gradient of piece number `number` of the worker's present batch. The pieces of a gradient have
+ * random streams of their own, or they would all see the same noise. */
+static enum hysgd_status compute_piece(struct training *training, int index, const float *vector, size_t number,
+                                       float *gradient_out, double *loss_out) {
     struct training_worker *worker = &training->workers[index];
     const struct training_setup *setup = training->setup;
-    sampler_next(&worker->sampler, setup->batch, worker->buffers.indices);
+    const struct hysgd_model_ops *model = model_ops(setup->model);
+    size_t count = worker_piece_size(setup);
+    sampler_next(&worker->sampler, count, worker->buffers.indices);
     struct hysgd_batch batch =
-        batch_gather(&worker->buffers, data_ops(setup->data), setup->data->self, HYSGD_TRAIN, setup->batch);
+        batch_gather(&worker->buffers, data_ops(setup->data), setup->data->self, HYSGD_TRAIN, count);
     batch.seed = setup->seed;
     batch.worker = (uint32_t)index;
-    batch.draw = worker->draws;
-    worker->draws++;
-    const struct hysgd_model_ops *model = model_ops(setup->model);
+    batch.draw = worker->draws * worker_pieces(setup) + number;
     return model->gradient(setup->model->self, model->open ? worker->workspace : setup->model->self, vector, &batch,
-                           training->server.gradients[index], &worker->loss);
+                           gradient_out, loss_out);
+}
+
+static bool watch_ends(const struct worker_watch *watch) {
+    return watch && watch->gives_up(watch->self);
+}
+
+enum hysgd_status worker_gradient(struct training *training, int index, const float *vector,
+                                  const struct worker_watch *watch, float *gradient_out) {
+    struct training_worker *worker = &training->workers[index];
+    size_t pieces = worker_pieces(training->setup);
+    double loss, sum = 0;
+    float *gradient = pieces > 1 ? worker->piece : gradient_out;
+    worker->has_given_up = false;
+    for (size_t i = 0; i < pieces && !worker->has_given_up; i++) {
+        HYSGD_TRY(compute_piece(training, index, vector, i, gradient, &loss));
+        sum += loss;
+        if (pieces > 1)
+            vector_accumulate(gradient_out, gradient, 1 / (float)pieces, i == 0, training->server.count);
+        worker->has_given_up = watch_ends(watch);
+    }
+    worker->loss = sum / (double)pieces;
+    worker_seek(training, index, worker->draws + 1); /* past the samples of what was given up */
+    return HYSGD_OK;
+}
+
+enum hysgd_status worker_compute(struct training *training, int index, const float *vector,
+                                 const struct worker_watch *watch) {
+    return worker_gradient(training, index, vector, watch, training->server.gradients[index]);
 }
 
 void worker_seek(struct training *training, int index, uint64_t draws) {

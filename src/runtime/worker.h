@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a worker needs to compute gradients: its samples, the buffers of one batch and the model's workspace. */
+/* What a worker needs to compute gradients: its samples, the buffers of one piece of a batch and the model's
+ * workspace. A batch is computed in pieces of setup->micro_batch samples, whose gradients are averaged: it needs
+ * the memory of one piece, and between pieces the worker can give it up. */
 #ifndef HYSGD_RUNTIME_WORKER_H
 #define HYSGD_RUNTIME_WORKER_H
 
@@ -10,12 +12,29 @@ struct training_worker {
     struct sampler sampler;
     uint64_t draws;           /* gradients begun */
     double loss;              /* of the latest batch */
+    bool has_given_up;        /* the latest batch, before its last piece was done: there is no gradient */
     double delivered_seconds; /* when its latest gradient reached the server, on the run's clock */
     bool is_under_way;        /* begun and not yet delivered */
     bool is_open;
-    void *workspace; /* of the model; opened by the computing thread */
-    struct batch_buffers buffers;
+    void *workspace;              /* of the model; opened by the computing thread */
+    struct batch_buffers buffers; /* for the samples of one piece */
+    float *piece; /* [parameter_count + statistic_count] gradient of one piece; NULL when a batch is one piece */
 };
+
+/* Asked after each piece of a batch, by the thread that computes: is the rest no longer wanted? */
+struct worker_watch {
+    bool (*gives_up)(void *self);
+    void *self;
+};
+
+/* The pieces of a batch, and the samples of each. */
+static inline size_t worker_pieces(const struct training_setup *setup) {
+    return setup->micro_batch > 0 ? setup->batch / setup->micro_batch : 1;
+}
+
+static inline size_t worker_piece_size(const struct training_setup *setup) {
+    return setup->micro_batch > 0 ? setup->micro_batch : setup->batch;
+}
 
 /* One worker, not yet open. HYSGD_MEMORY; worker_fini accepts what there is then. */
 HYSGD_MUST_CHECK enum hysgd_status worker_init(struct training *training, int worker);
@@ -24,9 +43,15 @@ void worker_fini(struct training *training, int worker);
 /* Opens the batch buffers and the workspace; by the thread that will compute. Nothing to do when they are open. */
 HYSGD_MUST_CHECK enum hysgd_status worker_open(struct training *training, int worker);
 
-/* The gradient of the worker's next batch at `vector` goes to the server's buffer of the worker, the loss to
- * `loss`. */
-HYSGD_MUST_CHECK enum hysgd_status worker_compute(struct training *training, int worker, const float *vector);
+/* The gradient of the worker's next batch at `vector` goes to gradient_out, the loss to `loss`. `watch`: may be
+ * NULL; when it answers yes the rest of the batch is left out, `has_given_up` is set and gradient_out is
+ * unfinished. */
+HYSGD_MUST_CHECK enum hysgd_status worker_gradient(struct training *training, int worker, const float *vector,
+                                                   const struct worker_watch *watch, float *gradient_out);
+
+/* The same into the server's buffer of the worker. */
+HYSGD_MUST_CHECK enum hysgd_status worker_compute(struct training *training, int worker, const float *vector,
+                                                  const struct worker_watch *watch);
 
 /* Continues as if `draws` gradients had been begun. */
 void worker_seek(struct training *training, int worker, uint64_t draws);

@@ -34,6 +34,9 @@ const struct hysgd_option description_options[] = {
     {"workers", INT, AT(workers), "0", 0, 65536, NULL,
      "how many compute gradients; 0: one per core, or 8 in modelled time"},
     {"batch", INT, AT(batch), "32", 1, 1e9, NULL, "samples per gradient"},
+    {"micro-batch", INT, AT(micro_batch), "0", 0, 1e9, NULL,
+     "samples of a gradient computed at a time, of which batch is a multiple: needs less memory, and a worker can give up "
+     "a gradient in between (policies backup,cancel=yes and timeout); 0: the whole batch"},
     {"partition", TEXT, AT(partition), "iid", 0, 0, NULL,
      "which worker has which training samples: iid, contiguous, or dirichlet,alpha=A for unequal classes (hysgd list "
      "partitions)"},

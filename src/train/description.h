@@ -15,6 +15,7 @@ struct description {
     double staleness_exponent;
     int64_t workers;            /* 0: chosen by the runtime's kind */
     int64_t batch;              /* samples per gradient */
+    int64_t micro_batch;        /* samples of a piece of it; 0: all */
     double epochs, deadline;    /* limits; 0: none */
     int64_t updates, gradients; /* limits; 0: none */
     char *target;               /* "accuracy=0.98", "loss=0.1" or both */

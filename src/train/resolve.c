@@ -3,6 +3,7 @@
  * what the plug-ins' own options mean is in their tables. */
 #include "train/resolve.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,9 +51,10 @@ static enum hysgd_status spell_out(const struct plugin *plugin, char **field) {
 
 /* The words that make a run what it is; a run that is continued has them from its checkpoint. */
 static const char *const identity[] = {
-    "data",    "model",   "policy",    "optimizer", "runtime",          "combine",
-    "workers", "batch",   "partition", "seed",      "speeds",           "compute",
-    "delay",   "receive", "apply",     "lose",      "staleness-weight", "staleness-exponent"};
+    "data",       "model",   "policy",    "optimizer", "runtime",          "combine",
+    "workers",    "batch",   "partition", "seed",      "speeds",           "compute",
+    "delay",      "receive", "apply",     "lose",      "staleness-weight", "staleness-exponent",
+    "micro-batch"};
 
 static enum hysgd_status take_from_checkpoint(struct description *words) {
     struct safetensors_file *file;
@@ -135,6 +137,15 @@ static enum hysgd_status check_modelled(const struct resolved *resolved) {
                 "or delay to slow workers down",
                 rows[i].key, rows[i].value, resolved->runtime.ops->name);
     return HYSGD_OK;
+}
+
+static enum hysgd_status check_pieces(const struct description *words) {
+    if (words->micro_batch == 0 || words->batch % words->micro_batch == 0)
+        return HYSGD_OK;
+    return hysgd_fail(HYSGD_USAGE,
+                      "run: micro-batch=%" PRId64 ": batch=%" PRId64
+                      " is no multiple of it; expected a divisor of %" PRId64 ", or 0 for the whole batch",
+                      words->micro_batch, words->batch, words->batch);
 }
 
 static enum hysgd_status init_policy(struct resolved *resolved) {
@@ -270,6 +281,7 @@ enum hysgd_status resolved_init(struct resolved *resolved, const struct descript
                                &resolved->title));
     HYSGD_TRY(spell_out_plugins(resolved));
     HYSGD_TRY(resolve_times(resolved));
+    HYSGD_TRY(check_pieces(&resolved->description));
     HYSGD_TRY(init_policy(resolved));
     HYSGD_TRY(resolve_limits(resolved));
     HYSGD_TRY(resolve_cadences(resolved));

@@ -62,7 +62,8 @@ static enum hysgd_status check_memory(const struct run *run) {
     const struct resolved *resolved = run->resolved;
     struct hysgd_model_layout layout;
     model_ops(&resolved->model)->describe(resolved->model.self, &layout);
-    double vectors = (double)resolved->description.workers + 2 + optimizer_ops(&resolved->optimizer)->states;
+    double each = resolved->description.micro_batch > 0 ? 2 : 1; /* a worker's gradient, and that of a piece of it */
+    double vectors = each * (double)resolved->description.workers + 2 + optimizer_ops(&resolved->optimizer)->states;
     double needed = vectors * (double)(layout.parameter_count + layout.statistic_count) * sizeof(float);
     if (needed < 0.1 * GIBIBYTE)
         return HYSGD_OK;
@@ -115,6 +116,7 @@ static void fill_setup(struct run *run) {
         .weighting = {(enum engine_weight)words->staleness_weight, words->staleness_exponent},
         .workers = (int)words->workers,
         .batch = (size_t)words->batch,
+        .micro_batch = (size_t)words->micro_batch,
         .seed = (uint64_t)words->seed,
         /* The draws advance the timing, which belongs to this run alone. */
         .timing = (struct timing *)(uintptr_t)&resolved->timing,

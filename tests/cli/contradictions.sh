@@ -28,6 +28,8 @@ try train --runtime virtual --model softmax --data $small --workers 101
 try train --runtime virtual --model quadratic --data none --target accuracy=0.5
 try train --runtime virtual --model softmax --data digits,train=100,test=0 --target accuracy=0.5
 try train --runtime virtual --workers 2 --speeds 1,1,1
+try train --runtime virtual --batch 32 --micro-batch 5
+try train --runtime virtual --batch 32 --micro-batch 64
 try train --runtime virtual --workers 2 --lose 2@1
 try train --workers 2 --delay 7,constant,mean=1
 try compare --policy 'sync;'

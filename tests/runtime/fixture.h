@@ -24,7 +24,7 @@ struct run_setup {
     const struct hysgd_policy_ops *own_policy; /* instead of `policy` */
     enum engine_combine combine;
     int workers;
-    size_t batch;
+    size_t batch, micro_batch;
     uint64_t seed;
     struct timing_texts timing;
     struct training_limits limits;
@@ -144,6 +144,7 @@ static inline enum hysgd_status run_open(struct run *run, const struct run_setup
                                          .combine = from->combine,
                                          .workers = from->workers ? from->workers : 4,
                                          .batch = from->batch ? from->batch : 10,
+                                         .micro_batch = from->micro_batch,
                                          .seed = from->seed ? from->seed : 1,
                                          .timing = &run->timing,
                                          .limits = from->limits,
