@@ -98,14 +98,23 @@ static double adamw_reference(double w, double g, double *s, const struct refere
     return w - step->rate * adam_direction(g, s, step->number);
 }
 
+/* arXiv 2401.09135, algorithm 4, with N = 4 and c = 0: s[0] is m, s[1] is Delta. */
+static double delayed_nesterov_reference(double w, double g, double *s, const struct reference_step *step) {
+    g += step->decay * w;
+    s[1] += g / 4;
+    if (step->number % 4 != 0)
+        return w - step->rate * g / 4;
+    s[0] = 0.9 * s[0] + s[1];
+    s[1] = 0;
+    return w - step->rate * (0.9 * s[0] + g / 4);
+}
+
 static const struct {
     const char *name;
     double (*step)(double w, double g, double *s, const struct reference_step *step);
-} references[] = {{"sgd", sgd_reference},
-                  {"momentum", momentum_reference},
-                  {"nesterov", nesterov_reference},
-                  {"adam", adam_reference},
-                  {"adamw", adamw_reference}};
+} references[] = {{"sgd", sgd_reference},           {"momentum", momentum_reference},
+                  {"nesterov", nesterov_reference}, {"adam", adam_reference},
+                  {"adamw", adamw_reference},       {"delayed-nesterov", delayed_nesterov_reference}};
 
 #define REFERENCES (sizeof references / sizeof references[0])
 
@@ -267,6 +276,9 @@ static void a_constant_gradient_gives_closed_forms(void **state) {
     assert_true(fabs(after("momentum", "momentum=0.5", 3, 0, 1) + 0.425) < 1e-6);
     /* directions 1.5, 1.75, 1.875 */
     assert_true(fabs(after("nesterov", "momentum=0.5", 3, 0, 1) + 0.5125) < 1e-6);
+    /* directions 1/2, 1/2 + 1 / 2, 1/2, 1/2 + 1.5 / 2; with the momentum spread 1/2, 3/4, 3/4, 7/8 */
+    assert_true(fabs(after("delayed-nesterov", "momentum=0.5,period=2", 4, 0, 1) + 0.325) < 1e-6);
+    assert_true(fabs(after("delayed-nesterov", "momentum=0.5,period=2,spread=1", 4, 0, 1) + 0.2875) < 1e-6);
     /* corrected for their bias, the means are the gradient and its square from the first step on */
     assert_true(fabs(after("adam", "", 7, 1, -0.003) - 1.7) < 1e-5);
     assert_true(fabs(after("adamw", "decay=0", 7, 1, 1e4) - 0.3) < 1e-5);
@@ -288,12 +300,29 @@ static void momentum_of_0_is_sgd(void **state) {
     assert_true(after("nesterov", "momentum=0", 5, 1, 0.3) == after("sgd", "", 5, 1, 0.3));
 }
 
+static void delayed_by_one_update_is_nesterov(void **state) {
+    (void)state;
+    for (int steps = 1; steps < 9; steps++)
+        assert_true(after("delayed-nesterov", "period=1,decay=0.1", steps, 1, 0.3) ==
+                    after("nesterov", "decay=0.1", steps, 1, 0.3));
+}
+
 static void options_out_of_range_are_refused(void **state) {
     (void)state;
-    static const char *const bad[] = {"sgd,rate=-1",      "sgd,momentum=0.9", "momentum,momentum=1.1",
-                                      "adam,beta1=1",     "adam,beta2=1",     "adam,epsilon=0",
-                                      "adamw,decay=-1",   "sgd,factor=2",     "sgd,schedule=cosin",
-                                      "sgd,unit=seconds", "sgd,every=0",      "sgd,clip=-1"};
+    static const char *const bad[] = {"sgd,rate=-1",
+                                      "sgd,momentum=0.9",
+                                      "momentum,momentum=1.1",
+                                      "adam,beta1=1",
+                                      "adam,beta2=1",
+                                      "adam,epsilon=0",
+                                      "adamw,decay=-1",
+                                      "sgd,factor=2",
+                                      "sgd,schedule=cosin",
+                                      "sgd,unit=seconds",
+                                      "sgd,every=0",
+                                      "sgd,clip=-1",
+                                      "delayed-nesterov,period=0",
+                                      "delayed-nesterov,spread=1.1"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct plugin optimizer;
         if (plugin_open(&optimizer_list, bad[i], &optimizer) != HYSGD_USAGE)
@@ -313,6 +342,7 @@ int main(void) {
         cmocka_unit_test(a_constant_gradient_gives_closed_forms),
         cmocka_unit_test(decay_pulls_to_0_where_there_is_no_gradient),
         cmocka_unit_test(momentum_of_0_is_sgd),
+        cmocka_unit_test(delayed_by_one_update_is_nesterov),
         cmocka_unit_test(options_out_of_range_are_refused),
     };
     return cmocka_run_group_tests_name("optimizers", tests, NULL, NULL);
