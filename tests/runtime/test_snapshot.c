@@ -30,8 +30,8 @@ static const struct run_setup subjects[] = {
      .model = "softmax"},
     {.policy = "cyclic,sync=3,async=5", .optimizer = "sgd,rate=0.05", .model = "dense 7, norm, relu, dense"},
     {.policy = "switch,at=15,unit=updates", .optimizer = "adamw,rate=0.01", .model = "softmax"},
-    {.policy = "switch,at=0.5", .optimizer = "momentum,rate=0.02,schedule=cosine", .model = "softmax"},
     {.policy = "async", .optimizer = "delayed-nesterov,rate=0.05,period=7", .model = "softmax"},
+    {.policy = "switch,at=0.5", .optimizer = "momentum,rate=0.02,schedule=cosine", .model = "softmax"},
 };
 
 static struct run_setup subject_at(size_t i) {
