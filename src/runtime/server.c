@@ -44,8 +44,11 @@ enum hysgd_status server_init(struct server *server, const struct plugin *optimi
     HYSGD_TRY(memory_alloc(count, sizeof *server->gradients, &server->gradients));
     HYSGD_TRY(memory_alloc(count + 2, sizeof *server->versions, &server->versions));
     HYSGD_TRY(memory_alloc(count + 2, sizeof *server->readers, &server->readers));
+    HYSGD_TRY(memory_alloc(count, sizeof *server->reading, &server->reading));
     HYSGD_TRY(memory_alloc(count + 1, sizeof *server->parts, &server->parts));
     HYSGD_TRY(memory_alloc((size_t)server->shard_count, sizeof *server->norms, &server->norms));
+    for (int i = 0; i < workers; i++)
+        server->reading[i] = -1;
     for (int i = 0; i < workers; i++)
         HYSGD_TRY(memory_alloc_vector(server->count, sizeof(float), &server->gradients[i]));
     for (int i = 0; i < server->optimizer->states; i++)
@@ -64,6 +67,7 @@ void server_fini(struct server *server) {
     memory_free(server->gradients);
     memory_free(server->versions);
     memory_free(server->readers);
+    memory_free(server->reading);
     memory_free(server->parts);
     memory_free(server->norms);
     memory_free(server->regions);
@@ -82,6 +86,21 @@ int server_acquire(struct server *server) {
 
 void server_let_go(struct server *server, int version) {
     server->readers[version]--;
+}
+
+void server_read(struct server *server, int worker) {
+    server_has_read(server, worker);
+    server->reading[worker] = server_acquire(server);
+}
+
+void server_has_read(struct server *server, int worker) {
+    if (server->reading[worker] >= 0)
+        server_let_go(server, server->reading[worker]);
+    server->reading[worker] = -1;
+}
+
+const float *server_read_vector(const struct server *server, int worker) {
+    return server->versions[server->reading[worker]];
 }
 
 /* A buffer that nobody reads, for the next version: the current one where it has no reader, which saves memory and

@@ -51,6 +51,7 @@ struct server {
     float **gradients; /* [workers] each [count]; written by its worker only, while it computes */
     float **versions;  /* [version_count] each [count]; allocated when first needed */
     int *readers;      /* [version_count] how many read it */
+    int *reading;      /* [workers] the version that the worker reads; -1: none */
     int version_count, current;
     float *sum; /* [count] weighted sum of folded gradients; allocated when first needed */
     bool sum_is_empty;
@@ -90,6 +91,14 @@ HYSGD_MUST_CHECK enum hysgd_status server_require_sum(struct server *server);
  * and no update under way: it may be changing the current version in place. */
 int server_acquire(struct server *server);
 void server_let_go(struct server *server, int version);
+
+/* The same for a worker: from here on it reads the current version, which server_read_vector gives, until it has
+ * read. Reading again lets go of what it read before. */
+void server_read(struct server *server, int worker);
+void server_has_read(struct server *server, int worker);
+
+/* What the worker reads. The worker itself may call this without the lock. */
+const float *server_read_vector(const struct server *server, int worker);
 
 /* Prepares folding the engine's parts, or the update that it says is due; HYSGD_MEMORY. Call with the engine's lock
  * held; then any threads call server_help. */

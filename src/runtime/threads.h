@@ -30,7 +30,6 @@ struct lane {
     bool is_idle;          /* waits for its release */
     bool is_released;
     bool is_lost;
-    int version;     /* read by it, acquired when it was released */
     uint64_t helped; /* the latest job that it took shards of */
     double compute_seconds, transit_seconds, delivered;
 };

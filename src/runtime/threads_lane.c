@@ -110,10 +110,10 @@ static enum hysgd_status deliver_gradient(struct lane *lane) {
     if (computes) {
         pthread_mutex_unlock(&run->lock);
         enum hysgd_status status =
-            worker_compute(training, lane->worker, training->server.versions[lane->version], NULL);
+            worker_compute(training, lane->worker, server_read_vector(&training->server, lane->worker), NULL);
         double computed = threads_now(run);
         pthread_mutex_lock(&run->lock);
-        server_let_go(&training->server, lane->version);
+        server_has_read(&training->server, lane->worker);
         HYSGD_TRY(status);
         await_arrival(lane, draw, begun, computed);
     } else {
@@ -154,7 +154,7 @@ void *lane_main(void *argument) {
     while (status == HYSGD_OK && await_release(lane))
         status = deliver_gradient(lane);
     if (lane->is_released && run->training->setup->computes_gradients)
-        server_let_go(&run->training->server, lane->version); /* lost or stopped before it began */
+        server_has_read(&run->training->server, lane->worker); /* lost or stopped before it began */
     if (status != HYSGD_OK)
         threads_fail(run, status);
     pthread_mutex_unlock(&run->lock);

@@ -105,7 +105,8 @@ void threads_release(struct threads_run *run) {
     const struct engine *engine = &training->engine;
     for (int i = 0; i < engine->released_count; i++) {
         struct lane *lane = &run->lanes[engine->released[i]];
-        lane->version = training->setup->computes_gradients ? server_acquire(&training->server) : 0;
+        if (training->setup->computes_gradients)
+            server_read(&training->server, lane->worker);
         lane->is_released = true;
         lane_call(lane);
     }

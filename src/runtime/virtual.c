@@ -31,7 +31,9 @@ static enum hysgd_status start_worker(struct virtual_run *run, int worker) {
     drive_started(training, worker, training->engine.progress.version, flight->started);
     if (setup->computes_gradients) {
         HYSGD_TRY(worker_open(training, worker));
-        HYSGD_TRY(worker_compute(training, worker, server_vector(&training->server), NULL));
+        server_read(&training->server, worker);
+        HYSGD_TRY(worker_compute(training, worker, server_read_vector(&training->server, worker), NULL));
+        server_has_read(&training->server, worker);
     } else {
         training->workers[worker].draws++;
     }
