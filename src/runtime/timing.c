@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "base/options.h"
+#include "runtime/worker_list.h"
 
 static const struct distribution_ops *distribution_of(const struct plugin *plugin) {
     return (const struct distribution_ops *)plugin->ops;
@@ -45,38 +46,9 @@ static char *cut_item(char **rest, char separator) {
     return item;
 }
 
-/* One item of speeds: "0.5", or "4x0.5" for four workers. */
-static enum hysgd_status read_speed(const char *item, int *count_out, double *speed_out) {
-    const char *cross = strchr(item, 'x');
-    int64_t count = 1;
-    double speed;
-    if (cross) {
-        char number[16];
-        size_t length = (size_t)(cross - item);
-        snprintf(number, sizeof number, "%.*s", (int)(length < 15 ? length : 15), item);
-        if (!options_read_int(number, &count) || count < 1 || count > 1000000)
-            return hysgd_fail(HYSGD_USAGE, "speeds: \"%s\": expected a number of workers before the x", item);
-    }
-    if (!options_read_real(cross ? cross + 1 : item, &speed) || speed < 1e-6 || speed > 1e6)
-        return hysgd_fail(HYSGD_USAGE,
-                          "speeds: \"%s\": expected a relative speed from 1e-6 to 1e6, as in 1,0.5 or 4x1,4x0.25",
-                          item);
-    *count_out = (int)count;
-    *speed_out = speed;
-    return HYSGD_OK;
-}
-
 static enum hysgd_status read_speeds(struct timing *timing, char *text) {
     int filled = 0;
-    for (char *rest = text, *item; (item = cut_item(&rest, ','));) {
-        int count = 0;
-        double speed = 1;
-        HYSGD_TRY(read_speed(item, &count, &speed));
-        if (count > timing->workers - filled)
-            return hysgd_fail(HYSGD_USAGE, "speeds: more speeds are given than the %d workers", timing->workers);
-        while (count-- > 0)
-            timing->speeds[filled++] = speed;
-    }
+    HYSGD_TRY(worker_list_read("speeds", "speed", text, timing->workers, timing->speeds, &filled));
     for (int i = filled; i < timing->workers; i++)
         timing->speeds[i] = timing->speeds[i - filled];
     return HYSGD_OK;
