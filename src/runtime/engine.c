@@ -95,6 +95,10 @@ static double staleness_factor(const struct engine_weighting *weighting, uint64_
     }
 }
 
+static double worker_factor(const struct engine *engine, int index) {
+    return engine->worker_weights ? engine->worker_weights[index] : 1;
+}
+
 /* `share` is the policy's part of the weight. */
 static void hold(struct engine *engine, int index, double share, double weight, uint64_t staleness) {
     struct engine_worker *worker = &engine->workers[index];
@@ -233,7 +237,7 @@ enum hysgd_status engine_arrive(struct engine *engine, int index, double seconds
     uint64_t staleness = engine->progress.version - worker->read;
     double share = 0;
     HYSGD_TRY(ask_share(engine, index, staleness, &share));
-    double weight = share * staleness_factor(&engine->weighting, staleness);
+    double weight = share * staleness_factor(&engine->weighting, staleness) * worker_factor(engine, index);
     if (weight < (double)FLT_MIN) /* weights are used as floats */
         weight = 0;
     *verdict = (struct engine_verdict){.weight = weight, .staleness = staleness};

@@ -15,7 +15,9 @@ enum engine_combine { ENGINE_MEAN, ENGINE_SUM };
 /* What the staleness tau of an admitted gradient multiplies its weight with, under every policy: 1; 1 / max(1, tau)
  * (W. Zhang et al., "Staleness-Aware Async-SGD for Distributed Deep Learning", IJCAI 2016); (1 + tau)^-exponent
  * (FedBuff's with 0.5, see policy/batch_async.c). Combining does not divide by these factors, or a stale gradient
- * that is an update of its own would count in full. */
+ * that is an update of its own would count in full. The same holds for the weights of workers: with n_i N / n,
+ * worker i of N having n_i of the n samples, the mean over all N is the gradient of the mean loss over all n, and
+ * that over any K of them drawn at random is so on average. */
 enum engine_weight { ENGINE_WEIGHT_NONE, ENGINE_WEIGHT_INVERSE, ENGINE_WEIGHT_POLYNOMIAL };
 
 struct engine_weighting {
@@ -54,16 +56,17 @@ struct engine {
     void *policy_self;
     enum engine_combine combine;
     struct engine_weighting weighting; /* none after engine_init; set it before engine_begin */
-    int worker_count;                  /* ever known; progress.workers counts those that take part */
-    int computing;                     /* workers that are computing */
-    struct engine_worker *workers;     /* [worker_count] */
-    uint64_t *clocks;                  /* [worker_count] gradients delivered */
-    int at_slowest;                    /* workers that take part whose clock is the smallest */
+    const double *worker_weights;  /* [worker_count] above 0, borrowed: multiply the gradients too; NULL: all 1 */
+    int worker_count;              /* ever known; progress.workers counts those that take part */
+    int computing;                 /* workers that are computing */
+    struct engine_worker *workers; /* [worker_count] */
+    uint64_t *clocks;              /* [worker_count] gradients delivered */
+    int at_slowest;                /* workers that take part whose clock is the smallest */
     struct hysgd_progress progress;
-    double held_weight;          /* total weight of the gradients held */
-    double held_divisor;         /* the same without the factors of their staleness: what ENGINE_MEAN divides by */
-    uint64_t held_folded;        /* of them, in the server's sum */
-    uint64_t threshold;          /* the policy's latest answer */
+    double held_weight;   /* total weight of the gradients held */
+    double held_divisor;  /* the same without the factors of staleness and worker: what ENGINE_MEAN divides by */
+    uint64_t held_folded; /* of them, in the server's sum */
+    uint64_t threshold;   /* the policy's latest answer */
     uint64_t applied, dropped;   /* gradients of all workers; received = applied + dropped + progress.held */
     uint64_t forced;             /* updates that no threshold asked for */
     uint64_t lost;               /* gradients that were being computed when their worker was lost */

@@ -316,7 +316,8 @@ static enum hysgd_status check_description(const struct training *training, cons
                                        "seed",
                                        "staleness-weight",
                                        "staleness-exponent",
-                                       "micro-batch"};
+                                       "micro-batch",
+                                       "worker-weights"};
     const char *version = safetensors_metadata(file, FORMAT_KEY);
     if (!version)
         return hysgd_fail(HYSGD_INPUT, "%s: is no checkpoint of hysgd: metadata \"%s\" is missing", path,

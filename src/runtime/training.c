@@ -10,6 +10,7 @@
 #include "runtime/drive.h"
 #include "runtime/snapshot.h"
 #include "runtime/worker.h"
+#include "runtime/worker_list.h"
 
 static enum hysgd_status init_vectors(struct training *training) {
     const struct training_setup *setup = training->setup;
@@ -33,6 +34,15 @@ static enum hysgd_status init_workers(struct training *training) {
     return HYSGD_OK;
 }
 
+static enum hysgd_status init_weighting(struct training *training) {
+    const struct training_setup *setup = training->setup;
+    const struct partition *partition = setup->computes_gradients ? &training->partition : NULL;
+    HYSGD_TRY(worker_weights_read(setup->worker_weights, setup->workers, partition, &training->worker_weights));
+    training->engine.weighting = setup->weighting;
+    training->engine.worker_weights = training->worker_weights;
+    return HYSGD_OK;
+}
+
 enum hysgd_status training_init(struct training *training, const struct training_setup *setup) {
     *training = (struct training){.setup = setup,
                                   .evaluated_version = UINT64_MAX,
@@ -45,8 +55,8 @@ enum hysgd_status training_init(struct training *training, const struct training
     if (setup->save_path && !setup->computes_gradients)
         return hysgd_fail(HYSGD_USAGE, "%s: a run without gradients has no parameters to save", setup->save_path);
     HYSGD_TRY(engine_init(&training->engine, setup->policy, setup->combine, setup->workers));
-    training->engine.weighting = setup->weighting;
     HYSGD_TRY(init_workers(training));
+    HYSGD_TRY(init_weighting(training));
     HYSGD_TRY(setup->computes_gradients ? init_vectors(training) : HYSGD_OK);
     engine_begin(&training->engine);
     drive_plan_milestones(training, 0);
@@ -63,6 +73,7 @@ void training_fini(struct training *training) {
     engine_fini(&training->engine);
     partition_fini(&training->partition);
     snapshot_free(training->resumed);
+    memory_free(training->worker_weights);
     memory_free(training->workers);
     memory_free(training->accounts);
     training->setup = NULL;

@@ -42,6 +42,7 @@ struct training_setup {
     const struct plugin *partition; /* which worker has which samples; NULL: iid */
     enum engine_combine combine;
     struct engine_weighting weighting;
+    const char *worker_weights; /* as worker_weights_read takes it; NULL: none */
     int workers;
     size_t batch;       /* samples per gradient */
     size_t micro_batch; /* samples of a piece, of which the batch is a multiple; 0: the batch is one piece */
@@ -67,6 +68,7 @@ struct training {
     struct hysgd_model_layout layout;
     struct partition partition;
     struct training_worker *workers; /* [setup->workers] */
+    double *worker_weights;          /* [setup->workers]; NULL: all 1 */
     struct engine engine;
     struct server server;
     struct evaluator evaluator;

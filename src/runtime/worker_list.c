@@ -58,3 +58,47 @@ enum hysgd_status worker_list_read(const char *key, const char *noun, const char
     memory_free(copy);
     return status;
 }
+
+static void count_samples(const struct partition *partition, double *weights) {
+    for (int i = 0; i < partition->workers; i++)
+        weights[i] = (double)(partition->first[i + 1] - partition->first[i]);
+}
+
+static enum hysgd_status read_weights(const char *text, int workers, double *weights) {
+    int count = 0;
+    HYSGD_TRY(worker_list_read("worker-weights", "weight", text, workers, weights, &count));
+    if (count < workers)
+        return hysgd_fail(HYSGD_USAGE, "worker-weights: %d weights are given for %d workers", count, workers);
+    return HYSGD_OK;
+}
+
+/* To the mean 1, so that the effective learning rate stays what it is. */
+static void scale_weights(double *weights, int workers) {
+    double sum = 0;
+    for (int i = 0; i < workers; i++)
+        sum += weights[i];
+    for (int i = 0; i < workers; i++)
+        weights[i] = weights[i] * workers / sum;
+}
+
+enum hysgd_status worker_weights_read(const char *text, int workers, const struct partition *partition,
+                                      double **weights_out) {
+    bool by_samples = text && strcmp(text, "samples") == 0;
+    double *weights;
+    *weights_out = NULL;
+    if (!text || !text[0] || strcmp(text, "none") == 0 || (by_samples && !partition))
+        return HYSGD_OK;
+    HYSGD_TRY(memory_alloc((size_t)workers, sizeof *weights, &weights));
+    enum hysgd_status status = HYSGD_OK;
+    if (by_samples)
+        count_samples(partition, weights);
+    else
+        status = read_weights(text, workers, weights);
+    if (status != HYSGD_OK) {
+        memory_free(weights);
+        return status;
+    }
+    scale_weights(weights, workers);
+    *weights_out = weights;
+    return HYSGD_OK;
+}

@@ -40,6 +40,10 @@ const struct hysgd_option description_options[] = {
     {"partition", TEXT, AT(partition), "iid", 0, 0, NULL,
      "which worker has which training samples: iid, contiguous, or dirichlet,alpha=A for unequal classes (hysgd list "
      "partitions)"},
+    {"worker-weights", TEXT, AT(worker_weights), "none", 0, 0, NULL,
+     "what the gradients of each worker are multiplied with: none; samples: in proportion to its number of training "
+     "samples, so that the mean over all workers is the gradient of the whole training data; or a weight for each, "
+     "\"2,1,1\" or \"2x2,4x1\", relative to their mean; combine=mean divides by the number of gradients all the same"},
     {"epochs", REAL, AT(epochs), "0", 0, 1e9, NULL,
      "stop after so many passes over the training data; 0: no such limit, but 3 where no limit at all is given"},
     {"deadline", REAL, AT(deadline), "0", 0, 1e12, NULL,

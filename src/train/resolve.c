@@ -15,6 +15,7 @@
 #include "optimizer/optimizer.h"
 #include "policy/policy.h"
 #include "runtime/runtime.h"
+#include "runtime/worker_list.h"
 #include "train/config.h"
 #include "train/output_paths.h"
 
@@ -51,10 +52,10 @@ static enum hysgd_status spell_out(const struct plugin *plugin, char **field) {
 
 /* The words that make a run what it is; a run that is continued has them from its checkpoint. */
 static const char *const identity[] = {
-    "data",       "model",   "policy",    "optimizer", "runtime",          "combine",
-    "workers",    "batch",   "partition", "seed",      "speeds",           "compute",
-    "delay",      "receive", "apply",     "lose",      "staleness-weight", "staleness-exponent",
-    "micro-batch"};
+    "data",        "model",         "policy",    "optimizer", "runtime",          "combine",
+    "workers",     "batch",         "partition", "seed",      "speeds",           "compute",
+    "delay",       "receive",       "apply",     "lose",      "staleness-weight", "staleness-exponent",
+    "micro-batch", "worker-weights"};
 
 static enum hysgd_status take_from_checkpoint(struct description *words) {
     struct safetensors_file *file;
@@ -152,6 +153,14 @@ static enum hysgd_status init_policy(struct resolved *resolved) {
     const struct hysgd_policy_ops *ops = policy_ops(&resolved->policy);
     resolved->policy_is_ready = true; /* init leaves its object safe to fini when it fails */
     return ops->init != NULL ? ops->init(resolved->policy.self, (int)resolved->description.workers) : HYSGD_OK;
+}
+
+static enum hysgd_status check_worker_weights(const struct resolved *resolved) {
+    const struct description *words = &resolved->description;
+    double *weights;
+    HYSGD_TRY(worker_weights_read(words->worker_weights, (int)words->workers, NULL, &weights));
+    memory_free(weights);
+    return HYSGD_OK;
 }
 
 static enum hysgd_status resolve_times(struct resolved *resolved) {
@@ -282,6 +291,7 @@ enum hysgd_status resolved_init(struct resolved *resolved, const struct descript
     HYSGD_TRY(spell_out_plugins(resolved));
     HYSGD_TRY(resolve_times(resolved));
     HYSGD_TRY(check_pieces(&resolved->description));
+    HYSGD_TRY(check_worker_weights(resolved));
     HYSGD_TRY(init_policy(resolved));
     HYSGD_TRY(resolve_limits(resolved));
     HYSGD_TRY(resolve_cadences(resolved));

@@ -114,6 +114,7 @@ static void fill_setup(struct run *run) {
         .partition = &resolved->partition,
         .combine = (enum engine_combine)words->combine,
         .weighting = {(enum engine_weight)words->staleness_weight, words->staleness_exponent},
+        .worker_weights = words->worker_weights,
         .workers = (int)words->workers,
         .batch = (size_t)words->batch,
         .micro_batch = (size_t)words->micro_batch,

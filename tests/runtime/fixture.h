@@ -23,6 +23,7 @@ struct run_setup {
     void *own_model_self;
     const struct hysgd_policy_ops *own_policy; /* instead of `policy` */
     enum engine_combine combine;
+    const char *partition, *worker_weights;
     int workers;
     size_t batch, micro_batch;
     uint64_t seed;
@@ -41,7 +42,7 @@ struct run_setup {
 
 struct run {
     struct run_setup from;
-    struct plugin policy, model, data, optimizer, runtime;
+    struct plugin policy, model, data, optimizer, runtime, partition;
     struct timing timing;
     struct recorder *recorder;
     struct training_setup setup;
@@ -115,6 +116,7 @@ static inline enum hysgd_status run_open_plugins(struct run *run) {
     if (policy_ops(&run->policy)->init)
         HYSGD_TRY(policy_ops(&run->policy)->init(run->policy.self, run->setup.workers));
     HYSGD_TRY(plugin_open(&optimizer_list, run_text(from->optimizer, "sgd,rate=0.01"), &run->optimizer));
+    HYSGD_TRY(plugin_open(&partition_list, run_text(from->partition, "iid"), &run->partition));
     return plugin_open(&runtime_list, run_text(from->runtime, "virtual"), &run->runtime);
 }
 
@@ -142,6 +144,8 @@ static inline enum hysgd_status run_open(struct run *run, const struct run_setup
                                          .data = &run->data,
                                          .optimizer = &run->optimizer,
                                          .combine = from->combine,
+                                         .partition = &run->partition,
+                                         .worker_weights = from->worker_weights,
                                          .workers = from->workers ? from->workers : 4,
                                          .batch = from->batch ? from->batch : 10,
                                          .micro_batch = from->micro_batch,
@@ -187,6 +191,7 @@ static inline void run_close(struct run *run) {
     plugin_close(&run->model);
     plugin_close(&run->data);
     plugin_close(&run->optimizer);
+    plugin_close(&run->partition);
     plugin_close(&run->runtime);
 }
 

@@ -86,6 +86,26 @@ static void the_mean_divides_by_the_number_and_the_sum_by_nothing(void **state) 
     }
 }
 
+static void the_weight_of_a_worker_multiplies_the_others(void **state) {
+    (void)state;
+    const double weights[WORKERS] = {0.5, 1, 2, 0.5};
+    struct scene scene;
+    set_scene(&scene, "batch-async,size=2", ENGINE_MEAN, (struct engine_weighting){ENGINE_WEIGHT_INVERSE, 0});
+    scene.engine.worker_weights = weights;
+    for (int w = 0; w < WORKERS; w++) { /* the staleness is 0 0 1 1 */
+        arrive(&scene, w);
+        assert_true(scene.verdict.weight == weights[w]);
+        if (scene.verdict.action == ENGINE_UPDATE)
+            assert_int_equal(engine_updated(&scene.engine, 0, 0), HYSGD_OK);
+    }
+    arrive(&scene, 2); /* of version 1: factor 1 */
+    arrive(&scene, 0); /* of version 0: factor 1 / 2 */
+    assert_true(scene.verdict.weight == 0.25);
+    assert_true(scene.engine.held_weight == 2.25);
+    assert_true(engine_scale(&scene.engine) == 0.5); /* the mean divides by the number of gradients */
+    clear_scene(&scene);
+}
+
 static void a_weight_that_no_float_holds_drops_the_gradient(void **state) {
     (void)state;
     struct scene scene;
@@ -118,6 +138,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_follow_the_staleness),
         cmocka_unit_test(the_mean_divides_by_the_number_and_the_sum_by_nothing),
+        cmocka_unit_test(the_weight_of_a_worker_multiplies_the_others),
         cmocka_unit_test(a_weight_that_no_float_holds_drops_the_gradient),
         cmocka_unit_test(dropped_by_the_policy_is_dropped_with_any_weight),
     };
