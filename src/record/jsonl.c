@@ -16,50 +16,50 @@
 #include "record/output.h"
 #include "record/sinks.h"
 
-#define LOG_VERSION 1
+#define LINES_VERSION 1
 
-struct log {
+struct lines {
     struct output output;
 };
 
-enum hysgd_status sink_log_alloc(const char *path, void **self_out) {
-    struct log *log;
-    HYSGD_TRY(memory_alloc(1, sizeof *log, &log));
-    enum hysgd_status status = output_open(&log->output, path);
+enum hysgd_status sink_jsonl_alloc(const char *path, void **self_out) {
+    struct lines *lines;
+    HYSGD_TRY(memory_alloc(1, sizeof *lines, &lines));
+    enum hysgd_status status = output_open(&lines->output, path);
     if (status != HYSGD_OK) {
-        sink_log_free(log);
+        sink_jsonl_free(lines);
         return status;
     }
-    *self_out = log;
+    *self_out = lines;
     return HYSGD_OK;
 }
 
-void sink_log_free(void *self) {
-    struct log *log = self;
-    if (log == NULL)
+void sink_jsonl_free(void *self) {
+    struct lines *lines = self;
+    if (lines == NULL)
         return;
-    output_fini(&log->output);
-    memory_free(log);
+    output_fini(&lines->output);
+    memory_free(lines);
 }
 
 /* Writes `head` (a new object) with the fields of `body`, both taken over. 15 digits: options such as 0.1 stay
  * readable; the exact values of events are not written here. */
-static enum hysgd_status write_line(struct log *log, json_t *head, json_t *body) {
+static enum hysgd_status write_line(struct lines *lines, json_t *head, json_t *body) {
     bool is_whole = head != NULL && body != NULL && json_object_update(head, body) == 0;
     json_decref(body);
     if (!is_whole) {
         json_decref(head);
-        return hysgd_fail(HYSGD_MEMORY, "%s: no memory for a line", log->output.path);
+        return hysgd_fail(HYSGD_MEMORY, "%s: no memory for a line", lines->output.path);
     }
     errno = 0;
-    (void)json_dumpf(head, log->output.stream, JSON_COMPACT | JSON_REAL_PRECISION(15)); /* see output_check */
+    (void)json_dumpf(head, lines->output.stream, JSON_COMPACT | JSON_REAL_PRECISION(15)); /* see output_check */
     json_decref(head);
-    fputc('\n', log->output.stream);
-    return output_check(&log->output);
+    fputc('\n', lines->output.stream);
+    return output_check(&lines->output);
 }
 
-static enum hysgd_status log_begin(void *self, const struct event_run *run) {
-    return write_line(self, json_pack("{si}", "hysgd_log", LOG_VERSION), encode_run(run));
+static enum hysgd_status lines_begin(void *self, const struct event_run *run) {
+    return write_line(self, json_pack("{si}", "hysgd_log", LINES_VERSION), encode_run(run));
 }
 
 static void write_field(FILE *stream, const struct record_field *field, const struct event *event) {
@@ -87,9 +87,9 @@ static void write_field(FILE *stream, const struct record_field *field, const st
     }
 }
 
-static enum hysgd_status log_event(void *self, const struct event *event) {
-    struct log *log = self;
-    FILE *stream = log->output.stream;
+static enum hysgd_status lines_event(void *self, const struct event *event) {
+    struct lines *lines = self;
+    FILE *stream = lines->output.stream;
     const struct record_kind *kind = &record_events[event->kind];
     char worker[16] = "null";
     if (event->worker >= 0)
@@ -100,19 +100,20 @@ static enum hysgd_status log_event(void *self, const struct event *event) {
     for (const struct record_field *field = kind->fields; field->name != NULL; field++)
         write_field(stream, field, event);
     fputs("}\n", stream);
-    return output_check(&log->output);
+    return output_check(&lines->output);
 }
 
-static enum hysgd_status log_pulse(void *self, double seconds) {
+static enum hysgd_status lines_pulse(void *self, double seconds) {
     (void)seconds;
-    struct log *log = self;
-    return output_pulse(&log->output);
+    struct lines *lines = self;
+    return output_pulse(&lines->output);
 }
 
-static enum hysgd_status log_end(void *self, const struct event_summary *summary) {
-    struct log *log = self;
-    HYSGD_TRY(write_line(log, json_pack("{ss}", "event", "end"), encode_summary(summary)));
-    return output_close(&log->output);
+static enum hysgd_status lines_end(void *self, const struct event_summary *summary) {
+    struct lines *lines = self;
+    HYSGD_TRY(write_line(lines, json_pack("{ss}", "event", "end"), encode_summary(summary)));
+    return output_close(&lines->output);
 }
 
-const struct sink_ops sink_log = {.begin = log_begin, .event = log_event, .pulse = log_pulse, .end = log_end};
+const struct sink_ops sink_jsonl = {
+    .begin = lines_begin, .event = lines_event, .pulse = lines_pulse, .end = lines_end};

@@ -76,16 +76,24 @@ enum hysgd_status output_check(struct output *output) {
     return fail(output, "cannot be written", errno != 0 ? errno : EIO);
 }
 
-enum hysgd_status output_pulse(struct output *output) {
+bool output_is_due(struct output *output) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     double seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
     if (seconds - output->flushed_seconds < SECONDS_BETWEEN_FLUSHES)
-        return HYSGD_OK;
+        return false;
     output->flushed_seconds = seconds;
+    return true;
+}
+
+enum hysgd_status output_flush(struct output *output) {
     if (fflush(output->stream) != 0)
         return fail(output, "cannot be written", errno);
     return HYSGD_OK;
+}
+
+enum hysgd_status output_pulse(struct output *output) {
+    return output_is_due(output) ? output_flush(output) : HYSGD_OK;
 }
 
 /* Flushes and closes; the errno of the first thing that failed, or 0. */

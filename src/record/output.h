@@ -26,7 +26,13 @@ HYSGD_MUST_CHECK enum hysgd_status output_open_whole(struct output *output, cons
 /* HYSGD_OUTPUT when something since the opening could not be written. Does not flush. */
 HYSGD_MUST_CHECK enum hysgd_status output_check(struct output *output);
 
-/* Lets readers see what was written so far, at most four times a second however often it is called. */
+/* Lets readers see what was written so far. */
+HYSGD_MUST_CHECK enum hysgd_status output_flush(struct output *output);
+
+/* Whether it is time to flush: true at most four times a second, however often it is called. */
+bool output_is_due(struct output *output);
+
+/* Flushes when it is time. */
 HYSGD_MUST_CHECK enum hysgd_status output_pulse(struct output *output);
 
 /* Flushes, closes, and puts the file in its place. */

@@ -6,12 +6,16 @@
 
 #include "record/recorder.h"
 
-/* The event log as JSON lines: a header line with version and run, a line per event, a line with the summary.
- * HYSGD_OUTPUT names the path. A reader that goes away (a closed pipe) is such a failure, never a signal that ends
- * the run. */
+/* The event log in its compact form, see log_format.h; log_reader.h reads it. HYSGD_OUTPUT names the path. A reader
+ * that goes away (a closed pipe) is such a failure, never a signal that ends the run. */
 extern const struct sink_ops sink_log;
 HYSGD_MUST_CHECK enum hysgd_status sink_log_alloc(const char *path, void **self_out);
 void sink_log_free(void *self);
+
+/* The same as JSON lines: a header line with version and run, a line per event, a line with the summary. */
+extern const struct sink_ops sink_jsonl;
+HYSGD_MUST_CHECK enum hysgd_status sink_jsonl_alloc(const char *path, void **self_out);
+void sink_jsonl_free(void *self);
 
 /* A CSV row per evaluation: seconds, epochs, received, updates, threshold, mean_staleness, train_loss, test_loss,
  * test_accuracy. */

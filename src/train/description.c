@@ -77,7 +77,7 @@ const struct hysgd_option description_options[] = {
     {"resume", TEXT, AT(resume), "", 0, 0, NULL,
      "continue from this checkpoint; data, model, policy, optimizer, runtime, seed and the like are those of the "
      "checkpoint unless given, limits and files are not"},
-    {"log", TEXT, AT(log), "", 0, 0, NULL, "write every event to this file, as JSON lines"},
+    {"log", TEXT, AT(log), "", 0, 0, NULL, "write every event to this file: compact, for replay, advise and export; as JSON lines where its name ends in .jsonl"},
     {"csv", TEXT, AT(csv), "", 0, 0, NULL, "write a row per evaluation to this file"},
     {"report", TEXT, AT(report), "", 0, 0, NULL, "write curves and timelines to this HTML file"},
     {0},

@@ -75,6 +75,21 @@ static enum hysgd_status check_memory(const struct run *run) {
     return HYSGD_OK;
 }
 
+static bool ends_with(const char *text, const char *ending) {
+    size_t length = strlen(text), tail = strlen(ending);
+    return length >= tail && strcmp(text + length - tail, ending) == 0;
+}
+
+static enum hysgd_status open_log(struct run *run) {
+    const char *path = run->resolved->description.log;
+    if (ends_with(path, ".jsonl") || ends_with(path, ".json")) {
+        HYSGD_TRY(sink_jsonl_alloc(path, &run->lines));
+        return recorder_add(run->recorder, &sink_jsonl, run->lines);
+    }
+    HYSGD_TRY(sink_log_alloc(path, &run->log));
+    return recorder_add(run->recorder, &sink_log, run->log);
+}
+
 static enum hysgd_status open_sinks(struct run *run, const struct run_sink *sinks, size_t sink_count,
                                     bool wants_history) {
     const struct description *words = &run->resolved->description;
@@ -83,8 +98,7 @@ static enum hysgd_status open_sinks(struct run *run, const struct run_sink *sink
         return HYSGD_OK;
     HYSGD_TRY(recorder_alloc(RECORDER_EVENTS, &run->recorder));
     if (words->log[0] != '\0') {
-        HYSGD_TRY(sink_log_alloc(words->log, &run->log));
-        HYSGD_TRY(recorder_add(run->recorder, &sink_log, run->log));
+        HYSGD_TRY(open_log(run));
     }
     if (words->csv[0] != '\0') {
         HYSGD_TRY(sink_csv_alloc(words->csv, &run->csv));
@@ -181,6 +195,7 @@ void run_fini(struct run *run) {
         training_fini(&run->training);
     recorder_free(run->recorder);
     sink_log_free(run->log);
+    sink_jsonl_free(run->lines);
     sink_csv_free(run->csv);
     history_free(run->history);
     description_pairs_fini(&run->pairs);

@@ -31,7 +31,7 @@ struct run {
     struct training_setup setup;
     struct training training;
     struct recorder *recorder; /* NULL: nobody looks */
-    void *log, *csv;           /* sinks; NULL: not wanted */
+    void *log, *lines, *csv;   /* sinks; NULL: not wanted */
     struct history *history;   /* NULL: not wanted */
 };
 

@@ -8,6 +8,11 @@ hysgd train -q $run --policy threshold,step=10 --gradients 60 --json | short
 echo "--- progress:"
 hysgd train $run --epochs 2 2>&1 >out
 echo "--- twice the same:"
-hysgd train -q $run --policy async --epochs 2 --log one --save one.safetensors >out
-hysgd train -q $run --policy async --epochs 2 --log two --save two.safetensors >out
-cmp one.safetensors two.safetensors && [ -s one ] && tail -n +2 one >a && tail -n +2 two >b && cmp a b && echo "the same"
+for place in one two; do
+    mkdir $place
+    (cd $place && hysgd train -q $run --policy async --epochs 2 --log run.hylog --save run.safetensors >out)
+    (cd $place && hysgd train -q $run --policy async --epochs 2 --log run.jsonl >out)
+done
+cmp one/run.safetensors two/run.safetensors && [ -s one/run.hylog ] && cmp one/run.hylog two/run.hylog &&
+    cmp one/run.jsonl two/run.jsonl && echo "the same"
+wc -l <one/run.jsonl
