@@ -20,7 +20,7 @@ any other failure ends the sweep. A killed sweep is continued by starting it aga
 is there is skipped. The place of the data is no part of the key: write $HYSGD_DATASETS.
 
 Results of another build of the command are refused, unless --fresh runs them again or --keep takes them as they
-are."""
+are; --verify runs some of them again and compares every number."""
 import argparse
 import concurrent.futures
 import csv
@@ -182,17 +182,28 @@ def parser(text, results):
     other = options.add_mutually_exclusive_group()
     other.add_argument("--fresh", action="store_true", help="run again what another build of the command has run")
     other.add_argument("--keep", action="store_true", help="take results of another build as they are")
+    options.add_argument("--verify", type=int, default=0, metavar="N",
+                         help="run N of the results that are there again, and end if one differs [0]")
     return options
 
 
-def _missing(runs, file, build, arguments):
-    """The runs that are to be done, in order; those of the same options once."""
-    unique = list({run.key: run for run in runs}.values())
+def _verify(runs, file, processes, count):
+    """Compares `count` of the results, evenly spaced, with what this build makes of the same options."""
+    present = [run for run in runs if run.key in file.records]
+    for run in present[::max(1, len(present) // max(1, count))][:count]:
+        there, again = file.records[run.key], processes.run(run)
+        if any(there[part] != again[part] for part in ("reason", "result", "columns", "rows")):
+            raise Failed(f"{run.name}: {processes.build} gives another result than {there['program']} did")
+        print(f"{run.name}: the same as {there['program']} gave", file=sys.stderr, flush=True)
+
+
+def _missing(unique, file, build, arguments):
+    """The runs that are to be done, in order."""
     stale = [run for run in unique if run.key in file.records and file.records[run.key]["program"] != build]
     if stale and not arguments.fresh and not arguments.keep:
         other = file.records[stale[0].key]["program"]
-        sys.exit(f"{arguments.results}: {len(stale)} results are of another build ({other}, not {build}): --fresh runs "
-                 "them again, --keep takes them as they are")
+        sys.exit(f"{arguments.results}: {len(stale)} results are of another build ({other}, not {build}): "
+                 "--fresh runs them again, --keep takes them as they are")
     again = {run.key for run in stale} if arguments.fresh else set()
     return [run for run in unique if run.key in again or run.key not in file.records]
 
@@ -211,8 +222,9 @@ def _do(missing, file, processes, jobs):
                 file.add(record)
                 took = time.monotonic() - start
                 left = took / done * (len(missing) - done)
-                print(f"[{done}/{len(missing)}] {record['name']}: {record['reason']} at {record['result']['seconds']:g}"
-                      f" s; {_duration(took)}, {_duration(left)} to go", file=sys.stderr, flush=True)
+                print(f"[{done}/{len(missing)}] {record['name']}: {record['reason']} at "
+                      f"{record['result']['seconds']:g} s; {_duration(took)}, {_duration(left)} to go",
+                      file=sys.stderr, flush=True)
         except BaseException:
             processes.stop()
             pool.shutdown(cancel_futures=True)
@@ -234,7 +246,10 @@ def sweep(runs, arguments):
     try:
         with tempfile.TemporaryDirectory(prefix="hysgd-sweep-") as folder:
             processes = Sweep(arguments.program, folder)
-            _do(_missing(runs, file, processes.build, arguments), file, processes, arguments.jobs)
+            unique = list({run.key: run for run in runs}.values())
+            missing = _missing(unique, file, processes.build, arguments)
+            _verify(unique, file, processes, arguments.verify)
+            _do(missing, file, processes, arguments.jobs)
     except Failed as error:
         failed = str(error)
     except KeyboardInterrupt:

@@ -145,6 +145,18 @@ class SweepTest(unittest.TestCase):
         self.assertNotEqual(first.pop("program"), second.pop("program"))
         self.assertEqual(first, second)
 
+    def test_verify_finds_a_number_that_this_build_does_not_give(self):
+        self.sweep([small(), small(seed=2)])
+        self.sweep([small(), small(seed=2)], "--verify", "2")
+        first, second = self.lines()
+        with open(self.results, "wb") as stream:
+            changed = json.loads(second)
+            changed["rows"][0][-1] += 1e-9
+            stream.write(first + json.dumps(changed).encode() + b"\n")
+        self.sweep([small(), small(seed=2)], "--verify", "1")
+        with self.assertRaisesRegex(SystemExit, "gives another result"):
+            self.sweep([small(), small(seed=2)], "--verify", "2")
+
     def test_two_sweeps_do_not_share_a_file(self):
         file = sweep.File(self.results)
         self.addCleanup(file.close)
