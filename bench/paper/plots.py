@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plots of RESULTS.md, as SVG files: a function each, listed in PLOTS under the name of its file."""
+import statistics
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as pyplot
+
+import figures
+import plan
+from plan import ADAPTIVE, ASYNC, BUFFERED, SYNCS, Scene, hybrid
+from tables import SERVER_WORDS, SERVERS, words
+
+# The same file from the same runs: text stays text, and names inside do not change.
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "hysgd", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3,
+         "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "path.simplify": True}
+# Colours that remain apart for all kinds of sight (Okabe and Ito).
+COLOURS = {ASYNC: "#000000", hybrid(300): "#d55e00", hybrid(300, "sum", "yes"): "#e69f00",
+           hybrid(300, "mean"): "#cc79a7", SYNCS[0]: "#0072b2", SYNCS[1]: "#56b4e9", ADAPTIVE: "#009e73",
+           BUFFERED: "#8c8c8c", plan.FALLING[0]: "#a6761d"}
+NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
+
+
+def draw_curves(axes, found, scene, ways):
+    for way in ways:
+        seconds, mean, deviation = found.curve(scene, way)
+        if not seconds:
+            continue
+        colour = COLOURS[way]
+        axes.plot(seconds, mean, color=colour, linewidth=1.3, label=words(way))
+        low = [m - d for m, d in zip(mean, deviation)]
+        high = [m + d for m, d in zip(mean, deviation)]
+        axes.fill_between(seconds, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def curves(data, lowest):
+    """Accuracy over the 100 s of (300,32), for both servers."""
+    def draw(found):
+        figure, panels = pyplot.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
+        ways = [ASYNC, hybrid(300), hybrid(300, "sum", "yes"), hybrid(300, "mean"), *SYNCS, ADAPTIVE]
+        for axes, server in zip(panels, SERVERS):
+            draw_curves(axes, found, Scene(data, server), ways)
+            axes.set(title=f"{NAMES[data]}, (300,32), server: {SERVER_WORDS[server]}", xlabel="virtual seconds",
+                     xlim=(0, 100), ylim=(lowest, None))
+        panels[0].set_ylabel("test accuracy, %")
+        panels[1].legend(loc="lower right")
+        return figure
+    return draw
+
+
+def converged(found):
+    figure, panels = pyplot.subplots(1, 2, figsize=(9.5, 3.6))
+    ways = [ASYNC, hybrid(300), hybrid(300, "mean"), *SYNCS, plan.FALLING[0], BUFFERED, ADAPTIVE]
+    for axes, data, lowest in zip(panels, plan.IMAGES, (92, 36)):
+        draw_curves(axes, found, Scene(data, "stated", length="long"), ways)
+        axes.set(title=f"{NAMES[data]}, (300,32), server: {SERVER_WORDS['stated']}", xlabel="virtual seconds",
+                 xlim=(0, plan.LENGTH["long"]), ylim=(lowest, None))
+    panels[0].set_ylabel("test accuracy, %")
+    panels[1].legend(loc="lower right")
+    return figure
+
+
+def draw_points(axes, found, values, paper, at):
+    """The paper's figures as crosses, ours as points with their standard deviations, side by side."""
+    positions = range(len(values))
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.plot(positions, paper, "x", color="black", label="the paper")
+    shown = [("sum", "no", "fast", "#56b4e9", "o"), ("sum", "no", "stated", "#0072b2", "o"),
+             ("mean", "no", "fast", "#e6ab5c", "s"), ("mean", "no", "stated", "#d55e00", "s")]
+    for order, (combine, wait, server, colour, mark) in enumerate(shown):
+        for position, value in zip(positions, values):
+            scene, step = at(value, server)
+            gained = found.differences(scene, hybrid(step, combine, wait), ASYNC, "accuracy")
+            if gained:
+                axes.errorbar(position + 0.13 * (order - 1.5), statistics.mean(gained),
+                              statistics.stdev(gained) if len(gained) > 1 else 0, color=colour, marker=mark,
+                              markersize=4, linewidth=1, label=f"{combine}, server {SERVER_WORDS[server]}")
+    axes.set_xticks(list(positions), [str(value) for value in values])
+
+
+def one_of_each(axes, **place):
+    handles, labels = axes.get_legend_handles_labels()
+    unique = dict(zip(labels, handles))
+    axes.legend(unique.values(), unique.keys(), **place)
+
+
+def images(found):
+    figure, panels = pyplot.subplots(1, 2, figsize=(9.5, 3.6))
+    for axes, data in zip(panels, plan.IMAGES):
+        draw_points(axes, found, figures.CONFIGURATIONS, figures.PAPER[data, "accuracy"],
+                    lambda value, server, data=data: (Scene(data, server, value[1]), value[0]))
+        axes.set(title=f"{NAMES[data]}: hybrid minus async", xlabel="(step, batch)")
+    panels[0].set_ylabel("points of accuracy, mean of 100 s")
+    one_of_each(panels[1], loc="lower left", fontsize=8)
+    return figure
+
+
+def ablations(found):
+    figure, panels = pyplot.subplots(1, 3, figsize=(11, 3.6), sharey=True)
+    kinds = [("batch", figures.PAPER_BATCHES, plan.of_batch), ("step", figures.PAPER_STEPS, plan.of_step),
+             ("delay's deviation, s", figures.PAPER_DEVIATIONS, plan.of_deviation)]
+    for axes, (name, paper, at) in zip(panels, kinds):
+        draw_points(axes, found, list(paper), list(paper.values()), at)
+        axes.set(title="random data: hybrid minus async", xlabel=name)
+    panels[0].set_ylabel("points of accuracy, mean of 100 s")
+    one_of_each(panels[2], loc="lower left", fontsize=8)
+    return figure
+
+
+def service(found):
+    """What the hybrid gains over async, by how much of async's gradients the server can serve."""
+    figure, axes = pyplot.subplots(figsize=(6.2, 3.6))
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
+    for way, colour, mark in [(hybrid(500), "#0072b2", "o"), (hybrid(500, "mean"), "#d55e00", "s")]:
+        for server, (receive, apply) in plan.SERVICE.items():
+            for compute in plan.COMPUTES:
+                scene = Scene("random", server, compute=compute)
+                free = found.figures(Scene("random", "fast", compute=compute), ASYNC)
+                gained = found.differences(scene, way, ASYNC, "accuracy")
+                if not gained or not free:
+                    continue
+                rate = statistics.mean(run.gradients for run in free.values()) / plan.LENGTH["short"]
+                load = rate * (sum(receive) + sum(apply)) / 2
+                axes.errorbar(load, statistics.mean(gained), statistics.stdev(gained) if len(gained) > 1 else 0,
+                              color=colour, marker=mark, markersize=4, linewidth=1, label=words(way))
+    axes.set(title="random data, (500,32)", xlabel="server seconds asked for by async, per second",
+             ylabel="hybrid minus async, points")
+    axes.set_xscale("symlog", linthresh=0.25)
+    axes.set_xticks([0, 0.25, 0.5, 1, 2, 4, 8], ["0", "0.25", "0.5", "1", "2", "4", "8"])
+    one_of_each(axes, loc="best")
+    return figure
+
+
+PLOTS = {"mnist": curves("mnist", 80), "cifar10": curves("cifar10", 15), "images": images, "ablations": ablations,
+         "service": service, "converged": converged}
+
+
+def write(found, folder):
+    with matplotlib.rc_context(STYLE):
+        for name, draw in PLOTS.items():
+            figure = draw(found)
+            figure.tight_layout()
+            figure.savefig(f"{folder}/{name}.svg", metadata={"Date": None})
+            pyplot.close(figure)
