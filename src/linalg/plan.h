@@ -59,4 +59,8 @@ extern const struct plan_ops plan_onednn;
 /* The fastest that this build has. */
 const struct plan_ops *plan_default(void);
 
+/* Its name, version, and the instruction sets of this processor that it uses: what the last bits of a gradient
+ * depend on. */
+void plan_identify(char *text, size_t size);
+
 #endif

@@ -50,6 +50,7 @@ struct event {
             double accuracy;   /* 0 to 1; NaN where the model has none */
             double epochs;     /* samples received / size of the training set */
             uint64_t received; /* gradients so far */
+            uint64_t checksum; /* CRC-32 of the parameters and statistics evaluated; 0: there are none */
         } evaluation;
         struct {
             uint64_t received;
@@ -74,6 +75,9 @@ struct event_run {
     uint64_t first_received;                 /* of a resumed run: the gradients before it began here; else 0 */
     uint64_t first_version;                  /* likewise, the updates */
     double first_seconds;                    /* likewise, where the run's clock stood */
+    const char *program;                     /* version of the program and of the kernels that it computes with */
+    uint64_t train_checksum, test_checksum;  /* of the data, see train/identity.h; 0: not looked at */
+    uint64_t start_checksum; /* of the parameters and statistics at the beginning; 0: not looked at */
 };
 
 /* The account of one worker. received = applied + dropped + held. */
@@ -91,7 +95,8 @@ struct event_summary {
     uint64_t updates, forced_updates, unfinished;
     double server_seconds;                                       /* in which the server was busy */
     double train_loss, test_loss, test_accuracy, target_seconds; /* NaN where there is none */
-    const struct event_account *accounts;                        /* [workers] */
+    uint64_t checksum; /* CRC-32 of the parameters and statistics at the end; 0: there are none */
+    const struct event_account *accounts; /* [workers] */
     int workers;
 };
 

@@ -49,7 +49,7 @@ static enum hysgd_status history_begin(void *self, const struct event_run *run) 
     struct history *history = self;
     forget(history);
     history->run = *run;
-    history->run.title = history->run.runtime = "";
+    history->run.title = history->run.runtime = history->run.program = "";
     history->run.description = NULL;
     HYSGD_TRY(copy_description(history, run));
     HYSGD_TRY(memory_copy_text(run->title, &history->title));

@@ -53,6 +53,7 @@ static const struct record_field evaluation_fields[] = {
     {"accuracy", REAL, AT(evaluation.accuracy), NULL, "0 to 1; none where the model has none"},
     {"epochs", REAL, AT(evaluation.epochs), "epochs", "samples received / size of the training set"},
     {"received", COUNT, AT(evaluation.received), "gradients", "so far"},
+    {"checksum", COUNT, AT(evaluation.checksum), NULL, "CRC-32 of the parameters and statistics; 0: there are none"},
     {0},
 };
 
@@ -97,6 +98,11 @@ static const struct record_field run_fields[] = {
     {"first_received", COUNT, AT(first_received), "gradients", "before a resumed run began here"},
     {"first_version", COUNT, AT(first_version), "updates", "before a resumed run began here"},
     {"first_seconds", REAL, AT(first_seconds), "s", "where a resumed run's clock stood"},
+    {"program", TEXT, AT(program), NULL, "with the version of the kernels that it computes with"},
+    {"train_checksum", COUNT, AT(train_checksum), NULL, "CRC-32 of samples of the training data"},
+    {"test_checksum", COUNT, AT(test_checksum), NULL, "CRC-32 of samples of the test data"},
+    {"start_checksum", COUNT, AT(start_checksum), NULL,
+     "CRC-32 of the parameters and statistics at the beginning; 0: there are none"},
     {0},
 };
 
@@ -144,6 +150,7 @@ static const struct record_field end_fields[] = {
     {"test_loss", REAL, AT(test_loss), NULL, "at the latest evaluation"},
     {"test_accuracy", REAL, AT(test_accuracy), NULL, "at the latest evaluation, 0 to 1"},
     {"target_seconds", REAL, AT(target_seconds), "s", "when the target was first seen reached"},
+    {"checksum", COUNT, AT(checksum), NULL, "CRC-32 of the parameters and statistics; 0: there are none"},
     {0},
 };
 /* clang-format on */

@@ -303,6 +303,7 @@ enum hysgd_status drive_evaluate(struct training *training, const float *vector,
     *metrics = (struct hysgd_metrics){0};
     if (!training->setup->computes_gradients)
         return HYSGD_OK;
+    training->evaluated_checksum = training_checksum(training, vector);
     return evaluator_run(&training->evaluator, HYSGD_TEST, vector, training->setup->evaluate_limit, metrics);
 }
 
@@ -318,7 +319,8 @@ void drive_end_evaluation(struct training *training, const struct hysgd_metrics 
                                          .evaluation = {.loss = training->test_loss,
                                                         .accuracy = training->test_accuracy,
                                                         .epochs = epochs_of(training, training->evaluated_received),
-                                                        .received = training->evaluated_received}});
+                                                        .received = training->evaluated_received,
+                                                        .checksum = training->evaluated_checksum}});
     bool is_reached = (limits->accuracy > 0 && training->test_accuracy >= limits->accuracy) ||
                       (limits->loss > 0 && training->test_loss <= limits->loss);
     if (!is_reached)

@@ -3,6 +3,7 @@
 #include "runtime/training.h"
 
 #include <math.h>
+#include <zlib.h>
 
 #include "base/memory.h"
 #include "data/data.h"
@@ -83,8 +84,15 @@ void training_stop(struct training *training) {
     atomic_store(&training->is_stopping, true);
 }
 
+uint64_t training_checksum(const struct training *training, const float *vector) {
+    if (vector == NULL || !training->setup->recorder)
+        return 0;
+    return crc32_z(0, (const Bytef *)vector, training->server.count * sizeof *vector);
+}
+
 void training_summarize(struct training *training, double seconds, struct event_summary *summary) {
     const struct engine *engine = &training->engine;
+    const float *vector = training->setup->computes_gradients ? server_vector(&training->server) : NULL;
     for (int i = 0; i < engine->worker_count; i++) {
         const struct engine_worker *worker = &engine->workers[i];
         struct event_account *account = &training->accounts[i];
@@ -110,6 +118,7 @@ void training_summarize(struct training *training, double seconds, struct event_
                                       .test_loss = training->test_loss,
                                       .test_accuracy = training->test_accuracy,
                                       .target_seconds = training->target_seconds,
+                                      .checksum = training_checksum(training, vector),
                                       .accounts = training->accounts,
                                       .workers = engine->worker_count};
 }

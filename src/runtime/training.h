@@ -78,6 +78,7 @@ struct training {
     double next_evaluation, next_save; /* in the unit of their cadence */
     uint64_t evaluated_version;        /* version of the latest evaluation; UINT64_MAX: none yet */
     uint64_t evaluated_received;       /* gradients received when it began */
+    uint64_t evaluated_checksum;       /* of the vector, see training_checksum */
     double server_seconds;             /* the server was busy */
     double rate;                       /* learning rate of the latest update */
     double loss_sum;                   /* of the gradients received since the latest evaluation */
@@ -111,6 +112,10 @@ HYSGD_MUST_CHECK enum hysgd_status training_read_parameters(const struct safeten
 
 /* Asks for a stop (reason "interrupted", HYSGD_INTERRUPTED); from any thread and from signal handlers. */
 void training_stop(struct training *training);
+
+/* CRC-32 of a vector of parameters and statistics, which tells in a log whether a repetition has the same bits; 0 of
+ * NULL, and where nobody records. */
+uint64_t training_checksum(const struct training *training, const float *vector);
 
 /* The end of the run for sinks and callers; points into the training. Gradients still held then count as dropped.
  */

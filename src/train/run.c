@@ -11,6 +11,7 @@
 #include "model/model.h"
 #include "optimizer/optimizer.h"
 #include "runtime/runtime.h"
+#include "train/identity.h"
 #include "train/result.h"
 
 /* Events between two drains; the emitter waits for the drainer where that is not enough. */
@@ -62,7 +63,8 @@ static enum hysgd_status check_memory(const struct run *run) {
     const struct resolved *resolved = run->resolved;
     struct hysgd_model_layout layout;
     model_ops(&resolved->model)->describe(resolved->model.self, &layout);
-    double each = resolved->description.micro_batch > 0 ? 2 : 1; /* a worker's gradient, and that of a piece of it */
+    double each =
+        resolved->description.micro_batch > 0 ? 2 : 1; /* a worker's gradient, and that of a piece of it */
     double vectors = each * (double)resolved->description.workers + 2 + optimizer_ops(&resolved->optimizer)->states;
     double needed = vectors * (double)(layout.parameter_count + layout.statistic_count) * sizeof(float);
     if (needed < 0.1 * GIBIBYTE)
@@ -209,6 +211,13 @@ void run_fini(struct run *run) {
 static enum hysgd_status begin_recording(struct run *run) {
     const struct resolved *resolved = run->resolved;
     const struct training_limits *limits = &resolved->limits;
+    struct identity identity = {0};
+    char program[IDENTITY_PROGRAM_BYTES];
+    if (run->recorder == NULL)
+        return HYSGD_OK;
+    identity_of_program(program);
+    if (resolved->description.log[0] != '\0')
+        HYSGD_TRY(identity_of_data(&resolved->data, &identity));
     const struct event_run facts = {
         .title = resolved->title,
         .description = constant_pairs(&run->pairs),
@@ -227,8 +236,12 @@ static enum hysgd_status begin_recording(struct run *run) {
         .first_received = run->training.engine.progress.received,
         .first_version = run->training.engine.progress.version,
         .first_seconds = run->training.start_seconds,
+        .program = program,
+        .train_checksum = identity.train,
+        .test_checksum = identity.test,
+        .start_checksum = training_checksum(&run->training, server_vector(&run->training.server)),
     };
-    return run->recorder != NULL ? recorder_begin(run->recorder, &facts) : HYSGD_OK;
+    return recorder_begin(run->recorder, &facts);
 }
 
 static enum hysgd_status check_reached(const struct run *run, const struct event_summary *summary) {

@@ -23,6 +23,7 @@ static const struct event_run sample_run = {
     .train_count = 6400,
     .parameter_count = 7,
     .limit_epochs = 10,
+    .program = "hysgd",
 };
 
 static inline struct event sample_start(int worker, double seconds, uint64_t version) {

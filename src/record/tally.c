@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Follows the gradients through the events: see tally.h. */
+#include "record/tally.h"
+
+#include <math.h>
+
+#include "base/memory.h"
+
+enum hysgd_status tally_init(struct tally *tally, const struct event_run *run) {
+    size_t count = (size_t)run->workers;
+    *tally = (struct tally){.workers = run->workers,
+                            .summary = {.seconds = run->first_seconds,
+                                        .updates = run->first_version,
+                                        .train_loss = (double)NAN,
+                                        .test_loss = (double)NAN,
+                                        .test_accuracy = (double)NAN,
+                                        .target_seconds = (double)NAN,
+                                        .workers = run->workers}};
+    HYSGD_TRY(memory_alloc(count, sizeof *tally->accounts, &tally->accounts));
+    HYSGD_TRY(memory_alloc(count, sizeof *tally->states, &tally->states));
+    HYSGD_TRY(memory_alloc(count, sizeof *tally->contributors, &tally->contributors));
+    for (size_t i = 0; i < count; i++)
+        tally->states[i].delivered = run->first_seconds;
+    return HYSGD_OK;
+}
+
+void tally_fini(struct tally *tally) {
+    memory_free(tally->accounts);
+    memory_free(tally->states);
+    memory_free(tally->contributors);
+    *tally = (struct tally){0};
+}
+
+static void take_arrival(struct tally *tally, const struct event *event) {
+    struct event_account *account = &tally->accounts[event->worker];
+    struct tally_worker *state = &tally->states[event->worker];
+    uint64_t staleness = event->version - event->arrival.read;
+    account->received++;
+    account->compute_seconds += event->arrival.compute_seconds;
+    account->transit_seconds += event->arrival.transit_seconds;
+    state->delivered = event->seconds - event->arrival.queue_seconds;
+    state->is_under_way = false;
+    if (isfinite(event->arrival.loss)) {
+        tally->loss_sum += event->arrival.loss;
+        tally->loss_count++;
+    }
+    if (event->arrival.weight <= 0) {
+        account->dropped++;
+        return;
+    }
+    if (account->held++ == 0)
+        tally->contributors[tally->contributor_count++] = event->worker;
+    state->held_staleness += (double)staleness;
+    if (staleness > state->held_most_staleness)
+        state->held_most_staleness = staleness;
+}
+
+static void take_update(struct tally *tally, const struct event *event) {
+    tally->summary.updates = event->version;
+    tally->summary.forced_updates += event->update.is_forced;
+    tally->summary.server_seconds += event->update.service_seconds;
+    for (int i = 0; i < tally->contributor_count; i++) {
+        struct event_account *account = &tally->accounts[tally->contributors[i]];
+        struct tally_worker *state = &tally->states[tally->contributors[i]];
+        account->applied += account->held;
+        account->staleness_sum += state->held_staleness;
+        if (state->held_most_staleness > account->most_staleness)
+            account->most_staleness = state->held_most_staleness;
+        account->held = 0;
+        state->held_staleness = 0;
+        state->held_most_staleness = 0;
+    }
+    tally->contributor_count = 0;
+}
+
+static void take_evaluation(struct tally *tally, const struct event *event) {
+    tally->summary.test_loss = event->evaluation.loss;
+    tally->summary.test_accuracy = event->evaluation.accuracy;
+    tally->summary.checksum = event->evaluation.checksum;
+    if (tally->loss_count > 0)
+        tally->summary.train_loss = tally->loss_sum / (double)tally->loss_count;
+    tally->loss_sum = 0;
+    tally->loss_count = 0;
+}
+
+static void take_start(struct tally *tally, const struct event *event) {
+    struct tally_worker *state = &tally->states[event->worker];
+    tally->accounts[event->worker].waiting_seconds += event->seconds - state->delivered;
+    state->is_under_way = true;
+}
+
+void tally_add(struct tally *tally, const struct event *event) {
+    if (event->seconds > tally->summary.seconds)
+        tally->summary.seconds = event->seconds;
+    switch (event->kind) {
+    case EVENT_START:
+        take_start(tally, event);
+        break;
+    case EVENT_ARRIVAL:
+        take_arrival(tally, event);
+        break;
+    case EVENT_UPDATE:
+        take_update(tally, event);
+        break;
+    case EVENT_EVALUATION:
+        take_evaluation(tally, event);
+        break;
+    case EVENT_LOST:
+        tally->states[event->worker].is_lost = true;
+        tally->summary.unfinished += tally->states[event->worker].is_under_way;
+        break;
+    case EVENT_JOINED:
+        tally->states[event->worker].is_lost = false;
+        tally->states[event->worker].is_under_way = true;
+        break;
+    case EVENT_CHECKPOINT:
+        break;
+    }
+}
+
+void tally_summarize(struct tally *tally, const char *reason, struct event_summary *summary_out) {
+    struct event_summary *summary = &tally->summary;
+    *summary_out = *summary;
+    summary_out->reason = reason;
+    summary_out->accounts = tally->accounts;
+    for (int i = 0; i < tally->workers; i++) {
+        struct event_account *account = &tally->accounts[i];
+        struct tally_worker *state = &tally->states[i];
+        account->dropped += account->held;
+        account->held = 0;
+        if (state->is_lost)
+            continue;
+        summary_out->unfinished += state->is_under_way;
+        if (!state->is_under_way && summary->seconds > state->delivered) {
+            account->waiting_seconds += summary->seconds - state->delivered;
+            state->delivered = summary->seconds; /* a second summary adds nothing */
+        }
+    }
+}

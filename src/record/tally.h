@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The account of a run made from its events alone: what the end of a log says, where the log was cut before it. */
+#ifndef HYSGD_RECORD_TALLY_H
+#define HYSGD_RECORD_TALLY_H
+
+#include "base/status.h"
+#include "record/event.h"
+
+struct tally_worker {
+    uint64_t held_most_staleness;
+    double held_staleness; /* over its held gradients */
+    double delivered;      /* when its latest gradient reached the server, or the run began; run clock */
+    bool is_under_way;     /* it computes a gradient, or that is on its way */
+    bool is_lost;
+};
+
+struct tally {
+    int workers;
+    struct event_account *accounts; /* [workers] */
+    struct tally_worker *states;    /* [workers] */
+    int *contributors;              /* [contributor_count] workers with gradients held */
+    int contributor_count;
+    double loss_sum; /* of the gradients since the latest evaluation */
+    uint64_t loss_count;
+    struct event_summary summary;
+};
+
+/* HYSGD_MEMORY. Safe to fini when it fails. */
+HYSGD_MUST_CHECK enum hysgd_status tally_init(struct tally *tally, const struct event_run *run);
+void tally_fini(struct tally *tally);
+
+/* Takes the next event; its worker exists. */
+void tally_add(struct tally *tally, const struct event *event);
+
+/* The run as if it had ended at the latest event; points into the tally and at `reason`. What only the end of a run
+ * can tell is missing: NaN. Gradients still held count as dropped. */
+void tally_summarize(struct tally *tally, const char *reason, struct event_summary *summary_out);
+
+#endif
