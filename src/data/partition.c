@@ -168,8 +168,8 @@ static const struct hysgd_plugin *const entries[] = {
 
 const struct plugin_list partition_list = {"partition", entries, sizeof entries / sizeof *entries};
 
-static enum hysgd_status read_labels(const struct plugin *data, const uint64_t *indices, uint64_t samples,
-                                     const struct hysgd_data_shape *shape, int32_t **labels_out) {
+enum hysgd_status partition_read_labels(const struct plugin *data, const struct hysgd_data_shape *shape,
+                                        const uint64_t *indices, uint64_t samples, int32_t **labels_out) {
     float *targets = NULL;
     enum hysgd_status status = memory_alloc(samples, sizeof **labels_out, labels_out);
     if (status == HYSGD_OK && shape->targets > 0)
@@ -200,7 +200,7 @@ enum hysgd_status partition_init(struct partition *partition, const struct plugi
         partition->indices[i] = i;
     enum hysgd_status status = HYSGD_OK;
     if (ops->needs_labels)
-        status = read_labels(data, partition->indices, samples, &shape, &labels);
+        status = partition_read_labels(data, &shape, partition->indices, samples, &labels);
     struct partition_input input = {
         .samples = samples, .seed = seed, .workers = workers, .classes = shape.classes, .labels = labels};
     if (status == HYSGD_OK)

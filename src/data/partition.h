@@ -39,4 +39,11 @@ HYSGD_MUST_CHECK enum hysgd_status partition_init(struct partition *partition, c
                                                   const struct plugin *data, int workers, uint64_t seed);
 void partition_fini(struct partition *partition);
 
+/* The labels of the training samples with these indices, in their order, to be freed also when it fails.
+ * HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status partition_read_labels(const struct plugin *data,
+                                                         const struct hysgd_data_shape *shape,
+                                                         const uint64_t *indices, uint64_t samples,
+                                                         int32_t **labels_out);
+
 #endif

@@ -88,6 +88,13 @@ struct event_account {
     double staleness_sum; /* over the applied gradients */
 };
 
+/* The share of one worker or one class in the samples, 0 to 1. */
+struct event_share {
+    double data;    /* of the training set */
+    double applied; /* of the samples of applied gradients, each counted with the weight of its gradient; 0 when
+                       nothing was applied */
+};
+
 /* The end of a run. */
 struct event_summary {
     const char *reason; /* "epochs", "deadline", "target", "interrupted", "diverged: ..." */
@@ -98,6 +105,9 @@ struct event_summary {
     uint64_t checksum; /* CRC-32 of the parameters and statistics at the end; 0: there are none */
     const struct event_account *accounts; /* [workers] */
     int workers;
+    const struct event_share *worker_shares; /* [workers]; NULL: not known */
+    const struct event_share *class_shares;  /* [classes] */
+    int classes;                             /* 0: not known */
 };
 
 #endif

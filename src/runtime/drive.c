@@ -60,6 +60,8 @@ void drive_started(struct training *training, int worker, uint64_t version, doub
     struct event_account *account = &training->accounts[worker];
     account->waiting_seconds += seconds - training->workers[worker].delivered_seconds;
     training->workers[worker].is_under_way = true;
+    if (training->setup->computes_gradients)
+        shares_begin(&training->shares, worker);
     drive_emit(training, &(struct event){.kind = EVENT_START,
                                          .worker = worker,
                                          .seconds = seconds,
@@ -121,6 +123,8 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
     HYSGD_TRY(check_loss(training, arrival->worker, worker->loss));
     double fraction = fraction_at(training, arrival->seconds, training->engine.progress.received + 1);
     HYSGD_TRY(engine_arrive(&training->engine, arrival->worker, arrival->seconds, fraction, verdict));
+    if (verdict->weight > 0 && training->setup->computes_gradients)
+        shares_hold(&training->shares, arrival->worker, verdict->weight);
     training->loss_sum += worker->loss;
     training->loss_count++;
     account->compute_seconds += arrival->compute_seconds;
@@ -201,6 +205,7 @@ enum hysgd_status drive_end_action(struct training *training, const struct engin
                                      .service_seconds = service_seconds,
                                      .threshold = verdict->threshold,
                                      .is_forced = verdict->is_forced}};
+    shares_apply(&training->shares);
     enum hysgd_status status = engine_updated(engine, seconds, drive_fraction(training, seconds));
     drive_emit(training, &event);
     return status;

@@ -20,7 +20,12 @@
 #define FORMAT_VERSION "1"
 #define POLICY_KEY     "state/policy"
 
-enum { WORKER_FIELDS = 18, RUN_FIELDS = 22, FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double) };
+enum {
+    WORKER_FIELDS = 18,
+    RUN_FIELDS = 22,
+    FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double),
+    SHARES_FIELDS = sizeof(struct shares_worker) / sizeof(double)
+};
 
 /* Walks over a row of a table, reading it or writing it. */
 struct row {
@@ -189,6 +194,18 @@ static uint64_t rank_of(const struct engine *engine, int worker) {
     return 0;
 }
 
+/* The samples behind the gradients. What is under way is counted again where it is computed again. */
+static void gather_shares(struct snapshot_image *image, const struct training *training,
+                          const struct snapshot_in_flight *in_flight) {
+    const struct shares *shares = &training->shares;
+    size_t workers = (size_t)shares->workers, classes = (size_t)shares->classes;
+    gather_table(image, "state/shares/workers", (const double *)shares->by_worker, workers, SHARES_FIELDS);
+    if (classes > 0)
+        gather_table(image, "state/shares/classes", shares->by_class, 2, classes);
+    if (in_flight)
+        gather_table(image, "state/shares/deliveries", shares->deliveries, workers, 1 + classes);
+}
+
 static void gather_tables(struct snapshot_image *image, struct training *training, double seconds,
                           const struct snapshot_in_flight *in_flight) {
     size_t workers = (size_t)training->setup->workers;
@@ -205,6 +222,7 @@ static void gather_tables(struct snapshot_image *image, struct training *trainin
         memcpy(image->flights, in_flight->flights, workers * sizeof *in_flight->flights);
         gather_table(image, "state/flights", image->flights, workers, FLIGHT_FIELDS);
     }
+    gather_shares(image, training, in_flight);
 }
 
 /* The policy's changing fields as text. */
@@ -220,7 +238,7 @@ static enum hysgd_status print_policy(struct snapshot_image *image, const struct
 static enum hysgd_status take_image(struct snapshot_image *image, struct training *training, double seconds,
                                     const struct snapshot_in_flight *in_flight) {
     size_t workers = (size_t)training->setup->workers;
-    size_t most = training->layout.tensor_count + workers + OPTIMIZER_MOST_STATES + 4;
+    size_t most = training->layout.tensor_count + workers + OPTIMIZER_MOST_STATES + 7;
     HYSGD_TRY(memory_alloc(most, sizeof *image->tensors, &image->tensors));
     HYSGD_TRY(memory_alloc(workers + OPTIMIZER_MOST_STATES, sizeof *image->names, &image->names));
     HYSGD_TRY(memory_alloc(workers * WORKER_FIELDS, sizeof(double), &image->workers));
@@ -412,6 +430,20 @@ static enum hysgd_status read_flights(struct snapshot *snapshot, const struct sa
     return HYSGD_OK;
 }
 
+static enum hysgd_status read_shares(struct training *training, const struct safetensors_file *file,
+                                     const char *path) {
+    struct shares *shares = &training->shares;
+    uint64_t workers = (uint64_t)shares->workers, classes = (uint64_t)shares->classes;
+    HYSGD_TRY(safetensors_read(file, "state/shares/workers", SAFETENSORS_F64, workers * SHARES_FIELDS,
+                               shares->by_worker));
+    if (classes > 0)
+        HYSGD_TRY(safetensors_read(file, "state/shares/classes", SAFETENSORS_F64, 2 * classes, shares->by_class));
+    if (training->resumed->has_flights)
+        HYSGD_TRY(safetensors_read(file, "state/shares/deliveries", SAFETENSORS_F64, workers * (1 + classes),
+                                   shares->deliveries));
+    return shares_restore(shares) ? HYSGD_OK : fail_state(path, "a count of samples is out of range");
+}
+
 static enum hysgd_status read_tables(struct training *training, const struct safetensors_file *file,
                                      const char *path) {
     double run[RUN_FIELDS], *table = NULL;
@@ -436,7 +468,8 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
     engine_restore(&training->engine);
     if (!engine_is_valid(&training->engine))
         return fail_state(path, "its accounts contradict each other");
-    return read_flights(training->resumed, file, path, workers);
+    HYSGD_TRY(read_flights(training->resumed, file, path, workers));
+    return read_shares(training, file, path);
 }
 
 static enum hysgd_status read_vectors(struct training *training, const struct safetensors_file *file,

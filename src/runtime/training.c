@@ -30,6 +30,7 @@ static enum hysgd_status init_workers(struct training *training) {
     if (!setup->computes_gradients)
         return HYSGD_OK;
     HYSGD_TRY(partition_init(&training->partition, setup->partition, setup->data, setup->workers, setup->seed));
+    HYSGD_TRY(shares_init(&training->shares, &training->partition, setup->data, &training->shape));
     for (int i = 0; i < setup->workers; i++)
         HYSGD_TRY(worker_init(training, i));
     return HYSGD_OK;
@@ -72,6 +73,7 @@ void training_fini(struct training *training) {
     evaluator_fini(&training->evaluator);
     server_fini(&training->server);
     engine_fini(&training->engine);
+    shares_fini(&training->shares);
     partition_fini(&training->partition);
     snapshot_free(training->resumed);
     memory_free(training->worker_weights);
@@ -108,6 +110,7 @@ void training_summarize(struct training *training, double seconds, struct event_
             *delivered = seconds; /* a second summary adds nothing */
         }
     }
+    shares_summarize(&training->shares);
     *summary = (struct event_summary){.reason = training->reason,
                                       .seconds = seconds,
                                       .updates = engine->progress.version,
@@ -120,5 +123,8 @@ void training_summarize(struct training *training, double seconds, struct event_
                                       .target_seconds = training->target_seconds,
                                       .checksum = training_checksum(training, vector),
                                       .accounts = training->accounts,
-                                      .workers = engine->worker_count};
+                                      .workers = engine->worker_count,
+                                      .worker_shares = training->shares.of_worker,
+                                      .class_shares = training->shares.of_class,
+                                      .classes = training->shares.classes};
 }

@@ -15,6 +15,7 @@
 #include "runtime/engine.h"
 #include "runtime/evaluator.h"
 #include "runtime/server.h"
+#include "runtime/shares.h"
 #include "runtime/timing.h"
 
 enum training_unit { TRAINING_NEVER, TRAINING_EPOCHS, TRAINING_SECONDS, TRAINING_UPDATES, TRAINING_GRADIENTS };
@@ -69,6 +70,7 @@ struct training {
     struct partition partition;
     struct training_worker *workers; /* [setup->workers] */
     double *worker_weights;          /* [setup->workers]; NULL: all 1 */
+    struct shares shares;            /* empty where there are no gradients */
     struct engine engine;
     struct server server;
     struct evaluator evaluator;

@@ -49,6 +49,7 @@ static enum hysgd_status compute_piece(struct training *training, int index, con
     sampler_next(&worker->sampler, count, worker->buffers.indices);
     struct hysgd_batch batch =
         batch_gather(&worker->buffers, data_ops(setup->data), setup->data->self, HYSGD_TRAIN, count);
+    shares_add(&training->shares, index, batch.labels, count);
     batch.seed = setup->seed;
     batch.worker = (uint32_t)index;
     batch.draw = worker->draws * worker_pieces(setup) + number;

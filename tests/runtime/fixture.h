@@ -21,6 +21,7 @@ struct run_setup {
     const char *data, *model, *policy, *optimizer, *runtime;
     const struct hysgd_model_ops *own_model; /* instead of `model` */
     void *own_model_self;
+    const struct hysgd_data_ops *own_data;     /* instead of `data` */
     const struct hysgd_policy_ops *own_policy; /* instead of `policy` */
     enum engine_combine combine;
     const char *partition, *worker_weights;
@@ -99,8 +100,12 @@ static inline const char *run_text(const char *text, const char *otherwise) {
 
 static inline enum hysgd_status run_open_plugins(struct run *run) {
     const struct run_setup *from = &run->from;
-    HYSGD_TRY(plugin_open(&data_list, run_text(from->data, "none,samples=1000"), &run->data));
-    HYSGD_TRY(data_ops(&run->data)->init(run->data.self, run->setup.seed));
+    if (from->own_data)
+        HYSGD_TRY(plugin_adopt("data", &from->own_data->about, NULL, NULL, &run->data));
+    else
+        HYSGD_TRY(plugin_open(&data_list, run_text(from->data, "none,samples=1000"), &run->data));
+    if (data_ops(&run->data)->init)
+        HYSGD_TRY(data_ops(&run->data)->init(run->data.self, run->setup.seed));
     struct hysgd_data_shape shape;
     data_ops(&run->data)->describe(run->data.self, &shape);
     if (from->own_model)
@@ -224,6 +229,14 @@ static inline uint64_t run_account(const struct run *run) {
     uint64_t hash = hash_bytes(UINT64_C(14695981039346656037), counts, sizeof counts);
     hash = hash_bytes(hash, times, sizeof times);
     return hash_bytes(hash, summary->accounts, (size_t)summary->workers * sizeof *summary->accounts);
+}
+
+/* The shares of a run with gradients, to the last bit. */
+static inline uint64_t run_shares(const struct run *run) {
+    const struct event_summary *summary = &run->summary;
+    size_t workers = (size_t)summary->workers, classes = (size_t)summary->classes;
+    uint64_t hash = hash_bytes(1, summary->worker_shares, workers * sizeof *summary->worker_shares);
+    return hash_bytes(hash, summary->class_shares, classes * sizeof *summary->class_shares);
 }
 
 /* Runs, closes, and gives the hash of the parameters. */

@@ -50,7 +50,8 @@ static struct run_setup subject_at(size_t i) {
 }
 
 static void expect_equal_runs(const struct run *left, const struct run *right, const char *when) {
-    if (run_hash(left) != run_hash(right) || run_account(left) != run_account(right))
+    if (run_hash(left) != run_hash(right) || run_account(left) != run_account(right) ||
+        run_shares(left) != run_shares(right))
         fail_msg("%s: a resumed run differs, stopped %s", left->from.policy, when);
     assert_memory_equal(&left->summary.train_loss, &right->summary.train_loss, sizeof(double));
     assert_memory_equal(&left->summary.test_loss, &right->summary.test_loss, sizeof(double));
@@ -284,10 +285,12 @@ struct editing {
     size_t count;
     const char *metadata[32][2];
     size_t metadata_count;
-    double tables[3][400]; /* workers, run, flights */
+    double tables[6][400];
 };
 
-static const char *const table_names[] = {"state/workers", "state/run", "state/flights"};
+static const char *const table_names[] = {"state/workers",        "state/run",
+                                          "state/flights",        "state/shares/workers",
+                                          "state/shares/classes", "state/shares/deliveries"};
 
 static void edit_open(struct editing *editing, const char *path) {
     *editing = (struct editing){0};
@@ -298,7 +301,7 @@ static void edit_open(struct editing *editing, const char *path) {
     for (size_t i = 0; i < editing->count; i++) {
         struct safetensors_tensor *tensor = &editing->tensors[i];
         *tensor = *safetensors_at(editing->file, i);
-        for (size_t k = 0; k < 3; k++)
+        for (size_t k = 0; k < COUNT(table_names); k++)
             if (strcmp(tensor->name, table_names[k]) == 0) {
                 memcpy(editing->tables[k], tensor->data, tensor->dims[0] * tensor->dims[1] * sizeof(double));
                 tensor->data = editing->tables[k];
@@ -364,7 +367,7 @@ static void damaged_numbers_never_crash(void **state) {
     struct editing editing;
     int refused = 0, tried = 0;
     edit_open(&editing, folder->file);
-    for (size_t table = 0; table < 3; table++)
+    for (size_t table = 0; table < COUNT(table_names); table++)
         for (size_t i = 0; i < table_length(&editing, table); i++)
             for (size_t k = 0; k < COUNT(values); k++) {
                 double whole = editing.tables[table][i];

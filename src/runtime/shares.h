@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the applied gradients were computed from: samples per worker and per class, so that the bias which dropping
+ * and waiting for nobody bring can be seen against the training data. Each sample counts with the weight of its
+ * gradient. */
+#ifndef HYSGD_RUNTIME_SHARES_H
+#define HYSGD_RUNTIME_SHARES_H
+
+#include "data/partition.h"
+#include "record/event.h"
+
+/* Of one worker. */
+struct shares_worker {
+    double held, applied; /* weighted samples */
+};
+
+struct shares {
+    int workers, classes; /* classes 0: the data have no labels */
+    double *deliveries;   /* [workers][1 + classes] samples of the worker's present or latest delivery, and
+                             of them those of each class; a row is written by the worker's thread */
+    struct shares_worker *by_worker; /* [workers] */
+    double *by_class;                /* [2][classes] weighted samples: held, applied */
+    int *holders, holder_count;      /* workers of which something is held */
+    struct event_share *of_worker;   /* [workers] for the summary; `data` are known from the beginning */
+    struct event_share *of_class;    /* [classes] likewise */
+};
+
+/* Learns how the training set is shared out. HYSGD_MEMORY. Safe to fini when it fails. */
+HYSGD_MUST_CHECK enum hysgd_status shares_init(struct shares *shares, const struct partition *partition,
+                                               const struct plugin *data, const struct hysgd_data_shape *shape);
+void shares_fini(struct shares *shares);
+
+/* A worker begins what it will deliver; then adds a batch to it, once or several times; `labels` NULL: none. By the
+ * worker's thread, or for it before it runs. */
+void shares_begin(struct shares *shares, int worker);
+void shares_add(struct shares *shares, int worker, const int32_t *labels, size_t count);
+
+/* The worker's delivery is held with this weight; all that is held has become part of an update. */
+void shares_hold(struct shares *shares, int worker, double weight);
+void shares_apply(struct shares *shares);
+
+/* After by_worker and by_class have been read from a checkpoint: whether they can be true; then computes what
+ * follows from them. */
+bool shares_restore(struct shares *shares);
+
+/* Fills `applied` of of_worker and of_class. */
+void shares_summarize(struct shares *shares);
+
+#endif
