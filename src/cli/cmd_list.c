@@ -81,8 +81,8 @@ static enum hysgd_status fail_unknown(const char *word) {
         return hysgd_fail(HYSGD_USAGE, "list: unknown word '%s': did you mean '%.*s'?", word, (int)near.length,
                           near.word);
     return hysgd_fail(HYSGD_USAGE,
-                      "list: unknown word '%s': expected policies, optimizers, models, data, partitions, "
-                      "runtimes, distributions, or the name of one of them",
+                      "list: unknown word '%s': expected policies, optimizers, corrections, models, data, "
+                      "partitions, runtimes, distributions, or the name of one of them",
                       word);
 }
 
@@ -131,10 +131,11 @@ const struct command command_list = {
     .tables = {{"output", own_options, NULL}},
     .table_count = 1,
     .summary =
-        "Lists policies, optimizers, models, data, partitions, runtimes and distributions, with their options.",
+        "Lists policies, optimizers, corrections, models, data, partitions, runtimes and distributions, with their "
+        "options.",
     .details =
-        "Without a word: everything, a line each. WORD is one of policies, optimizers, models, data, partitions, "
-        "runtimes, distributions, or a name such as threshold.",
+        "Without a word: everything, a line each. WORD is one of policies, optimizers, corrections, models, data, "
+        "partitions, runtimes, distributions, or a name such as threshold.",
     .examples = "  hysgd list\n"
                 "  hysgd list policies\n"
                 "  hysgd list threshold\n"

@@ -46,6 +46,13 @@ void vector_end_stream(void) {
 /* Independent sums, added pairwise at the end: the order is a function of the length, not of the processor. */
 #define NORM_LANES 16
 
+static double add_lanes(double *lanes) {
+    for (size_t width = NORM_LANES / 2; width > 0; width /= 2)
+        for (size_t lane = 0; lane < width; lane++)
+            lanes[lane] += lanes[lane + width];
+    return lanes[0];
+}
+
 VECTOR_CODE double vector_norm_squared(const float *values, size_t count) {
     double lanes[NORM_LANES] = {0};
     size_t whole = count - count % NORM_LANES;
@@ -54,10 +61,23 @@ VECTOR_CODE double vector_norm_squared(const float *values, size_t count) {
             lanes[lane] += (double)values[i + lane] * (double)values[i + lane];
     for (size_t i = whole; i < count; i++)
         lanes[i - whole] += (double)values[i] * (double)values[i];
-    for (size_t width = NORM_LANES / 2; width > 0; width /= 2)
-        for (size_t lane = 0; lane < width; lane++)
-            lanes[lane] += lanes[lane + width];
-    return lanes[0];
+    return add_lanes(lanes);
+}
+
+static double square_of_difference(float left, float right) {
+    double difference = (double)left - (double)right;
+    return difference * difference;
+}
+
+VECTOR_CODE double vector_distance_squared(const float *left, const float *right, size_t count) {
+    double lanes[NORM_LANES] = {0};
+    size_t whole = count - count % NORM_LANES;
+    for (size_t i = 0; i < whole; i += NORM_LANES)
+        for (size_t lane = 0; lane < NORM_LANES; lane++)
+            lanes[lane] += square_of_difference(left[i + lane], right[i + lane]);
+    for (size_t i = whole; i < count; i++)
+        lanes[i - whole] += square_of_difference(left[i], right[i]);
+    return add_lanes(lanes);
 }
 
 /* A float is infinite or not a number when all bits of its exponent are set. */

@@ -30,6 +30,9 @@ void vector_end_stream(void);
 /* The sum of squares in double, in an order fixed by `count`. */
 double vector_norm_squared(const float *values, size_t count);
 
+/* The same of left - right. */
+double vector_distance_squared(const float *left, const float *right, size_t count);
+
 /* Whether every value is finite. */
 int vector_is_finite(const float *values, size_t count);
 

@@ -167,7 +167,8 @@ enum hysgd_status drive_begin_action(struct training *training, enum engine_acti
         if (training->setup->computes_gradients)
             return server_begin_update(&training->server, &training->engine, &step);
     } else if (action == ENGINE_FOLD && training->setup->computes_gradients) {
-        return server_begin_fold(&training->server, &training->engine);
+        double rate = training->server.correction ? next_step(training, seconds).rate : 0;
+        return server_begin_fold(&training->server, &training->engine, rate);
     }
     return HYSGD_OK;
 }

@@ -42,8 +42,8 @@ enum hysgd_status server_init(struct server *server, const struct plugin *optimi
     server->shard_count = (int)((server->count + SERVER_SHARD - 1) / SERVER_SHARD);
     size_t count = (size_t)workers;
     HYSGD_TRY(memory_alloc(count, sizeof *server->gradients, &server->gradients));
-    HYSGD_TRY(memory_alloc(count + 2, sizeof *server->versions, &server->versions));
-    HYSGD_TRY(memory_alloc(count + 2, sizeof *server->readers, &server->readers));
+    HYSGD_TRY(memory_alloc(count + 3, sizeof *server->versions, &server->versions));
+    HYSGD_TRY(memory_alloc(count + 3, sizeof *server->readers, &server->readers));
     HYSGD_TRY(memory_alloc(count, sizeof *server->reading, &server->reading));
     HYSGD_TRY(memory_alloc(count + 1, sizeof *server->parts, &server->parts));
     HYSGD_TRY(memory_alloc((size_t)server->shard_count, sizeof *server->norms, &server->norms));
@@ -57,7 +57,42 @@ enum hysgd_status server_init(struct server *server, const struct plugin *optimi
     return alloc_zeros(server->count, &server->versions[0]);
 }
 
+enum hysgd_status server_correct(struct server *server, const struct plugin *correction) {
+    const struct correction_ops *ops = correction_ops(correction);
+    size_t workers = (size_t)server->workers;
+    if (!correction_acts(ops))
+        return HYSGD_OK;
+    server->correction = ops;
+    server->correction_self = correction->self;
+    server->keeps_reads = server->keeps_reads || ops->needs_read;
+    server->version_count += ops->look_ahead != NULL;
+    HYSGD_TRY(memory_alloc(workers, sizeof *server->factors, &server->factors));
+    for (size_t i = 0; i < workers; i++)
+        server->factors[i] = 1;
+    if (ops->factor)
+        HYSGD_TRY(memory_alloc((size_t)server->shard_count * workers, sizeof(double), &server->distances));
+    if (ops->shared_state && ops->shared_state(correction->self))
+        HYSGD_TRY(alloc_zeros(server->parameter_count, &server->shared_state));
+    if (!ops->worker_state)
+        return HYSGD_OK;
+    HYSGD_TRY(memory_alloc(workers, sizeof *server->worker_states, &server->worker_states));
+    for (size_t i = 0; i < workers; i++)
+        HYSGD_TRY(alloc_zeros(server->parameter_count, &server->worker_states[i]));
+    return alloc_zeros(server->parameter_count, &server->state_total);
+}
+
+static void free_correction(struct server *server) {
+    for (int i = 0; server->worker_states && i < server->workers; i++)
+        memory_free(server->worker_states[i]);
+    memory_free(server->worker_states);
+    memory_free(server->state_total);
+    memory_free(server->shared_state);
+    memory_free(server->distances);
+    memory_free(server->factors);
+}
+
 void server_fini(struct server *server) {
+    free_correction(server);
     for (int i = 0; server->gradients && i < server->workers; i++)
         memory_free(server->gradients[i]);
     for (int i = 0; server->versions && i < server->version_count; i++)
@@ -88,34 +123,65 @@ void server_let_go(struct server *server, int version) {
     server->readers[version]--;
 }
 
-void server_read(struct server *server, int worker) {
-    server_has_read(server, worker);
-    server->reading[worker] = server_acquire(server);
+/* A buffer for what comes after version `old`: its own where it has no reader, which saves memory and time, unless
+ * that is `taken`. There always is one, as each worker and the evaluation read at most one version. */
+static enum hysgd_status find_buffer(struct server *server, int old, int taken, int *found_out) {
+    int found = old;
+    if (server->readers[found] > 0 || found == taken) {
+        found = 0;
+        while (found == server->current || found == server->given || found == taken || server->readers[found] > 0)
+            found++;
+    }
+    if (!server->versions[found])
+        HYSGD_TRY(memory_alloc_vector(server->count, sizeof(float), &server->versions[found]));
+    *found_out = found;
+    return HYSGD_OK;
 }
 
-void server_has_read(struct server *server, int worker) {
+static void stop_reading(struct server *server, int worker) {
     if (server->reading[worker] >= 0)
         server_let_go(server, server->reading[worker]);
     server->reading[worker] = -1;
+}
+
+void server_read(struct server *server, int worker) {
+    stop_reading(server, worker);
+    server->reading[worker] = server->given;
+    server->readers[server->given]++;
+}
+
+void server_has_read(struct server *server, int worker) {
+    if (!server->keeps_reads)
+        stop_reading(server, worker);
+}
+
+enum hysgd_status server_read_old(struct server *server, int worker, int other, float **vector_out) {
+    int found = other >= 0 ? server->reading[other] : -1;
+    if (found < 0)
+        HYSGD_TRY(find_buffer(server, server->current, server->current, &found));
+    stop_reading(server, worker);
+    server->reading[worker] = found;
+    server->readers[found]++;
+    *vector_out = server->versions[found];
+    return HYSGD_OK;
+}
+
+enum hysgd_status server_give_other(struct server *server, float **vector_out) {
+    HYSGD_TRY(find_buffer(server, server->current, server->current, &server->given));
+    *vector_out = server->versions[server->given];
+    return HYSGD_OK;
 }
 
 const float *server_read_vector(const struct server *server, int worker) {
     return server->versions[server->reading[worker]];
 }
 
-/* A buffer that nobody reads, for the next version: the current one where it has no reader, which saves memory and
- * time. There always is one, as each worker and the evaluation read at most one version. */
 static enum hysgd_status find_next(struct server *server) {
-    int next = server->current;
-    if (server->readers[next] > 0) {
-        next = 0;
-        while (next == server->current || server->readers[next] > 0)
-            next++;
-    }
-    if (!server->versions[next])
-        HYSGD_TRY(memory_alloc_vector(server->count, sizeof(float), &server->versions[next]));
-    server->next = next;
-    return HYSGD_OK;
+    HYSGD_TRY(find_buffer(server, server->current, -1, &server->next));
+    server->next_given = server->next;
+    if (!server->correction || !server->correction->look_ahead)
+        return HYSGD_OK;
+    return find_buffer(server, server->given, server->next, &server->next_given);
 }
 
 enum hysgd_status server_require_sum(struct server *server) {
@@ -131,21 +197,31 @@ static void begin_work(struct server *server) {
     atomic_store_explicit(&server->opened, 0, memory_order_release);
 }
 
-static void add_part(struct server *server, const float *vector, float weight) {
-    server->parts[server->part_count++] = (struct server_part){vector, weight};
+static void add_part(struct server *server, const float *vector, float weight, int corrected) {
+    server->parts[server->part_count++] = (struct server_part){vector, weight, corrected};
 }
 
 static void add_parts(struct server *server, const struct engine *engine, float scale) {
-    for (int i = 0; i < engine->part_count; i++)
-        add_part(server, server->gradients[engine->parts[i].worker], engine->parts[i].weight * scale);
+    for (int i = 0; i < engine->part_count; i++) {
+        int worker = engine->parts[i].worker;
+        add_part(server, server->gradients[worker], engine->parts[i].weight * scale,
+                 server->correction ? worker : -1);
+    }
 }
 
-enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine) {
+static void begin_passes(struct server *server) {
+    server->pass_count = 0;
+    if (server->correction && server->correction->factor)
+        server->passes[server->pass_count++] = SERVER_MEASURE;
+}
+
+enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine, double rate) {
     HYSGD_TRY(server_require_sum(server));
+    server->step = (struct optimizer_step){.rate = rate};
     server->part_count = 0;
     add_parts(server, engine, 1);
-    server->passes[0] = SERVER_FOLD;
-    server->pass_count = 1;
+    begin_passes(server);
+    server->passes[server->pass_count++] = SERVER_FOLD;
     begin_work(server);
     return HYSGD_OK;
 }
@@ -162,9 +238,9 @@ enum hysgd_status server_begin_update(struct server *server, const struct engine
     server->step = *step;
     server->part_count = 0;
     if (!server->sum_is_empty)
-        add_part(server, server->sum, server->scale);
+        add_part(server, server->sum, server->scale, -1);
     add_parts(server, engine, server->scale);
-    server->pass_count = 0;
+    begin_passes(server);
     if (common->clip > 0)
         server->passes[server->pass_count++] = SERVER_COMBINE;
     server->passes[server->pass_count++] = common->clip > 0 ? SERVER_CLIPPED_STEP : SERVER_STEP;
@@ -176,5 +252,5 @@ void server_end(struct server *server) {
     bool is_fold = server->passes[server->pass_count - 1] == SERVER_FOLD;
     server->sum_is_empty = !is_fold;
     if (!is_fold)
-        server->current = server->next;
+        server->current = server->next, server->given = server->next_given;
 }

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "correction/correction.h"
 #include "optimizer/optimizer.h"
 #include "runtime/engine.h"
 
@@ -19,13 +20,14 @@
 
 /* What is done to every shard before the next pass begins. */
 enum server_pass {
+    SERVER_MEASURE,     /* the squared distances from what the gradients were computed at */
     SERVER_FOLD,        /* the parts are added to the sum */
     SERVER_STEP,        /* combining and the optimizer's step in one */
     SERVER_COMBINE,     /* the combined gradient goes to the place of the sum, its squared norm to the shard's */
     SERVER_CLIPPED_STEP /* the step with it, once the norm is known */
 };
 
-#define SERVER_MOST_PASSES 2
+#define SERVER_MOST_PASSES 3
 
 /* Shards next to each other. A worker begins with its own region, so that its core keeps the optimizer's states of
  * it from update to update, and then helps with the others. */
@@ -38,6 +40,7 @@ struct server_region {
 struct server_part {
     const float *vector; /* [count] */
     float weight;
+    int corrected; /* the worker whose gradient it is, to be corrected on the way; -1: it is taken as it is */
 };
 
 struct server {
@@ -53,9 +56,19 @@ struct server {
     int *readers;      /* [version_count] how many read it */
     int *reading;      /* [workers] the version that the worker reads; -1: none */
     int version_count, current;
-    float *sum; /* [count] weighted sum of folded gradients; allocated when first needed */
+    int given; /* the version that workers are given to read: the current one, unless they compute ahead of it */
+    bool keeps_reads; /* a worker's version is kept until it reads again, not only while it computes */
+    float *sum;       /* [count] weighted sum of folded gradients; allocated when first needed */
     bool sum_is_empty;
     float *states[OPTIMIZER_MOST_STATES]; /* each [parameter_count] */
+
+    /* What corrects gradients as they leave their buffers; NULL: nothing. Its states are NULL where it has none. */
+    const struct correction_ops *correction;
+    const void *correction_self;
+    float *shared_state;                 /* [parameter_count] */
+    float **worker_states, *state_total; /* [workers] each [parameter_count], and their sum */
+    double *distances;                   /* [shard_count][workers] squared, of the parts to be corrected */
+    float *factors;                      /* [workers] of the gradients to be corrected */
 
     /* The work under way: constant while threads take shards, apart from what they are to find out. */
     enum server_pass passes[SERVER_MOST_PASSES]; /* [pass_count], in this order */
@@ -67,6 +80,7 @@ struct server {
     uint64_t gradient_count; /* that the update applies */
     struct optimizer_step step;
     int next;                      /* version being written; the current one itself when nobody reads it */
+    int next_given;                /* the same for the workers, where they compute ahead */
     double *norms;                 /* [shard_count] squared norms, for clipping */
     double clipping;               /* factor of the combined gradient, after SERVER_COMBINE */
     struct server_region *regions; /* [region_count] */
@@ -80,6 +94,9 @@ struct server {
 HYSGD_MUST_CHECK enum hysgd_status server_init(struct server *server, const struct plugin *optimizer,
                                                const struct hysgd_model_layout *layout, int workers);
 void server_fini(struct server *server);
+
+/* Corrects all gradients from now on; before the first version is read. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status server_correct(struct server *server, const struct plugin *correction);
 
 /* The current version's vector. */
 float *server_vector(const struct server *server);
@@ -97,12 +114,21 @@ void server_let_go(struct server *server, int version);
 void server_read(struct server *server, int worker);
 void server_has_read(struct server *server, int worker);
 
+/* For a run that is continued: the worker reads an old version, the one that `other` reads or, where that is -1,
+ * one of its own, which is to be filled. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status server_read_old(struct server *server, int worker, int other,
+                                                   float **vector_out);
+
+/* The same for what workers are given to read, where they compute ahead of the current version. */
+HYSGD_MUST_CHECK enum hysgd_status server_give_other(struct server *server, float **vector_out);
+
 /* What the worker reads. The worker itself may call this without the lock. */
 const float *server_read_vector(const struct server *server, int worker);
 
 /* Prepares folding the engine's parts, or the update that it says is due; HYSGD_MEMORY. Call with the engine's lock
- * held; then any threads call server_help. */
-HYSGD_MUST_CHECK enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine);
+ * held; then any threads call server_help. `rate`: the learning rate at present, for a correction. */
+HYSGD_MUST_CHECK enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine,
+                                                     double rate);
 HYSGD_MUST_CHECK enum hysgd_status server_begin_update(struct server *server, const struct engine *engine,
                                                        const struct optimizer_step *step);
 

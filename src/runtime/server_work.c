@@ -21,19 +21,80 @@ static struct range shard_range(const struct server *server, int shard) {
     return (struct range){first, end < server->count ? end : server->count};
 }
 
+static size_t parameters_within(const struct server *server, size_t first, size_t count) {
+    size_t there = first < server->parameter_count ? server->parameter_count - first : 0;
+    return there < count ? there : count;
+}
+
+/* The correction of a gradient's elements [first, first + count), which are parameters. */
+static void correct(const struct server *server, const struct server_part *part, float *corrected, size_t first,
+                    size_t count) {
+    const struct correction_ops *ops = server->correction;
+    int worker = part->corrected;
+    struct correction_slice slice = {
+        .present = server->versions[server->current] + first,
+        .read = ops->needs_read ? server_read_vector(server, worker) + first : NULL,
+        .shared = server->shared_state ? server->shared_state + first : NULL,
+        .own = server->worker_states ? server->worker_states[worker] + first : NULL,
+        .total = server->state_total ? server->state_total + first : NULL,
+    };
+    ops->correct(server->correction_self, &slice, part->vector + first, corrected, count);
+}
+
+/* sum += weight * part on a block of at most BLOCK elements from `first`, or sum = ... when is_first. */
+static void accumulate(const struct server *server, const struct server_part *part, float *sum, bool is_first,
+                       size_t first, size_t count) {
+    float block[BLOCK] __attribute__((aligned(64)));
+    if (part->corrected < 0) {
+        vector_accumulate(sum, part->vector + first, part->weight, is_first, count);
+        return;
+    }
+    size_t parameters = parameters_within(server, first, count);
+    const float *values = part->vector + first;
+    if (server->correction->correct && parameters > 0) {
+        correct(server, part, block, first, parameters);
+        values = block;
+    }
+    vector_accumulate(sum, values, part->weight * server->factors[part->corrected], is_first, parameters);
+    vector_accumulate(sum + parameters, part->vector + first + parameters, part->weight, is_first,
+                      count - parameters);
+}
+
+static size_t block_count(struct range range, size_t first) {
+    return range.end - first < BLOCK ? range.end - first : BLOCK;
+}
+
+static void measure_shard(struct server *server, int shard, struct range range) {
+    const float *present = server->versions[server->current];
+    size_t count = parameters_within(server, range.first, range.end - range.first);
+    for (int i = 0; i < server->part_count; i++) {
+        int worker = server->parts[i].corrected;
+        if (worker < 0)
+            continue;
+        const float *read = server_read_vector(server, worker);
+        server->distances[(size_t)shard * (size_t)server->workers + (size_t)worker] =
+            read == present || count == 0
+                ? 0
+                : vector_distance_squared(present + range.first, read + range.first, count);
+    }
+}
+
 static void fold_shard(struct server *server, struct range range) {
-    for (int i = 0; i < server->part_count; i++)
-        vector_accumulate(server->sum + range.first, server->parts[i].vector + range.first, server->parts[i].weight,
-                          server->sum_is_empty && i == 0, range.end - range.first);
+    size_t step = server->correction ? BLOCK : range.end - range.first;
+    for (size_t first = range.first; first < range.end; first += step)
+        for (int i = 0; i < server->part_count; i++)
+            accumulate(server, &server->parts[i], server->sum + first, server->sum_is_empty && i == 0, first,
+                       range.end - first < step ? range.end - first : step);
 }
 
 /* The combined gradient of [first, first + count): the part itself where there is only one of weight 1, else in
  * `block`. */
 static const float *combine(const struct server *server, size_t first, size_t count, float *block) {
-    if (server->part_count == 1 && server->parts[0].weight == 1)
-        return server->parts[0].vector + first;
+    const struct server_part *parts = server->parts;
+    if (server->part_count == 1 && parts[0].weight == 1 && parts[0].corrected < 0)
+        return parts[0].vector + first;
     for (int i = 0; i < server->part_count; i++)
-        vector_accumulate(block, server->parts[i].vector + first, server->parts[i].weight, i == 0, count);
+        accumulate(server, &parts[i], block, i == 0, first, count);
     return block;
 }
 
@@ -107,13 +168,22 @@ static void step_for_others(const struct server *server, const struct optimizer_
         vector_stream(server->states[i] + first, copies[i], count);
 }
 
+/* What workers will compute at, from the new values of a block whose first `parameters` elements are parameters. */
+static void look_ahead(const struct server *server, size_t first, size_t count, size_t parameters) {
+    const float *new_values = server->versions[server->next] + first;
+    float *given = server->versions[server->next_given] + first;
+    if (parameters > 0)
+        server->correction->look_ahead(server->correction_self, server->step.rate * (double)server->scale,
+                                       new_values, server->state_total + first, given, parameters);
+    if (parameters < count)
+        memcpy(given + parameters, new_values + parameters, (count - parameters) * sizeof *given);
+}
+
 static void step_block(struct server *server, const float *gradient, struct stint *stint, size_t first,
                        size_t count, double scale) {
-    size_t parameters = first < server->parameter_count ? server->parameter_count - first : 0;
+    size_t parameters = parameters_within(server, first, count);
     struct optimizer_step step = server->step;
     step.scale = scale;
-    if (parameters > count)
-        parameters = count;
     if (!vector_is_finite(gradient, count))
         atomic_store_explicit(&server->is_bad, true, memory_order_relaxed);
     if (parameters > 0 && server->is_shared) {
@@ -126,12 +196,14 @@ static void step_block(struct server *server, const float *gradient, struct stin
     }
     if (parameters < count)
         move_statistics(server, gradient + parameters, first + parameters, count - parameters);
+    if (server->next_given != server->next)
+        look_ahead(server, first, count, parameters);
 }
 
 static void step_shard(struct server *server, struct range range, struct stint *stint) {
     float block[BLOCK] __attribute__((aligned(64)));
     for (size_t first = range.first; first < range.end; first += BLOCK) {
-        size_t count = range.end - first < BLOCK ? range.end - first : BLOCK;
+        size_t count = block_count(range, first);
         step_block(server, combine(server, first, count, block), stint, first, count, 1);
     }
 }
@@ -139,7 +211,7 @@ static void step_shard(struct server *server, struct range range, struct stint *
 static void combine_shard(struct server *server, int shard, struct range range) {
     float block[BLOCK] __attribute__((aligned(64)));
     for (size_t first = range.first; first < range.end; first += BLOCK) {
-        size_t count = range.end - first < BLOCK ? range.end - first : BLOCK;
+        size_t count = block_count(range, first);
         memmove(server->sum + first, combine(server, first, count, block), count * sizeof *block);
     }
     size_t end = range.end < server->parameter_count ? range.end : server->parameter_count;
@@ -149,13 +221,15 @@ static void combine_shard(struct server *server, int shard, struct range range) 
 
 static void clipped_step_shard(struct server *server, struct range range, struct stint *stint) {
     for (size_t first = range.first; first < range.end; first += BLOCK)
-        step_block(server, server->sum + first, stint, first, range.end - first < BLOCK ? range.end - first : BLOCK,
-                   server->clipping);
+        step_block(server, server->sum + first, stint, first, block_count(range, first), server->clipping);
 }
 
 static void work_on(struct server *server, int shard, enum server_pass pass, struct stint *stint) {
     struct range range = shard_range(server, shard);
     switch (pass) {
+    case SERVER_MEASURE:
+        measure_shard(server, shard, range);
+        break;
     case SERVER_FOLD:
         fold_shard(server, range);
         break;
@@ -181,10 +255,26 @@ static void find_clipping(struct server *server) {
     server->clipping = norm > common->clip ? common->clip / norm : 1;
 }
 
+/* The factors of the gradients from their distances, added up in the order of the shards. */
+static void find_factors(struct server *server) {
+    for (int i = 0; i < server->part_count; i++) {
+        int worker = server->parts[i].corrected;
+        if (worker < 0)
+            continue;
+        double squared = 0;
+        for (int shard = 0; shard < server->shard_count; shard++)
+            squared += server->distances[(size_t)shard * (size_t)server->workers + (size_t)worker];
+        server->factors[worker] =
+            (float)server->correction->factor(server->correction_self, server->step.rate, squared);
+    }
+}
+
 /* What follows from all shards of a pass together, by the one thread that finished the last of them. */
 static void conclude(struct server *server, enum server_pass pass) {
     if (pass == SERVER_COMBINE)
         find_clipping(server);
+    if (pass == SERVER_MEASURE)
+        find_factors(server);
 }
 
 /* Takes the shards of a region that are left; how many they were. */

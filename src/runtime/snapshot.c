@@ -133,7 +133,7 @@ static void visit_run(struct training *training, double *seconds, struct row *ro
 struct snapshot_image {
     struct safetensors_tensor *tensors;
     size_t count;
-    char (*names)[32];
+    char (*names)[48];
     size_t name_count;
     double *workers, *flights, run[RUN_FIELDS];
     char *policy; /* by open_memstream */
@@ -168,23 +168,75 @@ static const char *make_name(struct snapshot_image *image, const char *prefix, c
     return name;
 }
 
+static bool is_in_flight(const struct training *training, int worker, const struct snapshot_flight *flights) {
+    return flights && training->engine.workers[worker].activity == ENGINE_COMPUTING &&
+           flights[worker].is_computed > 0;
+}
+
+/* Whether what the worker has read is still needed and is not the present version. */
+static bool keeps_old_read(const struct training *training, int worker, const struct snapshot_flight *flights) {
+    const struct engine_worker *of = &training->engine.workers[worker];
+    return training->server.keeps_reads && of->read != training->engine.progress.version &&
+           (of->is_in_buffer || is_in_flight(training, worker, flights));
+}
+
+/* The worker before this one that has read the same old version; -1: none. */
+static int same_old_read(const struct training *training, int worker, const struct snapshot_flight *flights) {
+    for (int i = 0; i < worker; i++)
+        if (keeps_old_read(training, i, flights) &&
+            training->engine.workers[i].read == training->engine.workers[worker].read)
+            return i;
+    return -1;
+}
+
+static void gather_reads(struct snapshot_image *image, const struct training *training,
+                         const struct snapshot_flight *flights) {
+    const struct server *server = &training->server;
+    char number[24];
+    for (int i = 0; i < server->workers; i++) {
+        if (!keeps_old_read(training, i, flights) || same_old_read(training, i, flights) >= 0)
+            continue;
+        snprintf(number, sizeof number, "%llu", (unsigned long long)training->engine.workers[i].read);
+        gather_vector(image, make_name(image, "read", number), server_read_vector(server, i), server->count);
+    }
+    if (server->given != server->current)
+        gather_vector(image, "state/given", server->versions[server->given], server->count);
+}
+
+static void gather_correction(struct snapshot_image *image, const struct server *server) {
+    char suffix[31];
+    if (server->shared_state)
+        gather_vector(image,
+                      make_name(image, "correction", server->correction->shared_state(server->correction_self)),
+                      server->shared_state, server->parameter_count);
+    if (!server->worker_states)
+        return;
+    const char *name = server->correction->worker_state;
+    gather_vector(image, make_name(image, "correction", name), server->state_total, server->parameter_count);
+    for (int i = 0; i < server->workers; i++) {
+        snprintf(suffix, sizeof suffix, "%.18s/%d", name, i);
+        gather_vector(image, make_name(image, "correction", suffix), server->worker_states[i],
+                      server->parameter_count);
+    }
+}
+
 static void gather_state(struct snapshot_image *image, const struct training *training,
                          const struct snapshot_in_flight *in_flight) {
     const struct server *server = &training->server;
+    const struct snapshot_flight *flights = in_flight ? in_flight->flights : NULL;
     for (int i = 0; i < server->optimizer->states; i++)
         gather_vector(image, make_name(image, "optimizer", server->optimizer->state_names[i]), server->states[i],
                       server->parameter_count);
     if (!server->sum_is_empty)
         gather_vector(image, "state/sum", server->sum, server->count);
     for (int i = 0; i < server->workers; i++) {
-        const struct engine_worker *worker = &training->engine.workers[i];
-        bool is_in_flight =
-            in_flight && worker->activity == ENGINE_COMPUTING && in_flight->flights[i].is_computed > 0;
         char number[16];
         snprintf(number, sizeof number, "%d", i);
-        if (worker->is_in_buffer || is_in_flight)
+        if (training->engine.workers[i].is_in_buffer || is_in_flight(training, i, flights))
             gather_vector(image, make_name(image, "gradient", number), server->gradients[i], server->count);
     }
+    gather_reads(image, training, flights);
+    gather_correction(image, server);
 }
 
 static uint64_t rank_of(const struct engine *engine, int worker) {
@@ -238,9 +290,10 @@ static enum hysgd_status print_policy(struct snapshot_image *image, const struct
 static enum hysgd_status take_image(struct snapshot_image *image, struct training *training, double seconds,
                                     const struct snapshot_in_flight *in_flight) {
     size_t workers = (size_t)training->setup->workers;
-    size_t most = training->layout.tensor_count + workers + OPTIMIZER_MOST_STATES + 7;
+    size_t names = 3 * workers + OPTIMIZER_MOST_STATES + 2; /* gradients, old versions, states of a correction */
+    size_t most = training->layout.tensor_count + names + 8;
     HYSGD_TRY(memory_alloc(most, sizeof *image->tensors, &image->tensors));
-    HYSGD_TRY(memory_alloc(workers + OPTIMIZER_MOST_STATES, sizeof *image->names, &image->names));
+    HYSGD_TRY(memory_alloc(names, sizeof *image->names, &image->names));
     HYSGD_TRY(memory_alloc(workers * WORKER_FIELDS, sizeof(double), &image->workers));
     HYSGD_TRY(memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &image->flights));
     gather_parameters(image, training);
@@ -335,7 +388,8 @@ static enum hysgd_status check_description(const struct training *training, cons
                                        "staleness-weight",
                                        "staleness-exponent",
                                        "micro-batch",
-                                       "worker-weights"};
+                                       "worker-weights",
+                                       "correction"};
     const char *version = safetensors_metadata(file, FORMAT_KEY);
     if (!version)
         return hysgd_fail(HYSGD_INPUT, "%s: is no checkpoint of hysgd: metadata \"%s\" is missing", path,
@@ -472,6 +526,69 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
     return read_shares(training, file, path);
 }
 
+/* What a worker has read and still needs. */
+static enum hysgd_status read_old_read(struct training *training, const struct safetensors_file *file, int worker) {
+    struct server *server = &training->server;
+    const struct snapshot_flight *flights = training->resumed->flights;
+    char name[64];
+    float *vector;
+    if (!keeps_old_read(training, worker, flights)) {
+        server_read(server, worker);
+        return HYSGD_OK;
+    }
+    int same = same_old_read(training, worker, flights);
+    HYSGD_TRY(server_read_old(server, worker, same, &vector));
+    if (same >= 0)
+        return HYSGD_OK;
+    snprintf(name, sizeof name, "state/read/%llu", (unsigned long long)training->engine.workers[worker].read);
+    return safetensors_read(file, name, SAFETENSORS_F32, server->count, vector);
+}
+
+/* The workers' gradients, whether held or under way, and what they were computed at. */
+static enum hysgd_status read_gradients(struct training *training, const struct safetensors_file *file) {
+    struct server *server = &training->server;
+    char name[64];
+    for (int i = 0; i < server->workers; i++) {
+        const struct engine_worker *worker = &training->engine.workers[i];
+        worker_seek(training, i, worker->held + worker->applied + worker->dropped);
+        if (!worker->is_in_buffer && !is_in_flight(training, i, training->resumed->flights))
+            continue;
+        snprintf(name, sizeof name, "state/gradient/%d", i);
+        HYSGD_TRY(safetensors_read(file, name, SAFETENSORS_F32, server->count, server->gradients[i]));
+        if (server->keeps_reads)
+            HYSGD_TRY(read_old_read(training, file, i));
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status read_state(const struct server *server, const struct safetensors_file *file,
+                                    const char *name, float *state) {
+    char full[64];
+    snprintf(full, sizeof full, "state/correction/%s", name);
+    return safetensors_read(file, full, SAFETENSORS_F32, server->parameter_count, state);
+}
+
+static enum hysgd_status read_correction(struct server *server, const struct safetensors_file *file) {
+    const struct correction_ops *correction = server->correction;
+    char name[40];
+    float *given;
+    if (correction && correction->look_ahead && safetensors_find(file, "state/given")) {
+        HYSGD_TRY(server_give_other(server, &given));
+        HYSGD_TRY(safetensors_read(file, "state/given", SAFETENSORS_F32, server->count, given));
+    }
+    if (server->shared_state)
+        HYSGD_TRY(
+            read_state(server, file, correction->shared_state(server->correction_self), server->shared_state));
+    if (!server->worker_states)
+        return HYSGD_OK;
+    HYSGD_TRY(read_state(server, file, correction->worker_state, server->state_total));
+    for (int i = 0; i < server->workers; i++) {
+        snprintf(name, sizeof name, "%.18s/%d", correction->worker_state, i);
+        HYSGD_TRY(read_state(server, file, name, server->worker_states[i]));
+    }
+    return HYSGD_OK;
+}
+
 static enum hysgd_status read_vectors(struct training *training, const struct safetensors_file *file,
                                       const char *path) {
     struct server *server = &training->server;
@@ -486,15 +603,8 @@ static enum hysgd_status read_vectors(struct training *training, const struct sa
         HYSGD_TRY(safetensors_read(file, "state/sum", SAFETENSORS_F32, server->count, server->sum));
         server->sum_is_empty = false;
     }
-    for (int i = 0; i < server->workers; i++) {
-        const struct engine_worker *worker = &training->engine.workers[i];
-        bool is_in_flight = worker->activity == ENGINE_COMPUTING && training->resumed->flights[i].is_computed > 0;
-        snprintf(name, sizeof name, "state/gradient/%d", i);
-        if (worker->is_in_buffer || is_in_flight)
-            HYSGD_TRY(safetensors_read(file, name, SAFETENSORS_F32, server->count, server->gradients[i]));
-        worker_seek(training, i, worker->held + worker->applied + worker->dropped);
-    }
-    return HYSGD_OK;
+    HYSGD_TRY(read_gradients(training, file));
+    return read_correction(server, file);
 }
 
 static enum hysgd_status read_policy(struct training *training, const struct safetensors_file *file,

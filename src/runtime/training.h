@@ -40,7 +40,8 @@ struct training_limits {
 /* Everything borrowed must outlive the training. Plug-ins are open and their init has been called. */
 struct training_setup {
     const struct plugin *policy, *model, *data, *optimizer;
-    const struct plugin *partition; /* which worker has which samples; NULL: iid */
+    const struct plugin *correction; /* of late gradients; NULL: none */
+    const struct plugin *partition;  /* which worker has which samples; NULL: iid */
     enum engine_combine combine;
     struct engine_weighting weighting;
     const char *worker_weights; /* as worker_weights_read takes it; NULL: none */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "correction/correction.h"
 #include "data/data.h"
 #include "data/partition.h"
 #include "model/model.h"
@@ -16,6 +17,7 @@
 const struct catalog_kind catalog_kinds[] = {
     {"policies", "policy", "when gradients are applied and who waits for whom", &policy_list},
     {"optimizers", "optimizer", "how an update changes the parameters", &optimizer_list},
+    {"corrections", "correction", "what is done to a gradient that comes late", &correction_list},
     {"models", "model", "the loss and its gradient", &model_list},
     {"data", "data", "what to train on", &data_list},
     {"partitions", "partition", "which worker has which training samples", &partition_list},

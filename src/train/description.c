@@ -21,6 +21,8 @@ const struct hysgd_option description_options[] = {
      "when gradients are applied and who waits for whom (hysgd list policies)"},
     {"optimizer", TEXT, AT(optimizer), "sgd", 0, 0, NULL,
      "how an update changes the parameters, with its learning rate (hysgd list optimizers)"},
+    {"correction", TEXT, AT(correction), "none", 0, 0, NULL,
+     "what is done to a gradient that comes late before it counts (hysgd list corrections)"},
     {"runtime", TEXT, AT(runtime), "threads", 0, 0, NULL,
      "threads: real time on this machine; virtual: modelled time, repeatable (hysgd list runtimes)"},
     {"combine", HYSGD_OPTION_CHOICE, AT(combine), "mean", 0, 0, "mean|sum",

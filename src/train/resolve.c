@@ -9,6 +9,7 @@
 
 #include "base/machine.h"
 #include "base/memory.h"
+#include "correction/correction.h"
 #include "data/data.h"
 #include "data/partition.h"
 #include "model/model.h"
@@ -52,10 +53,10 @@ static enum hysgd_status spell_out(const struct plugin *plugin, char **field) {
 
 /* The words that make a run what it is; a run that is continued has them from its checkpoint. */
 static const char *const identity[] = {
-    "data",        "model",         "policy",    "optimizer", "runtime",          "combine",
-    "workers",     "batch",         "partition", "seed",      "speeds",           "compute",
-    "delay",       "receive",       "apply",     "lose",      "staleness-weight", "staleness-exponent",
-    "micro-batch", "worker-weights"};
+    "data",        "model",          "policy",    "optimizer", "runtime",          "combine",
+    "workers",     "batch",          "partition", "seed",      "speeds",           "compute",
+    "delay",       "receive",        "apply",     "lose",      "staleness-weight", "staleness-exponent",
+    "micro-batch", "worker-weights", "correction"};
 
 static enum hysgd_status take_from_checkpoint(struct description *words) {
     struct safetensors_file *file;
@@ -109,6 +110,8 @@ static enum hysgd_status open_plugins(struct resolved *resolved, const struct ow
         HYSGD_TRY(open_listed(words, &data_list, words->data, &resolved->data));
     resolved->data_is_shared = resolved->data_is_ready = own->data.ops != NULL && own->data_is_ready;
     HYSGD_TRY(open_listed(words, &optimizer_list, words->optimizer, &resolved->optimizer));
+    HYSGD_TRY(open_listed(words, &correction_list, words->correction, &resolved->correction));
+    HYSGD_TRY(correction_check(correction_ops(&resolved->correction), resolved->optimizer.ops->name));
     HYSGD_TRY(open_listed(words, &partition_list, words->partition, &resolved->partition));
     return open_listed(words, &runtime_list, words->runtime, &resolved->runtime);
 }
@@ -119,6 +122,7 @@ static enum hysgd_status spell_out_plugins(struct resolved *resolved) {
     HYSGD_TRY(spell_out(&resolved->model, &words->model));
     HYSGD_TRY(spell_out(&resolved->data, &words->data));
     HYSGD_TRY(spell_out(&resolved->optimizer, &words->optimizer));
+    HYSGD_TRY(spell_out(&resolved->correction, &words->correction));
     HYSGD_TRY(spell_out(&resolved->partition, &words->partition));
     return spell_out(&resolved->runtime, &words->runtime);
 }
@@ -307,6 +311,7 @@ void resolved_fini(struct resolved *resolved) {
     plugin_close(&resolved->model);
     plugin_close(&resolved->data);
     plugin_close(&resolved->optimizer);
+    plugin_close(&resolved->correction);
     plugin_close(&resolved->partition);
     plugin_close(&resolved->runtime);
     timing_fini(&resolved->timing);

@@ -21,7 +21,7 @@ struct own_plugins {
 struct resolved {
     struct description description; /* every default filled in: reading it back gives exactly this run */
     char *title;                    /* the policy in the user's words */
-    struct plugin policy, model, data, optimizer, runtime, partition;
+    struct plugin policy, model, data, optimizer, correction, runtime, partition;
     bool is_modelled;                    /* the runtime's clock is */
     bool policy_is_ready, data_is_ready; /* its init has been called */
     bool data_is_shared;                 /* its fini is not ours */

@@ -66,6 +66,7 @@ static enum hysgd_status check_memory(const struct run *run) {
     double each =
         resolved->description.micro_batch > 0 ? 2 : 1; /* a worker's gradient, and that of a piece of it */
     double vectors = each * (double)resolved->description.workers + 2 + optimizer_ops(&resolved->optimizer)->states;
+    vectors += correction_vectors(&resolved->correction, (int)resolved->description.workers);
     double needed = vectors * (double)(layout.parameter_count + layout.statistic_count) * sizeof(float);
     if (needed < 0.1 * GIBIBYTE)
         return HYSGD_OK;
@@ -127,6 +128,7 @@ static void fill_setup(struct run *run) {
         .model = &resolved->model,
         .data = &resolved->data,
         .optimizer = &resolved->optimizer,
+        .correction = &resolved->correction,
         .partition = &resolved->partition,
         .combine = (enum engine_combine)words->combine,
         .weighting = {(enum engine_weight)words->staleness_weight, words->staleness_exponent},

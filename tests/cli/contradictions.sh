@@ -31,6 +31,9 @@ try train --runtime virtual --workers 2 --speeds 1,1,1
 try train --runtime virtual --batch 32 --micro-batch 5
 try train --runtime virtual --batch 32 --micro-batch 64
 try train --runtime virtual --workers 2 --lose 2@1
+try train --correction dana --optimizer adam
+try train --correction dano
+try train --correction delay-compensation,mean=1
 try train --workers 2 --delay 7,constant,mean=1
 try compare --policy 'sync;'
 try compare --policy 'sync; asink'

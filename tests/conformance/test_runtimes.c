@@ -195,6 +195,30 @@ static void every_policy_goes_on_after_an_interruption(void **state) {
     unlink(path);
 }
 
+/* Gradients do not depend on the parameters here, and every correction acts on each element alike. */
+static const char *const corrections[] = {"delay-compensation,lambda=1e-5",
+                                          "delay-compensation,adaptive=yes,lambda=0.01", "distance,scale=10",
+                                          "dana,momentum=0.5"};
+
+static void every_policy_takes_every_correction_in_every_runtime(void **state) {
+    (void)state;
+    for (size_t i = 0; i < subject_count() * runtime_list.count * COUNT(corrections); i++) {
+        struct uniform_model model;
+        struct run run;
+        struct run_setup from = scene(&model, i / (runtime_list.count * COUNT(corrections)),
+                                      i / COUNT(corrections) % runtime_list.count, 5);
+        from.correction = corrections[i % COUNT(corrections)];
+        from.timing.lose = "2@0.003";
+        if (is_refused(&run, &from))
+            continue;
+        expect_success(&run);
+        assert_int_equal(model.mixed, 0);
+        uniform_look(&model, server_vector(&run.training.server), server_vector(&run.training.server)[0]);
+        assert_int_equal(model.mixed, 0);
+        run_close(&run);
+    }
+}
+
 static void a_thousand_workers_train_under_every_policy(void **state) {
     (void)state;
     for (size_t i = 0; i < policy_list.count; i++) {
@@ -217,6 +241,7 @@ int main(void) {
         cmocka_unit_test(every_policy_survives_lost_workers_in_every_runtime),
         cmocka_unit_test(every_policy_repeats_itself_in_modelled_time),
         cmocka_unit_test(every_policy_goes_on_after_an_interruption),
+        cmocka_unit_test(every_policy_takes_every_correction_in_every_runtime),
         cmocka_unit_test(a_thousand_workers_train_under_every_policy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

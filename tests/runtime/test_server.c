@@ -70,7 +70,7 @@ static void work(struct bench *bench, int threads) {
 }
 
 static void fold(struct bench *bench, int threads) {
-    assert_int_equal(server_begin_fold(&bench->server, &bench->engine), HYSGD_OK);
+    assert_int_equal(server_begin_fold(&bench->server, &bench->engine, 0), HYSGD_OK);
     work(bench, threads);
 }
 
@@ -256,20 +256,97 @@ static void a_version_nobody_reads_is_changed_in_place(void **state) {
 
 static void exhausted_memory_is_a_status(void **state) {
     (void)state;
-    struct plugin optimizer;
+    struct plugin optimizer, correction;
     struct hysgd_model_layout layout = {.parameter_count = 100, .statistic_count = 1};
     assert_int_equal(plugin_open(&optimizer_list, "adam", &optimizer), HYSGD_OK);
+    assert_int_equal(plugin_open(&correction_list, "dana", &correction), HYSGD_OK);
     size_t used = memory_used();
     enum hysgd_status status = HYSGD_MEMORY;
     for (uint64_t n = 1; status == HYSGD_MEMORY; n++) {
         struct server server;
         memory_fail_at(n);
         status = server_init(&server, &optimizer, &layout, 2);
+        if (status == HYSGD_OK)
+            status = server_correct(&server, &correction);
         memory_fail_at(0);
         server_fini(&server);
         assert_int_equal(memory_used(), used);
     }
+    plugin_close(&correction);
     plugin_close(&optimizer);
+}
+
+/* Gradient 1 is folded and gradient 0 comes with the update; both were computed at version 0, which is not the
+ * present one any more. Returns the bench after the update. */
+static void play_correction(struct bench *bench, const char *text, const char *optimizer, int threads) {
+    struct plugin correction;
+    open_bench(bench, optimizer, ENGINE_MEAN);
+    assert_int_equal(plugin_open(&correction_list, text, &correction), HYSGD_OK);
+    assert_int_equal(server_correct(&bench->server, &correction), HYSGD_OK);
+    server_read(&bench->server, 0);
+    server_read(&bench->server, 1);
+    hold(bench, 2, 1);
+    server_read(&bench->server, 2);
+    update(bench, 0.1, threads);
+    hold(bench, 1, 0.5f);
+    fold(bench, threads);
+    hold(bench, 0, 1);
+    update(bench, 0.1, threads);
+    plugin_close(&correction); /* its functions are not called any more */
+}
+
+static void a_correction_changes_each_parameter_once_and_no_statistic(void **state) {
+    static float old_values[TOTAL];
+    struct bench bench, plain;
+    (void)state;
+    play_correction(&plain, "none", "sgd", 1);
+    open_bench(&bench, "sgd", ENGINE_MEAN);
+    memcpy(old_values, server_vector(&bench.server), sizeof old_values);
+    close_bench(&bench);
+    play_correction(&bench, "delay-compensation,lambda=0.3", "sgd", 1);
+    for (size_t i = 0; i < PARAMETERS; i++) {
+        double moved = -0.1 * (double)bench.server.gradients[2][i], sum = 0;
+        for (int w = 0; w < 2; w++) {
+            double g = (double)bench.server.gradients[w][i];
+            sum += (w == 1 ? 0.5 : 1) * (g + 0.3 * g * g * moved);
+        }
+        expect_near((double)server_vector(&bench.server)[i], (double)old_values[i] + moved - 0.1 * sum / 1.5);
+    }
+    assert_memory_equal(server_vector(&bench.server) + PARAMETERS, server_vector(&plain.server) + PARAMETERS,
+                        STATISTICS * sizeof(float));
+    close_bench(&bench);
+    close_bench(&plain);
+}
+
+static void corrections_do_not_depend_on_the_number_of_threads(void **state) {
+    static const char *const texts[] = {"delay-compensation,adaptive=yes", "distance,scale=1", "dana"};
+    struct bench alone, together;
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof texts / sizeof *texts; i++) {
+        const char *optimizer = i % 2 ? "sgd,clip=0.5" : "sgd";
+        play_correction(&alone, texts[i / 2], optimizer, 1);
+        play_correction(&together, texts[i / 2], optimizer, 5);
+        assert_memory_equal(server_vector(&alone.server), server_vector(&together.server), TOTAL * sizeof(float));
+        assert_memory_equal(alone.server.versions[alone.server.given],
+                            together.server.versions[together.server.given], TOTAL * sizeof(float));
+        close_bench(&alone);
+        close_bench(&together);
+    }
+}
+
+static void looking_ahead_leaves_the_parameters_themselves_alone(void **state) {
+    struct bench bench;
+    (void)state;
+    play_correction(&bench, "dana,momentum=0.5", "sgd", 1);
+    const float *present = server_vector(&bench.server), *given = bench.server.versions[bench.server.given];
+    for (size_t i = 0; i < PARAMETERS; i++) { /* one gradient each; the latest update was divided by 1.5 */
+        double total = 0;
+        for (int w = 0; w < WORKERS; w++)
+            total += (double)bench.server.gradients[w][i];
+        expect_near((double)given[i], (double)present[i] - 0.1 / 1.5 * 0.5 * total);
+    }
+    assert_memory_equal(given + PARAMETERS, present + PARAMETERS, STATISTICS * sizeof(float));
+    close_bench(&bench);
 }
 
 int main(void) {
@@ -282,6 +359,9 @@ int main(void) {
         cmocka_unit_test(a_version_that_is_read_is_never_written),
         cmocka_unit_test(no_more_versions_than_workers_and_two_are_made),
         cmocka_unit_test(a_version_nobody_reads_is_changed_in_place),
+        cmocka_unit_test(a_correction_changes_each_parameter_once_and_no_statistic),
+        cmocka_unit_test(corrections_do_not_depend_on_the_number_of_threads),
+        cmocka_unit_test(looking_ahead_leaves_the_parameters_themselves_alone),
         cmocka_unit_test(exhausted_memory_is_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
