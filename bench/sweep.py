@@ -131,8 +131,9 @@ class File:
 class Sweep:
     """The processes of one sweep."""
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, has_rows):
         self.program = program
+        self.has_rows = has_rows
         self.build = identify(program)
         self.folder = folder
         self.lock = threading.Lock()
@@ -157,8 +158,8 @@ class Sweep:
     def run(self, run):
         """The record of a finished run."""
         with tempfile.NamedTemporaryFile("r", dir=self.folder, suffix=".csv", newline="") as rows:
-            process = self._start([self.program, "train", "--runtime", "virtual", "--quiet", "--json", "--csv",
-                                   rows.name, *run.words()])
+            process = self._start([self.program, "train", "--runtime", "virtual", "--quiet", "--json",
+                                   *(["--csv", rows.name] if self.has_rows else []), *run.words()])
             output, said = process.communicate()
             with self.lock:
                 self.processes.discard(process)
@@ -167,7 +168,7 @@ class Sweep:
                     process.returncode == DIVERGED and result.get("reason") == "diverged"):
                 raise Failed(said.strip() or f"ended with status {process.returncode}")
             with open(rows.name, newline="", encoding="ascii") as stream:
-                columns, *lines = csv.reader(stream)
+                columns, *lines = csv.reader(stream) if self.has_rows else [[]]
         return {"key": run.key, "name": run.name, "program": self.build, "reason": result["reason"],
                 "result": result, "columns": columns, "rows": [[number(cell) for cell in line] for line in lines]}
 
@@ -235,9 +236,9 @@ def _interrupted(_signal, _frame):
     raise KeyboardInterrupt
 
 
-def sweep(runs, arguments):
+def sweep(runs, arguments, has_rows=True):
     """Does the runs that the results file lacks and returns its records by key. Ends the program when a run fails,
-    and with 130 when it is interrupted."""
+    and with 130 when it is interrupted. has_rows: whether the rows of evaluations are kept, or the result only."""
     if arguments.jobs < 1:
         sys.exit(f"--jobs {arguments.jobs}: expected 1 or more")
     signal.signal(signal.SIGTERM, _interrupted)
@@ -245,7 +246,7 @@ def sweep(runs, arguments):
     failed = None
     try:
         with tempfile.TemporaryDirectory(prefix="hysgd-sweep-") as folder:
-            processes = Sweep(arguments.program, folder)
+            processes = Sweep(arguments.program, folder, has_rows)
             unique = list({run.key: run for run in runs}.values())
             missing = _missing(unique, file, processes.build, arguments)
             _verify(unique, file, processes, arguments.verify)

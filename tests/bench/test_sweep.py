@@ -53,10 +53,10 @@ class SweepTest(unittest.TestCase):
         said = process.communicate()[1]
         return process.returncode, said
 
-    def sweep(self, runs, *words):
+    def sweep(self, runs, *words, **how):
         arguments = sweep.parser("", "unused").parse_args(["--results", self.results, *words])
         with contextlib.redirect_stderr(io.StringIO()):
-            return sweep.sweep(runs, arguments)
+            return sweep.sweep(runs, arguments, **how)
 
     def lines(self):
         with open(self.results, "rb") as stream:
@@ -110,6 +110,12 @@ class SweepTest(unittest.TestCase):
         record = self.sweep([run])[run.key]
         self.assertEqual(record["result"]["received"], 40)
         self.assertEqual(sweep.column(record, "received"), [10, 20, 30, 40])
+
+    def test_rows_are_left_out_where_asked_for(self):
+        run = small(eval_every="gradients=10")
+        record = self.sweep([run], has_rows=False)[run.key]
+        self.assertEqual(record["result"]["received"], 40)
+        self.assertEqual(record["rows"], [])
 
     def test_a_run_that_misses_its_target_is_finished(self):
         run = small(target="accuracy=1")
