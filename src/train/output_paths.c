@@ -104,15 +104,14 @@ static enum hysgd_status check_apart(const struct output_path *outputs, size_t i
             continue;
         HYSGD_TRY(compare_files(outputs[i].path, output->path, &are_same));
         if (are_same)
-            return hysgd_fail(HYSGD_USAGE, "run: %s and %s would both write %s", outputs[i].key, output->key,
+            return hysgd_fail(HYSGD_USAGE, "%s and %s would both write %s", outputs[i].key, output->key,
                               output->path);
     }
     if (input[0] == '\0' || output->manner == OUTPUT_ONLY_REPLACED)
         return HYSGD_OK;
     HYSGD_TRY(compare_files(input, output->path, &are_same));
     if (are_same)
-        return hysgd_fail(HYSGD_USAGE, "run: %s=%s would overwrite the checkpoint that is resumed", output->key,
-                          output->path);
+        return hysgd_fail(HYSGD_USAGE, "%s=%s would overwrite %s, which is read", output->key, output->path, input);
     return HYSGD_OK;
 }
 

@@ -83,34 +83,23 @@ static bool ends_with(const char *text, const char *ending) {
     return length >= tail && strcmp(text + length - tail, ending) == 0;
 }
 
-static enum hysgd_status open_log(struct run *run) {
-    const char *path = run->resolved->description.log;
-    if (ends_with(path, ".jsonl") || ends_with(path, ".json")) {
-        HYSGD_TRY(sink_jsonl_alloc(path, &run->lines));
-        return recorder_add(run->recorder, &sink_jsonl, run->lines);
-    }
-    HYSGD_TRY(sink_log_alloc(path, &run->log));
-    return recorder_add(run->recorder, &sink_log, run->log);
+static struct views_paths paths_of(const struct description *words) {
+    bool is_lines = ends_with(words->log, ".jsonl") || ends_with(words->log, ".json");
+    return (struct views_paths){.log = is_lines ? "" : words->log,
+                                .jsonl = is_lines ? words->log : "",
+                                .csv = words->csv,
+                                .tensorboard = "",
+                                .trace = "",
+                                .report = words->report};
 }
 
 static enum hysgd_status open_sinks(struct run *run, const struct run_sink *sinks, size_t sink_count,
                                     bool wants_history) {
-    const struct description *words = &run->resolved->description;
-    wants_history = wants_history || words->report[0] != '\0';
-    if (sink_count == 0 && words->log[0] == '\0' && words->csv[0] == '\0' && !wants_history)
+    run->paths = paths_of(&run->resolved->description);
+    if (sink_count == 0 && !wants_history && !views_are_wanted(&run->paths))
         return HYSGD_OK;
     HYSGD_TRY(recorder_alloc(RECORDER_EVENTS, &run->recorder));
-    if (words->log[0] != '\0') {
-        HYSGD_TRY(open_log(run));
-    }
-    if (words->csv[0] != '\0') {
-        HYSGD_TRY(sink_csv_alloc(words->csv, &run->csv));
-        HYSGD_TRY(recorder_add(run->recorder, &sink_csv, run->csv));
-    }
-    if (wants_history) {
-        HYSGD_TRY(history_alloc(&run->history));
-        HYSGD_TRY(recorder_add(run->recorder, &sink_history, run->history));
-    }
+    HYSGD_TRY(views_open(&run->views, &run->paths, wants_history, run->recorder));
     for (size_t i = 0; i < sink_count; i++)
         HYSGD_TRY(recorder_add(run->recorder, sinks[i].ops, sinks[i].self));
     return HYSGD_OK;
@@ -198,10 +187,7 @@ void run_fini(struct run *run) {
     if (run->setup.policy != NULL)
         training_fini(&run->training);
     recorder_free(run->recorder);
-    sink_log_free(run->log);
-    sink_jsonl_free(run->lines);
-    sink_csv_free(run->csv);
-    history_free(run->history);
+    views_close(&run->views);
     description_pairs_fini(&run->pairs);
     if (run->model_is_ready && model_ops(&run->resolved->model)->fini != NULL)
         model_ops(&run->resolved->model)->fini(run->resolved->model.self);
@@ -264,11 +250,8 @@ static enum hysgd_status end_recording(struct run *run, enum hysgd_status status
     if (run->recorder == NULL)
         return status;
     enum hysgd_status end = recorder_end(run->recorder, summary);
-    const char *report = run->resolved->description.report;
-    if (end == HYSGD_OK && report[0] != '\0') {
-        const struct history *const histories[] = {run->history};
-        end = report_write(report, run->resolved->title, histories, 1);
-    }
+    if (end == HYSGD_OK)
+        end = views_finish(&run->views, &run->paths, run->resolved->title);
     if (status == HYSGD_OK || (status == HYSGD_INTERRUPTED && end != HYSGD_OK))
         return end;
     status_set_message(run->training.message);

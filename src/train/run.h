@@ -4,9 +4,9 @@
 #ifndef HYSGD_TRAIN_RUN_H
 #define HYSGD_TRAIN_RUN_H
 
-#include "record/sinks.h"
 #include "runtime/training.h"
 #include "train/resolve.h"
+#include "train/views.h"
 
 /* Lets a signal handler or another thread stop whatever is running, now or soon. Zeroed: nothing runs, nobody
  * asked. */
@@ -31,8 +31,8 @@ struct run {
     struct training_setup setup;
     struct training training;
     struct recorder *recorder; /* NULL: nobody looks */
-    void *log, *lines, *csv;   /* sinks; NULL: not wanted */
-    struct history *history;   /* NULL: not wanted */
+    struct views_paths paths;
+    struct views views;
 };
 
 /* Builds everything up to the first parameters, or to those of the checkpoint that the run continues. The data are

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hysgd export: other forms of an event log. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/command.h"
+#include "train/export.h"
+
+struct options {
+    char *jsonl, *csv, *report;
+};
+
+#define AT(field) offsetof(struct options, field)
+
+static const struct hysgd_option own_options[] = {
+    {"jsonl", HYSGD_OPTION_TEXT, AT(jsonl), "", 0, 0, NULL, "write every event to this file, as JSON lines"},
+    {"csv", HYSGD_OPTION_TEXT, AT(csv), "", 0, 0, NULL, "write a row per evaluation to this file"},
+    {"report", HYSGD_OPTION_TEXT, AT(report), "", 0, 0, NULL, "write curves and timelines to this HTML file"},
+    {0},
+};
+
+static enum hysgd_status export(const char *path, const void *options) {
+    const struct options *own = options;
+    const struct views_paths paths =
+        {.log = "", .jsonl = own->jsonl, .csv = own->csv, .tensorboard = "", .trace = "", .report = own->report};
+    struct export_result result;
+    HYSGD_TRY(export_log(path, &paths, &result));
+    if (result.is_cut) fprintf(stderr,
+                               "hysgd: %s: the log is cut at byte %" PRIu64
+                               ", before the end of its run: exported %" PRIu64 " events\n",
+                               path, result.bytes, result.events);
+    if (result.unknown[0] != '\0')
+        fprintf(stderr, "hysgd: %s: left out what this program does not know, such as %s\n", path, result.unknown);
+    return HYSGD_OK;
+}
+
+static int run(const struct command *command, int argc, char **argv) {
+    struct options own;
+    return command_run_on_file(command, argc, argv, &own, export);
+}
+
+const struct command command_export = {
+    .name = "export",
+    .words = "LOG",
+    .least_words = 1,
+    .most_words = 1,
+    .tables = {{"what to write", own_options, NULL}},
+    .table_count = 1,
+    .summary = "Turns the event log of a run into other forms.",
+    .details =
+        "LOG is what --log of train writes in the compact form. All forms are those that train writes itself; a log that "
+        "was cut, by a kill or a full disk, gives them of what it has. `hysgd list log` explains the events.",
+    .examples = "  hysgd export run.hylog --csv run.csv --report run.html\n"
+                "  hysgd export run.hylog --jsonl - | jq 'select(.event == \"update\").rate'\n",
+    .run = run,
+};
