@@ -11,14 +11,17 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "linalg/vector.h"
 #include "policy/policy.h"
 #include "runtime/drive.h"
+#include "runtime/snapshot_vectors.h"
 #include "runtime/worker.h"
 
 #define FORMAT_KEY     "hysgd_checkpoint"
 #define FORMAT_VERSION "1"
 #define POLICY_KEY     "state/policy"
+
+/* Tables in a checkpoint, at most. */
+#define MOST_TABLES 6
 
 enum {
     WORKER_FIELDS = 18,
@@ -131,112 +134,15 @@ static void visit_run(struct training *training, double *seconds, struct row *ro
 
 /* The tensors of a checkpoint, and the memory behind those that are not vectors of the server. */
 struct snapshot_image {
-    struct safetensors_tensor *tensors;
-    size_t count;
-    char (*names)[48];
-    size_t name_count;
+    struct snapshot_tensors list;
     double *workers, *flights, run[RUN_FIELDS];
     char *policy; /* by open_memstream */
 };
 
-static void gather_vector(struct snapshot_image *image, const char *name, const float *data, size_t count) {
-    image->tensors[image->count++] = (struct safetensors_tensor){
-        .name = name, .type = SAFETENSORS_F32, .rank = 1, .dims = {count}, .data = data};
-}
-
 static void gather_table(struct snapshot_image *image, const char *name, const double *data, size_t rows,
                          size_t columns) {
-    image->tensors[image->count++] = (struct safetensors_tensor){
+    image->list.tensors[image->list.count++] = (struct safetensors_tensor){
         .name = name, .type = SAFETENSORS_F64, .rank = 2, .dims = {rows, columns}, .data = data};
-}
-
-static void gather_parameters(struct snapshot_image *image, const struct training *training) {
-    const float *vector = server_vector(&training->server);
-    for (size_t i = 0; i < training->layout.tensor_count; i++) {
-        const struct hysgd_tensor *tensor = &training->layout.tensors[i];
-        struct safetensors_tensor *out = &image->tensors[image->count++];
-        *out = (struct safetensors_tensor){
-            .name = tensor->name, .type = SAFETENSORS_F32, .rank = tensor->rank, .data = vector + tensor->first};
-        for (int k = 0; k < tensor->rank; k++)
-            out->dims[k] = tensor->dims[k];
-    }
-}
-
-static const char *make_name(struct snapshot_image *image, const char *prefix, const char *suffix) {
-    char *name = image->names[image->name_count++];
-    snprintf(name, sizeof image->names[0], "state/%s/%s", prefix, suffix);
-    return name;
-}
-
-static bool is_in_flight(const struct training *training, int worker, const struct snapshot_flight *flights) {
-    return flights && training->engine.workers[worker].activity == ENGINE_COMPUTING &&
-           flights[worker].is_computed > 0;
-}
-
-/* Whether what the worker has read is still needed and is not the present version. */
-static bool keeps_old_read(const struct training *training, int worker, const struct snapshot_flight *flights) {
-    const struct engine_worker *of = &training->engine.workers[worker];
-    return training->server.keeps_reads && of->read != training->engine.progress.version &&
-           (of->is_in_buffer || is_in_flight(training, worker, flights));
-}
-
-/* The worker before this one that has read the same old version; -1: none. */
-static int same_old_read(const struct training *training, int worker, const struct snapshot_flight *flights) {
-    for (int i = 0; i < worker; i++)
-        if (keeps_old_read(training, i, flights) &&
-            training->engine.workers[i].read == training->engine.workers[worker].read)
-            return i;
-    return -1;
-}
-
-static void gather_reads(struct snapshot_image *image, const struct training *training,
-                         const struct snapshot_flight *flights) {
-    const struct server *server = &training->server;
-    char number[24];
-    for (int i = 0; i < server->workers; i++) {
-        if (!keeps_old_read(training, i, flights) || same_old_read(training, i, flights) >= 0)
-            continue;
-        snprintf(number, sizeof number, "%llu", (unsigned long long)training->engine.workers[i].read);
-        gather_vector(image, make_name(image, "read", number), server_read_vector(server, i), server->count);
-    }
-    if (server->given != server->current)
-        gather_vector(image, "state/given", server->versions[server->given], server->count);
-}
-
-static void gather_correction(struct snapshot_image *image, const struct server *server) {
-    char suffix[31];
-    if (server->shared_state)
-        gather_vector(image,
-                      make_name(image, "correction", server->correction->shared_state(server->correction_self)),
-                      server->shared_state, server->parameter_count);
-    if (!server->worker_states)
-        return;
-    const char *name = server->correction->worker_state;
-    gather_vector(image, make_name(image, "correction", name), server->state_total, server->parameter_count);
-    for (int i = 0; i < server->workers; i++) {
-        snprintf(suffix, sizeof suffix, "%.18s/%d", name, i);
-        gather_vector(image, make_name(image, "correction", suffix), server->worker_states[i],
-                      server->parameter_count);
-    }
-}
-
-static void gather_state(struct snapshot_image *image, const struct training *training,
-                         const struct snapshot_in_flight *in_flight) {
-    const struct server *server = &training->server;
-    const struct snapshot_flight *flights = in_flight ? in_flight->flights : NULL;
-    for (int i = 0; i < server->optimizer->states; i++)
-        gather_vector(image, make_name(image, "optimizer", server->optimizer->state_names[i]), server->states[i],
-                      server->parameter_count);
-    if (!server->sum_is_empty)
-        gather_vector(image, "state/sum", server->sum, server->count);
-    for (int i = 0; i < server->workers; i++) {
-        char number[16];
-        snprintf(number, sizeof number, "%d", i);
-        if (training->engine.workers[i].is_in_buffer || is_in_flight(training, i, flights))
-            gather_vector(image, make_name(image, "gradient", number), server->gradients[i], server->count);
-    }
-    gather_reads(image, training, flights);
-    gather_correction(image, server);
 }
 
 static uint64_t rank_of(const struct engine *engine, int worker) {
@@ -290,14 +196,10 @@ static enum hysgd_status print_policy(struct snapshot_image *image, const struct
 static enum hysgd_status take_image(struct snapshot_image *image, struct training *training, double seconds,
                                     const struct snapshot_in_flight *in_flight) {
     size_t workers = (size_t)training->setup->workers;
-    size_t names = 3 * workers + OPTIMIZER_MOST_STATES + 2; /* gradients, old versions, states of a correction */
-    size_t most = training->layout.tensor_count + names + 8;
-    HYSGD_TRY(memory_alloc(most, sizeof *image->tensors, &image->tensors));
-    HYSGD_TRY(memory_alloc(names, sizeof *image->names, &image->names));
+    HYSGD_TRY(snapshot_tensors_init(&image->list, training, MOST_TABLES));
     HYSGD_TRY(memory_alloc(workers * WORKER_FIELDS, sizeof(double), &image->workers));
     HYSGD_TRY(memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &image->flights));
-    gather_parameters(image, training);
-    gather_state(image, training, in_flight);
+    snapshot_gather_vectors(&image->list, training, in_flight ? in_flight->flights : NULL);
     gather_tables(image, training, seconds, in_flight);
     return print_policy(image, training);
 }
@@ -317,8 +219,7 @@ enum hysgd_status snapshot_take(struct training *training, double seconds,
 void snapshot_discard(struct snapshot_image *image) {
     if (!image)
         return;
-    memory_free(image->tensors);
-    memory_free(image->names);
+    snapshot_tensors_fini(&image->list);
     memory_free(image->workers);
     memory_free(image->flights);
     free(image->policy);
@@ -333,39 +234,13 @@ enum hysgd_status snapshot_write(const struct snapshot_image *image, const struc
     metadata[1][0] = POLICY_KEY, metadata[1][1] = image->policy;
     for (size_t i = 2; i < count; i++)
         memcpy(metadata[i], setup->metadata[i - 2], sizeof metadata[i]);
-    enum hysgd_status status =
-        safetensors_write(setup->save_path, image->tensors, image->count, (const char *const(*)[2])metadata, count);
+    enum hysgd_status status = safetensors_write(setup->save_path, image->list.tensors, image->list.count,
+                                                 (const char *const(*)[2])metadata, count);
     memory_free(metadata);
     return status;
 }
 
 /* ---- Reading ---- */
-
-enum hysgd_status training_read_parameters(const struct safetensors_file *file, const char *path,
-                                           const struct hysgd_model_layout *layout, float *vector_out) {
-    for (size_t i = 0; i < layout->tensor_count; i++) {
-        const struct hysgd_tensor *tensor = &layout->tensors[i];
-        const struct safetensors_tensor *found = safetensors_find(file, tensor->name);
-        uint64_t elements = 1;
-        bool fits = found && found->rank == tensor->rank;
-        for (int k = 0; k < tensor->rank; k++) {
-            fits = fits && found->dims[k] == tensor->dims[k];
-            elements *= tensor->dims[k];
-        }
-        if (!found)
-            return hysgd_fail(HYSGD_INPUT, "%s: has no tensor \"%s\": it is a checkpoint of another model", path,
-                              tensor->name);
-        if (!fits)
-            return hysgd_fail(HYSGD_INPUT,
-                              "%s: tensor \"%s\" has another shape: it is a checkpoint of another model", path,
-                              tensor->name);
-        HYSGD_TRY(safetensors_read(file, tensor->name, SAFETENSORS_F32, elements, vector_out + tensor->first));
-        if (!vector_is_finite(vector_out + tensor->first, elements)) /* oneDNN's relu would hide a NaN */
-            return hysgd_fail(HYSGD_INPUT, "%s: tensor \"%s\" has values that are not finite numbers", path,
-                              tensor->name);
-    }
-    return HYSGD_OK;
-}
 
 static const char *setup_value(const struct training_setup *setup, const char *key) {
     for (size_t i = 0; i < setup->metadata_count; i++)
@@ -526,87 +401,6 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
     return read_shares(training, file, path);
 }
 
-/* What a worker has read and still needs. */
-static enum hysgd_status read_old_read(struct training *training, const struct safetensors_file *file, int worker) {
-    struct server *server = &training->server;
-    const struct snapshot_flight *flights = training->resumed->flights;
-    char name[64];
-    float *vector;
-    if (!keeps_old_read(training, worker, flights)) {
-        server_read(server, worker);
-        return HYSGD_OK;
-    }
-    int same = same_old_read(training, worker, flights);
-    HYSGD_TRY(server_read_old(server, worker, same, &vector));
-    if (same >= 0)
-        return HYSGD_OK;
-    snprintf(name, sizeof name, "state/read/%llu", (unsigned long long)training->engine.workers[worker].read);
-    return safetensors_read(file, name, SAFETENSORS_F32, server->count, vector);
-}
-
-/* The workers' gradients, whether held or under way, and what they were computed at. */
-static enum hysgd_status read_gradients(struct training *training, const struct safetensors_file *file) {
-    struct server *server = &training->server;
-    char name[64];
-    for (int i = 0; i < server->workers; i++) {
-        const struct engine_worker *worker = &training->engine.workers[i];
-        worker_seek(training, i, worker->held + worker->applied + worker->dropped);
-        if (!worker->is_in_buffer && !is_in_flight(training, i, training->resumed->flights))
-            continue;
-        snprintf(name, sizeof name, "state/gradient/%d", i);
-        HYSGD_TRY(safetensors_read(file, name, SAFETENSORS_F32, server->count, server->gradients[i]));
-        if (server->keeps_reads)
-            HYSGD_TRY(read_old_read(training, file, i));
-    }
-    return HYSGD_OK;
-}
-
-static enum hysgd_status read_state(const struct server *server, const struct safetensors_file *file,
-                                    const char *name, float *state) {
-    char full[64];
-    snprintf(full, sizeof full, "state/correction/%s", name);
-    return safetensors_read(file, full, SAFETENSORS_F32, server->parameter_count, state);
-}
-
-static enum hysgd_status read_correction(struct server *server, const struct safetensors_file *file) {
-    const struct correction_ops *correction = server->correction;
-    char name[40];
-    float *given;
-    if (correction && correction->look_ahead && safetensors_find(file, "state/given")) {
-        HYSGD_TRY(server_give_other(server, &given));
-        HYSGD_TRY(safetensors_read(file, "state/given", SAFETENSORS_F32, server->count, given));
-    }
-    if (server->shared_state)
-        HYSGD_TRY(
-            read_state(server, file, correction->shared_state(server->correction_self), server->shared_state));
-    if (!server->worker_states)
-        return HYSGD_OK;
-    HYSGD_TRY(read_state(server, file, correction->worker_state, server->state_total));
-    for (int i = 0; i < server->workers; i++) {
-        snprintf(name, sizeof name, "%.18s/%d", correction->worker_state, i);
-        HYSGD_TRY(read_state(server, file, name, server->worker_states[i]));
-    }
-    return HYSGD_OK;
-}
-
-static enum hysgd_status read_vectors(struct training *training, const struct safetensors_file *file,
-                                      const char *path) {
-    struct server *server = &training->server;
-    char name[64];
-    HYSGD_TRY(training_read_parameters(file, path, &training->layout, server_vector(server)));
-    for (int i = 0; i < server->optimizer->states; i++) {
-        snprintf(name, sizeof name, "state/optimizer/%s", server->optimizer->state_names[i]);
-        HYSGD_TRY(safetensors_read(file, name, SAFETENSORS_F32, server->parameter_count, server->states[i]));
-    }
-    if (training->engine.held_folded > 0) {
-        HYSGD_TRY(server_require_sum(server));
-        HYSGD_TRY(safetensors_read(file, "state/sum", SAFETENSORS_F32, server->count, server->sum));
-        server->sum_is_empty = false;
-    }
-    HYSGD_TRY(read_gradients(training, file));
-    return read_correction(server, file);
-}
-
 static enum hysgd_status read_policy(struct training *training, const struct safetensors_file *file,
                                      const char *path) {
     const char *text = safetensors_metadata(file, POLICY_KEY);
@@ -623,7 +417,7 @@ static enum hysgd_status read_all(struct training *training, const struct safete
                                   const char *path) {
     HYSGD_TRY(check_description(training, file, path));
     HYSGD_TRY(read_tables(training, file, path));
-    HYSGD_TRY(read_vectors(training, file, path));
+    HYSGD_TRY(snapshot_read_vectors(training, file, path));
     HYSGD_TRY(read_policy(training, file, path));
     drive_plan_milestones(training, training->start_seconds);
     return HYSGD_OK;
