@@ -68,6 +68,10 @@ def hybrids(step):
     return [hybrid(step, *variant) for variant in VARIANTS]
 
 
+# What is run until it stops learning.
+CONVERGED = [ASYNC, *hybrids(300), *SYNCS, *OTHERS, BUFFERED]
+
+
 def _service(bounds):
     least, most = bounds
     return f"constant,mean={least}" if least == most else f"uniform,least={least},most={most}"
@@ -139,17 +143,14 @@ def _beside(data):
         yield Scene(data, server), [*CONSTANTS, *OTHERS]
 
 
-def _adaptive(ways):
-    for data in IMAGES:
-        for server in ("fast", "stated"):
-            for batch in BATCHES:
-                yield Scene(data, server, batch), ways
-        yield Scene(data, "stated", length="long"), ways
+def _adaptive(data, ways):
+    for server in ("fast", "stated"):
+        for batch in BATCHES:
+            yield Scene(data, server, batch), ways
 
 
-def _converged(data):
-    yield Scene(data, "stated", length="long"), [
-        ASYNC, *hybrids(300), *SYNCS, *OTHERS, BUFFERED]
+def _converged(data, ways):
+    yield Scene(data, "stated", length="long"), ways
 
 
 def _reduced():
@@ -177,12 +178,15 @@ def plan(reduced, adaptive, images):
     else:
         policy = [ADAPTIVE] if adaptive else []
         by = lambda make, *more: [pair for data in images for pair in make(data, *more)]
+        small, large, beside, converged = by(_tables, 32), by(_tables, 64), by(_beside), by(_converged, CONVERGED)
         parts = (_seeds(SEEDS, _ablations(policy), _services())
-                 + _seeds(SEEDS[:3], by(_tables, 32))
-                 + _seeds(SEEDS[:1], by(_tables, 64), by(_beside), by(_converged))
-                 + _seeds(SEEDS[1:3], by(_tables, 64), by(_beside), by(_converged))
-                 + _seeds(SEEDS[3:], by(_tables, 32), by(_tables, 64), by(_beside))
-                 + _seeds(SEEDS, (pair for pair in _adaptive(policy) if pair[0].data in images)))
+                 + _seeds(SEEDS[:3], small)
+                 + _seeds(SEEDS[:1], large, beside, converged)
+                 + _seeds(SEEDS[3:], small)
+                 + _seeds(SEEDS, by(_adaptive, policy))
+                 + _seeds(SEEDS[:3], by(_converged, policy))
+                 + _seeds(SEEDS[1:3], beside, large, converged)
+                 + _seeds(SEEDS[3:], beside, large))
     return parts
 
 

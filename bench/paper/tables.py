@@ -4,7 +4,7 @@ import statistics
 
 import figures
 import plan
-from plan import ADAPTIVE, ASYNC, BUFFERED, Scene, SYNCS, VARIANTS, hybrid, hybrids
+from plan import ADAPTIVE, ASYNC, Scene, SYNCS, VARIANTS, hybrid, hybrids
 
 SERVERS = ("fast", "stated")
 SERVER_WORDS = {"fast": "infinitely fast", "light": "1 + 4 ms", "stated": "1-4 + 4-10 ms", "heavy": "4 + 10 ms"}
@@ -172,7 +172,7 @@ def service_table(way):
 def converged_table(data):
     def rows(found):
         scene = Scene(data, "stated", length="long")
-        for way in [ASYNC, *hybrids(300), *SYNCS, *plan.OTHERS, BUFFERED, ADAPTIVE]:
+        for way in [*plan.CONVERGED, ADAPTIVE]:
             runs = list(found.endings(scene, way).values())
             lost = found.diverged(scene, way)
             if runs or lost:
