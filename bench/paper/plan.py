@@ -143,6 +143,11 @@ def _beside(data):
         yield Scene(data, server), [*CONSTANTS, *OTHERS]
 
 
+def _overloaded(data):
+    """A server that async asks for more than twice what it has."""
+    yield Scene(data, "heavy"), [ASYNC, *hybrids(300)]
+
+
 def _adaptive(data, ways):
     for server in ("fast", "stated"):
         for batch in BATCHES:
@@ -185,8 +190,11 @@ def plan(reduced, adaptive, images):
                  + _seeds(SEEDS[3:], small)
                  + _seeds(SEEDS, by(_adaptive, policy))
                  + _seeds(SEEDS[:3], by(_converged, policy))
-                 + _seeds(SEEDS[1:3], beside, large, converged)
-                 + _seeds(SEEDS[3:], beside, large))
+                 + _seeds(SEEDS[:3], by(_overloaded))
+                 + _seeds(SEEDS[1:3], beside)
+                 + _seeds(SEEDS[1:], large)
+                 + _seeds(SEEDS[1:3], converged)
+                 + _seeds(SEEDS[3:], beside))
     return parts
 
 

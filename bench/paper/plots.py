@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plots of RESULTS.md, as SVG files: a function each, listed in PLOTS under the name of its file."""
+import io
+import re
 import statistics
 
 import matplotlib
@@ -19,7 +21,20 @@ STYLE = {"svg.fonttype": "none", "svg.hashsalt": "hysgd", "font.size": 9, "axes.
 COLOURS = {ASYNC: "#000000", hybrid(300): "#d55e00", hybrid(300, "sum", "yes"): "#e69f00",
            hybrid(300, "mean"): "#cc79a7", SYNCS[0]: "#0072b2", SYNCS[1]: "#56b4e9", ADAPTIVE: "#009e73",
            BUFFERED: "#8c8c8c", plan.FALLING[0]: "#a6761d"}
+LONG_NUMBER = re.compile(r"\b\d+\.\d{3,}\b")  # in points; a tenth of one is finer than what is seen
 NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
+
+
+def add_legend(figure, columns=4):
+    """Below the panels, for which it leaves room: one entry for each name, and none where nothing is drawn."""
+    named = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        named |= dict(zip(labels, handles))
+    if named:
+        figure.legend(named.values(), named.keys(), loc="lower center", ncol=columns)
+    lines = -(-len(named) // columns)
+    figure.tight_layout(rect=(0, 0.22 * lines / figure.get_figheight(), 1, 1))
 
 
 def draw_curves(axes, found, scene, ways):
@@ -34,30 +49,30 @@ def draw_curves(axes, found, scene, ways):
         axes.fill_between(seconds, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def curves(data, lowest):
+def curves(data, lowest, highest):
     """Accuracy over the 100 s of (300,32), for both servers."""
     def draw(found):
-        figure, panels = pyplot.subplots(1, 2, figsize=(9.5, 3.6), sharey=True)
+        figure, panels = pyplot.subplots(1, 2, figsize=(9.5, 3.9), sharey=True)
         ways = [ASYNC, hybrid(300), hybrid(300, "sum", "yes"), hybrid(300, "mean"), *SYNCS, ADAPTIVE]
         for axes, server in zip(panels, SERVERS):
             draw_curves(axes, found, Scene(data, server), ways)
             axes.set(title=f"{NAMES[data]}, (300,32), server: {SERVER_WORDS[server]}", xlabel="virtual seconds",
-                     xlim=(0, 100), ylim=(lowest, None))
+                     xlim=(0, 100), ylim=(lowest, highest))
         panels[0].set_ylabel("test accuracy, %")
-        panels[1].legend(loc="lower right")
+        add_legend(figure)
         return figure
     return draw
 
 
 def converged(found):
-    figure, panels = pyplot.subplots(1, 2, figsize=(9.5, 3.6))
+    figure, panels = pyplot.subplots(1, 2, figsize=(9.5, 3.9))
     ways = [ASYNC, hybrid(300), hybrid(300, "mean"), *SYNCS, plan.FALLING[0], BUFFERED, ADAPTIVE]
     for axes, data, lowest in zip(panels, plan.IMAGES, (92, 36)):
         draw_curves(axes, found, Scene(data, "stated", length="long"), ways)
         axes.set(title=f"{NAMES[data]}, (300,32), server: {SERVER_WORDS['stated']}", xlabel="virtual seconds",
                  xlim=(0, plan.LENGTH["long"]), ylim=(lowest, None))
     panels[0].set_ylabel("test accuracy, %")
-    panels[1].legend(loc="lower right")
+    add_legend(figure)
     return figure
 
 
@@ -67,44 +82,40 @@ def draw_points(axes, found, values, paper, at):
     axes.axhline(0, color="black", linewidth=0.8)
     axes.plot(positions, paper, "x", color="black", label="the paper")
     shown = [("sum", "no", "fast", "#56b4e9", "o"), ("sum", "no", "stated", "#0072b2", "o"),
-             ("mean", "no", "fast", "#e6ab5c", "s"), ("mean", "no", "stated", "#d55e00", "s")]
+             ("sum", "yes", "stated", "#009e73", "^"), ("mean", "no", "fast", "#e6ab5c", "s"),
+             ("mean", "no", "stated", "#d55e00", "s")]
     for order, (combine, wait, server, colour, mark) in enumerate(shown):
+        name = f"{combine}{', waits' if wait == 'yes' else ''}, server {SERVER_WORDS[server]}"
         for position, value in zip(positions, values):
             scene, step = at(value, server)
             gained = found.differences(scene, hybrid(step, combine, wait), ASYNC, "accuracy")
             if gained:
-                axes.errorbar(position + 0.13 * (order - 1.5), statistics.mean(gained),
+                axes.errorbar(position + 0.12 * (order - 2), statistics.mean(gained),
                               statistics.stdev(gained) if len(gained) > 1 else 0, color=colour, marker=mark,
-                              markersize=4, linewidth=1, label=f"{combine}, server {SERVER_WORDS[server]}")
+                              markersize=4, linewidth=1, label=name)
     axes.set_xticks(list(positions), [str(value) for value in values])
 
 
-def one_of_each(axes, **place):
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles))
-    axes.legend(unique.values(), unique.keys(), **place)
-
-
 def images(found):
-    figure, panels = pyplot.subplots(1, 2, figsize=(9.5, 3.6))
+    figure, panels = pyplot.subplots(1, 2, figsize=(9.5, 3.9))
     for axes, data in zip(panels, plan.IMAGES):
         draw_points(axes, found, figures.CONFIGURATIONS, figures.PAPER[data, "accuracy"],
                     lambda value, server, data=data: (Scene(data, server, value[1]), value[0]))
         axes.set(title=f"{NAMES[data]}: hybrid minus async", xlabel="(step, batch)")
     panels[0].set_ylabel("points of accuracy, mean of 100 s")
-    one_of_each(panels[1], loc="lower left", fontsize=8)
+    add_legend(figure, columns=3)
     return figure
 
 
 def ablations(found):
-    figure, panels = pyplot.subplots(1, 3, figsize=(11, 3.6), sharey=True)
+    figure, panels = pyplot.subplots(1, 3, figsize=(11, 3.9), sharey=True)
     kinds = [("batch", figures.PAPER_BATCHES, plan.of_batch), ("step", figures.PAPER_STEPS, plan.of_step),
              ("delay's deviation, s", figures.PAPER_DEVIATIONS, plan.of_deviation)]
     for axes, (name, paper, at) in zip(panels, kinds):
         draw_points(axes, found, list(paper), list(paper.values()), at)
         axes.set(title="random data: hybrid minus async", xlabel=name)
     panels[0].set_ylabel("points of accuracy, mean of 100 s")
-    one_of_each(panels[2], loc="lower left", fontsize=8)
+    add_legend(figure, columns=3)
     return figure
 
 
@@ -129,18 +140,20 @@ def service(found):
              ylabel="hybrid minus async, points")
     axes.set_xscale("symlog", linthresh=0.25)
     axes.set_xticks([0, 0.25, 0.5, 1, 2, 4, 8], ["0", "0.25", "0.5", "1", "2", "4", "8"])
-    one_of_each(axes, loc="best")
+    add_legend(figure)
     return figure
 
 
-PLOTS = {"mnist": curves("mnist", 80), "cifar10": curves("cifar10", 15), "images": images, "ablations": ablations,
-         "service": service, "converged": converged}
+PLOTS = {"mnist": curves("mnist", 80, 97), "cifar10": curves("cifar10", 15, 56), "images": images,
+         "ablations": ablations, "service": service, "converged": converged}
 
 
 def write(found, folder):
     with matplotlib.rc_context(STYLE):
         for name, draw in PLOTS.items():
             figure = draw(found)
-            figure.tight_layout()
-            figure.savefig(f"{folder}/{name}.svg", metadata={"Date": None})
+            drawn = io.StringIO()
+            figure.savefig(drawn, format="svg", metadata={"Date": None})
             pyplot.close(figure)
+            with open(f"{folder}/{name}.svg", "w", encoding="utf-8") as stream:
+                stream.write(LONG_NUMBER.sub(lambda number: f"{float(number[0]):.1f}", drawn.getvalue()))

@@ -119,6 +119,18 @@ def _level(runs):
             rounded("updates", "{:,.0f}"), rounded("staleness", "{:.1f}"), rounded("server", "{:.0f}")]
 
 
+def overloaded_table(found):
+    """Points over async by the server, for all images."""
+    rows = []
+    for server in (*SERVERS, "heavy"):
+        for combine, wait in VARIANTS:
+            rows.append([variant_words(combine, wait), SERVER_WORDS[server],
+                         *(difference(found, Scene(data, server), hybrid(300, combine, wait), "accuracy")
+                           for data in plan.IMAGES)])
+    paper = [f"**{figures.PAPER[data, 'accuracy'][0]:+.2f}**" for data in plan.IMAGES]
+    return table(["minus async", "server", "MNIST", "CIFAR-10"], [["**the paper**", "unknown", *paper], *rows])
+
+
 def ablation_table(paper, at):
     """Points of accuracy on the random data, one value of the ablated option per column. at: value, server ->
     scene, step."""
@@ -194,6 +206,7 @@ TABLES = {f"{data} {name}": main_table(data, name) for data in plan.IMAGES for n
 TABLES |= {f"{data} policies": levels_table(data) for data in plan.IMAGES}
 TABLES |= {f"{data} converged": converged_table(data) for data in plan.IMAGES}
 TABLES |= {
+    "overloaded": overloaded_table,
     "random policies": levels_table("random", step=500),
     "random batch": ablation_table(figures.PAPER_BATCHES, plan.of_batch),
     "random grown": grown_table,
