@@ -275,7 +275,7 @@ static enum hysgd_status take_run(struct log_reader *reader, const struct stored
     if (run->workers < 1 || run->workers > MOST_WORKERS)
         return log_source_fail(&reader->source, reader->event_at, "the run has %d workers: expected 1 to %d",
                                run->workers, MOST_WORKERS);
-    if (!isfinite(run->first_seconds))
+    if (!(run->first_seconds >= 0 && isfinite(run->first_seconds)))
         return fail_record(reader, "the run does not say when it begins");
     reader->seconds = run->first_seconds;
     reader->has_run = true;
@@ -315,7 +315,7 @@ static enum hysgd_status take_end(struct log_reader *reader, const struct stored
                                reader->run.workers);
     set_defaults(&record_end, summary);
     HYSGD_TRY(get_fields(reader, kind, summary));
-    if (!isfinite(summary->seconds))
+    if (!(summary->seconds >= 0 && isfinite(summary->seconds)))
         return fail_record(reader, "the run does not say when it ended");
     summary->accounts = reader->accounts.items;
     summary->workers = reader->run.workers;
@@ -331,7 +331,7 @@ static enum hysgd_status check_event(struct log_reader *reader, const struct eve
         (event->worker < 0 && kind != NULL && kind->has_worker))
         return log_source_fail(&reader->source, reader->event_at, "event %s of worker %d: expected a worker of %d",
                                name, event->worker, reader->run.workers);
-    if (!isfinite(event->seconds))
+    if (!(event->seconds >= 0 && isfinite(event->seconds)))
         return log_source_fail(&reader->source, reader->event_at, "event %s does not say when it happened", name);
     if (event->kind == EVENT_ARRIVAL && kind != NULL && event->arrival.read > event->version)
         return log_source_fail(&reader->source, reader->event_at,

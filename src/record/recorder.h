@@ -17,7 +17,7 @@ struct sink_ops {
     enum hysgd_status (*end)(void *self, const struct event_summary *summary);
 };
 
-#define RECORDER_MOST_SINKS 8
+#define RECORDER_MOST_SINKS 16
 
 struct recorder; /* opaque */
 

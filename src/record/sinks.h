@@ -23,6 +23,11 @@ extern const struct sink_ops sink_csv;
 HYSGD_MUST_CHECK enum hysgd_status sink_csv_alloc(const char *path, void **self_out);
 void sink_csv_free(void *self);
 
+/* A trace for Perfetto: a track per worker, one per worker with gradients held, one of the updates, and counters. */
+extern const struct sink_ops sink_trace;
+HYSGD_MUST_CHECK enum hysgd_status sink_trace_alloc(const char *path, void **self_out);
+void sink_trace_free(void *self);
+
 enum progress_level { PROGRESS_QUIET, PROGRESS_NORMAL, PROGRESS_VERBOSE };
 
 /* One line a second: samples/s, loss, accuracy, threshold, staleness, waiting share, time left; rewritten in place

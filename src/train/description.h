@@ -27,7 +27,7 @@ struct description {
     int64_t seed;
     char *speeds, *compute, *delay, *receive, *apply, *lose; /* as in struct timing_texts */
     char *save, *save_every, *resume;
-    char *log, *csv, *report; /* output files */
+    char *log, *csv, *trace, *report; /* output files */
     uint64_t given;           /* bit i: row i of the table was set, not left at its default */
 };
 

@@ -13,6 +13,7 @@
 static enum hysgd_status check_paths(const char *log, const struct views_paths *paths) {
     const struct output_path outputs[] = {{"jsonl", paths->jsonl, OUTPUT_WRITTEN},
                                           {"csv", paths->csv, OUTPUT_WRITTEN},
+                                          {"trace", paths->trace, OUTPUT_WRITTEN},
                                           {"report", paths->report, OUTPUT_REPLACED}};
     if (!views_are_wanted(paths))
         return hysgd_fail(HYSGD_USAGE, "export: %s: no view is asked for: see `hysgd export -h`", log);

@@ -89,7 +89,7 @@ static struct views_paths paths_of(const struct description *words) {
                                 .jsonl = is_lines ? words->log : "",
                                 .csv = words->csv,
                                 .tensorboard = "",
-                                .trace = "",
+                                .trace = words->trace,
                                 .report = words->report};
 }
 
