@@ -128,6 +128,7 @@ struct hysgd_plugin {
 /* What a policy may know besides the event itself. Written by the engine, constant during a call. */
 struct hysgd_progress {
     int workers;            /* workers that take part now; workers lost are not counted */
+    int computing;          /* of them, those that compute: released, and nothing delivered since */
     uint64_t version;       /* updates applied so far */
     uint64_t received;      /* gradients received so far, this one included */
     uint64_t held;          /* gradients admitted and not yet applied, this one included */

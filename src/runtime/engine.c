@@ -44,7 +44,7 @@ static void begin_call(struct engine *engine, double seconds, double fraction) {
 }
 
 void engine_begin(struct engine *engine) {
-    engine->computing = engine->worker_count;
+    engine->progress.computing = engine->worker_count;
     engine->at_slowest = engine->worker_count;
     engine->progress.workers = engine->worker_count;
     engine_restart(engine);
@@ -132,7 +132,7 @@ static void let_go(struct engine *engine, int index) {
     }
     worker->activity = ENGINE_COMPUTING;
     worker->read = engine->progress.version;
-    engine->computing++;
+    engine->progress.computing++;
     engine->released[engine->released_count++] = index;
 }
 
@@ -200,11 +200,11 @@ static enum hysgd_status fail_nobody_goes_on(const struct engine *engine) {
 static enum hysgd_status settle(struct engine *engine, struct engine_verdict *verdict) {
     sort_parts(engine);
     verdict->action = engine->part_count > 0 ? ENGINE_FOLD : ENGINE_NOTHING;
-    if (engine->computing > 0 || engine->progress.workers == 0)
+    if (engine->progress.computing > 0 || engine->progress.workers == 0)
         return HYSGD_OK;
     if (engine->progress.held == 0) {
         ask_waiting(engine, true, true); /* the last resort, as below: who waits for a clock may wait in vain */
-        return engine->computing > 0 ? HYSGD_OK : fail_nobody_goes_on(engine);
+        return engine->progress.computing > 0 ? HYSGD_OK : fail_nobody_goes_on(engine);
     }
     prepare_update(engine);
     engine->clock_is_due = true; /* everybody is asked: it is the last resort */
@@ -229,7 +229,7 @@ enum hysgd_status engine_arrive(struct engine *engine, int index, double seconds
                                 struct engine_verdict *verdict) {
     struct engine_worker *worker = &engine->workers[index];
     begin_call(engine, seconds, fraction);
-    engine->computing--;
+    engine->progress.computing--;
     worker->activity = ENGINE_WAITING;
     engine->progress.received++;
     bool clock_advanced = leave_slowest(engine, engine->clocks[index]++);
@@ -292,9 +292,10 @@ enum hysgd_status engine_updated(struct engine *engine, double seconds, double f
     bool clock_advanced = engine->clock_is_due;
     engine->clock_is_due = false;
     ask_waiting(engine, true, clock_advanced);
-    if (engine->computing == 0) /* the last resort: whoever waits for a clock that nobody is left to advance */
+    if (engine->progress.computing ==
+        0) /* the last resort: whoever waits for a clock that nobody is left to advance */
         ask_waiting(engine, true, true);
-    return engine->computing > 0 || engine->progress.workers == 0 ? HYSGD_OK : fail_nobody_goes_on(engine);
+    return engine->progress.computing > 0 || engine->progress.workers == 0 ? HYSGD_OK : fail_nobody_goes_on(engine);
 }
 
 static void remove_waiting(struct engine *engine, int index) {
@@ -314,7 +315,7 @@ enum hysgd_status engine_lose(struct engine *engine, int index, double seconds, 
     if (worker->activity == ENGINE_LOST)
         return HYSGD_OK;
     if (worker->activity == ENGINE_COMPUTING) {
-        engine->computing--;
+        engine->progress.computing--;
         engine->lost++;
     } else {
         remove_waiting(engine, index);
@@ -348,14 +349,14 @@ void engine_join(struct engine *engine, int index) {
 }
 
 void engine_restore(struct engine *engine) {
-    engine->computing = 0;
+    engine->progress.computing = 0;
     engine->contributor_count = 0;
     engine->progress.workers = 0;
     engine->progress.held = 0;
     engine->held_folded = 0;
     for (int i = 0; i < engine->worker_count; i++) {
         const struct engine_worker *worker = &engine->workers[i];
-        engine->computing += worker->activity == ENGINE_COMPUTING;
+        engine->progress.computing += worker->activity == ENGINE_COMPUTING;
         engine->progress.workers += worker->activity != ENGINE_LOST;
         engine->progress.held += worker->held;
         engine->held_folded += worker->held - worker->is_in_buffer;

@@ -57,8 +57,7 @@ struct engine {
     enum engine_combine combine;
     struct engine_weighting weighting; /* none after engine_init; set it before engine_begin */
     const double *worker_weights;  /* [worker_count] above 0, borrowed: multiply the gradients too; NULL: all 1 */
-    int worker_count;              /* ever known; progress.workers counts those that take part */
-    int computing;                 /* workers that are computing */
+    int worker_count;              /* ever known; progress counts those that take part, and compute */
     struct engine_worker *workers; /* [worker_count] */
     uint64_t *clocks;              /* [worker_count] gradients delivered */
     int at_slowest;                /* workers that take part whose clock is the smallest */

@@ -334,7 +334,7 @@ static bool engine_is_valid(const struct engine *engine) {
     return applied == engine->applied && dropped == engine->dropped &&
            applied + dropped + held == engine->progress.received && is_sum_of_weights(engine->held_weight, held) &&
            is_sum_of_weights(engine->held_divisor, held) &&
-           (engine->computing > 0 || engine->progress.workers == 0);
+           (engine->progress.computing > 0 || engine->progress.workers == 0);
 }
 
 static bool flight_is_valid(const struct snapshot_flight *flight) {

@@ -117,7 +117,7 @@ void training_summarize(struct training *training, double seconds, struct event_
                                       .seconds = seconds,
                                       .updates = engine->progress.version,
                                       .forced_updates = engine->forced,
-                                      .unfinished = (uint64_t)engine->computing + engine->lost,
+                                      .unfinished = (uint64_t)engine->progress.computing + engine->lost,
                                       .server_seconds = training->server_seconds,
                                       .train_loss = training->train_loss,
                                       .test_loss = training->test_loss,

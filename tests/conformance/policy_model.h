@@ -65,6 +65,12 @@ static inline int model_computing(const struct policy_model *model) {
     return computing;
 }
 
+/* Makes the count of those who compute right for the policy. */
+static inline const struct hysgd_progress *model_now(struct policy_model *model) {
+    model->now.computing = model_computing(model);
+    return &model->now;
+}
+
 /* Sets the slowest clock; true when it has advanced. */
 static inline bool model_set_slowest(struct policy_model *model) {
     uint64_t slowest = UINT64_MAX, before = model->now.slowest;
@@ -78,7 +84,7 @@ static inline bool model_set_slowest(struct policy_model *model) {
 
 static inline void model_release(struct policy_model *model, int w) {
     struct model_worker *worker = &model->workers[w];
-    enum hysgd_release answer = model->ops->release(model->self, &model->now, w, worker->latest_is_held);
+    enum hysgd_release answer = model->ops->release(model->self, model_now(model), w, worker->latest_is_held);
     model_note(model, (uint64_t)w << 8 | answer);
     worker->activity = answer == HYSGD_GO ? MODEL_COMPUTING : MODEL_WAITING;
     worker->wait = answer;
@@ -97,12 +103,12 @@ static inline void model_apply(struct policy_model *model) {
     model->now.held = 0;
     model->now.version++;
     if (model->ops->updated != NULL)
-        model->ops->updated(model->self, &model->now);
+        model->ops->updated(model->self, model_now(model));
 }
 
 /* Asks the threshold; true when an update followed. */
 static inline bool model_ask_threshold(struct policy_model *model) {
-    uint64_t threshold = model->ops->threshold(model->self, &model->now);
+    uint64_t threshold = model->ops->threshold(model->self, model_now(model));
     model_note(model, threshold);
     model_expect(model, threshold >= 1, "a threshold is at least 1");
     if (model->now.held == 0 || model->now.held < threshold)
@@ -154,6 +160,7 @@ static inline void model_arrive(struct policy_model *model, int w, double second
     struct model_worker *worker = &model->workers[w];
     uint64_t staleness = model->now.version - worker->read;
     bool has_updated = false;
+    worker->activity = MODEL_WAITING;
     worker->received++;
     model->now.clocks = model->clocks;
     model->clocks[w]++;
@@ -161,7 +168,7 @@ static inline void model_arrive(struct policy_model *model, int w, double second
     model->now.seconds = seconds;
     model->now.fraction = (double)model->now.received / (double)model->limit;
     bool has_advanced = model_set_slowest(model);
-    double weight = model->ops->admit == NULL ? 1 : model->ops->admit(model->self, &model->now, w, staleness);
+    double weight = model->ops->admit == NULL ? 1 : model->ops->admit(model->self, model_now(model), w, staleness);
     model_note(model, (uint64_t)w << 32 | staleness);
     model_expect(model, weight >= 0 && weight < 1e6, "a weight is finite and not negative");
     worker->latest_is_held = weight > 0;

@@ -78,7 +78,7 @@ static void all_workers_begin_at_version_0(void **state) {
     struct engine engine;
     begin(&engine, &script, ENGINE_MEAN, 3);
     expect_released(&engine, 3, (int[]){0, 1, 2});
-    assert_int_equal(engine.computing, 3);
+    assert_int_equal(engine.progress.computing, 3);
     assert_int_equal(engine.progress.workers, 3);
     engine_fini(&engine);
 }
@@ -204,7 +204,7 @@ static void an_update_is_forced_when_nobody_would_go_on(void **state) {
     assert_int_equal(engine.forced, 1);
     expect_parts(&engine, 2, (int[]){0, 1});
     assert_int_equal(engine_updated(&engine, 1, 0), HYSGD_OK);
-    assert_int_equal(engine.computing, 2);
+    assert_int_equal(engine.progress.computing, 2);
     engine_fini(&engine);
 }
 
@@ -370,7 +370,7 @@ static void expect_account(const struct engine *engine) {
     assert_int_equal(applied, engine->applied);
     assert_int_equal(dropped, engine->dropped);
     assert_int_equal(held, engine->progress.held);
-    assert_int_equal(computing, engine->computing);
+    assert_int_equal(computing, engine->progress.computing);
     assert_int_equal(present, engine->progress.workers);
     assert_true(present == 0 || slowest == engine->progress.slowest);
 }
@@ -401,7 +401,7 @@ static void play(int workers, int steps, uint64_t seed) {
                 fail_msg("seed %d, step %d: %s", (int)seed, i, hysgd_error_message());
             expect_account(&engine);
         }
-        assert_true(engine.computing > 0 || engine.progress.workers == 0);
+        assert_true(engine.progress.computing > 0 || engine.progress.workers == 0);
     }
     engine_fini(&engine);
 }
