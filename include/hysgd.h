@@ -60,6 +60,7 @@ struct hysgd_result {
     uint64_t received;       /* gradients that arrived at the server */
     uint64_t applied;        /* of them, part of an update */
     uint64_t dropped;        /* of them, refused by the policy or still held when the run ended */
+    uint64_t abandoned;      /* gradients that workers gave up; they were not received */
     uint64_t updates;        /* applications of the optimizer = the final version */
     double mean_staleness;   /* of the applied gradients, in versions */
     uint64_t most_staleness; /* of the applied gradients, in versions */
@@ -152,6 +153,23 @@ struct hysgd_saved_workers {
         *fields; /* rows for its fields that change while running; offsets in the struct; no TEXT */
 };
 
+/* What a policy asks of workers while they compute. A worker that gives up its gradient delivers nothing: it is
+ * asked for its release next, and goes on with a new batch. Such a gradient is not received, nor does it advance
+ * the worker's clock. Each function may be NULL. */
+struct hysgd_policy_worker_ops {
+    /* Seconds after its start at which `worker` gives up the gradient if it has not been delivered; asked whenever
+     * it is released, at the beginning too. INFINITY, or anything that is not above 0: never. NULL: never. */
+    double (*patience)(void *self, const struct hysgd_progress *now, int worker);
+
+    /* Is the unfinished gradient of `worker`, which computes and read its version `staleness` versions ago, no
+     * longer worth finishing? Asked after each update. What is on its way is delivered all the same. NULL: it
+     * always is. */
+    bool (*abandons)(void *self, const struct hysgd_progress *now, int worker, uint64_t staleness);
+
+    /* `worker` has given up its gradient. The threshold is asked next, if gradients are held, then its release. */
+    void (*abandoned)(void *self, const struct hysgd_progress *now, int worker);
+};
+
 /* A policy is a pure state machine: it has no clock, no thread, and sees no gradient. The engine calls it from
  * one thread at a time, in the order of the arrivals: admit, threshold, then (if the gradients held have reached
  * the threshold) an update and `updated`, then release for the workers that may now go on. No function blocks
@@ -170,12 +188,12 @@ struct hysgd_policy_ops {
     /* The weight of a gradient that `worker` computed `staleness` versions ago; 0 drops it. NULL: always 1. */
     double (*admit)(void *self, const struct hysgd_progress *now, int worker, uint64_t staleness);
 
-    /* How many held gradients make an update, at least 1. Asked after each admitted gradient and when a worker
-     * leaves. */
+    /* How many held gradients make an update, at least 1. Asked after each admitted gradient, and when a
+     * worker leaves or gives up while gradients are held. */
     uint64_t (*threshold)(void *self, const struct hysgd_progress *now);
 
     /* May `worker`, which is not computing, go on? `is_held`: its latest gradient is admitted and not yet applied.
-     */
+     * When nobody computes and nothing is held, everyone who waits is asked, whatever for. */
     enum hysgd_release (*release)(void *self, const struct hysgd_progress *now, int worker, bool is_held);
 
     /* An update was applied; now->version counts it. NULL: nothing to do. */
@@ -184,6 +202,8 @@ struct hysgd_policy_ops {
     /* The largest staleness that an applied gradient can have with `workers` workers that neither leave nor join;
      * UINT64_MAX for no bound. NULL: no bound. */
     uint64_t (*staleness_bound)(const void *self, int workers);
+
+    const struct hysgd_policy_worker_ops *worker_ops; /* or NULL */
 };
 
 /* ---- Data ---- */

@@ -15,7 +15,8 @@ enum event_kind {
                          began, which may be before that of the event ahead of it */
     EVENT_CHECKPOINT, /* the state was saved */
     EVENT_LOST,       /* a worker left for good */
-    EVENT_JOINED      /* a worker (re)joined */
+    EVENT_JOINED,     /* a worker (re)joined */
+    EVENT_ABANDONED   /* a worker gave up its gradient, which never arrives */
 };
 
 struct event {
@@ -55,6 +56,12 @@ struct event {
         struct {
             uint64_t received;
         } checkpoint;
+        struct {
+            uint64_t read;        /* version that the gradient was computed at */
+            double spent_seconds; /* on it, from its start */
+            double queue_seconds; /* from giving up to the verdict */
+            bool is_cancelled;    /* the policy had no more use for it; else the worker's patience ended */
+        } abandoned;
     };
 };
 
@@ -80,12 +87,15 @@ struct event_run {
     uint64_t start_checksum; /* of the parameters and statistics at the beginning; 0: not looked at */
 };
 
-/* The account of one worker. received = applied + dropped + held. */
+/* The account of one worker. received = applied + dropped + held; what was abandoned was begun and never received.
+ */
 struct event_account {
     uint64_t received, applied, dropped, held;
     double compute_seconds, transit_seconds, waiting_seconds;
     uint64_t most_staleness;
     double staleness_sum; /* over the applied gradients */
+    uint64_t abandoned;
+    double abandoned_seconds; /* spent on the abandoned gradients */
 };
 
 /* The share of one worker or one class in the samples, 0 to 1. */

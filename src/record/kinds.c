@@ -62,6 +62,15 @@ static const struct record_field checkpoint_fields[] = {
     {0},
 };
 
+static const struct record_field abandoned_fields[] = {
+    {"read", COUNT, AT(abandoned.read), "updates", "the version that it was computed at"},
+    {"spent_seconds", REAL, AT(abandoned.spent_seconds), "s", "on it, from its start"},
+    {"queue_seconds", REAL, AT(abandoned.queue_seconds), "s", "from giving up to the verdict"},
+    {"cancelled", FLAG, AT(abandoned.is_cancelled), NULL,
+     "the policy had no more use for it; else the worker's patience ended"},
+    {0},
+};
+
 static const struct record_field no_fields[] = {{0}};
 
 const struct record_kind record_event = {"event", "what every event begins with", event_fields, false, false};
@@ -76,6 +85,8 @@ const struct record_kind record_events[] = {
                           false, true},
     [EVENT_LOST] = {"lost", "a worker left for good", no_fields, true, false},
     [EVENT_JOINED] = {"joined", "a worker joined again", no_fields, true, false},
+    [EVENT_ABANDONED] = {"abandoned", "a worker gave up its gradient, which never arrives", abandoned_fields, true,
+                         false},
 };
 const size_t record_event_count = sizeof record_events / sizeof record_events[0];
 
@@ -130,6 +141,8 @@ static const struct record_field account_fields[] = {
     {"waiting_seconds", REAL, AT(waiting_seconds), "s", "waiting"},
     {"most_staleness", COUNT, AT(most_staleness), "updates", "of its applied gradients"},
     {"staleness_sum", REAL, AT(staleness_sum), "updates", "over its applied gradients"},
+    {"abandoned", COUNT, AT(abandoned), "gradients", "begun, given up and never received"},
+    {"abandoned_seconds", REAL, AT(abandoned_seconds), "s", "spent on those"},
     {0},
 };
 

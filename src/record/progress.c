@@ -316,6 +316,9 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
     case EVENT_ARRIVAL:
         take_arrival(progress, event);
         break;
+    case EVENT_ABANDONED:
+        turn(progress, event->worker, event->seconds - fmax(event->abandoned.queue_seconds, 0), WAITING);
+        break;
     case EVENT_UPDATE:
         progress->version = event->version;
         break;

@@ -11,12 +11,12 @@ const $ = (id) => document.getElementById(id);
 const PALETTES = {
   light: {
     runs: ['#0072b2', '#d55e00', '#009e73', '#b5508c', '#a87400', '#3f9fd6', '#666e78', '#7a4a1e'],
-    activities: ['#0072b2', '#e69f00', '#cc79a7', '#d5d9de'],
+    activities: ['#0072b2', '#e69f00', '#d55e00', '#cc79a7', '#d5d9de'],
     text: '#1b1f24', quiet: '#5b6570', line: '#dde1e6', ground: '#ffffff', empty: '#f7f8fa',
   },
   dark: {
     runs: ['#5cb3f0', '#ff8f4a', '#2fc79c', '#e39ac6', '#f0c04a', '#a5d8f7', '#aab4be', '#d6a77a'],
-    activities: ['#3d9ee0', '#e9ae2b', '#d98bb8', '#3f464e'],
+    activities: ['#3d9ee0', '#e9ae2b', '#f0804a', '#d98bb8', '#3f464e'],
     text: '#e7eaed', quiet: '#9aa5b1', line: '#353b42', ground: '#14171a', empty: '#1c2024',
   },
 };
@@ -72,14 +72,15 @@ function colourSwatches() {
 
 function sums(run) {
   const total = {received: 0, applied: 0, dropped: 0, held: 0, compute_seconds: 0, transit_seconds: 0,
-    waiting_seconds: 0, staleness_sum: 0, most_staleness: 0};
+    waiting_seconds: 0, staleness_sum: 0, most_staleness: 0, abandoned: 0, abandoned_seconds: 0};
   for (const account of run.summary ? run.summary.accounts : [])
     for (const key of Object.keys(total))
       total[key] = key === 'most_staleness' ? Math.max(total[key], account[key]) : total[key] + account[key];
   return total;
 }
 
-const spent = (account) => account.compute_seconds + account.transit_seconds + account.waiting_seconds;
+const spent = (account) => account.compute_seconds + account.transit_seconds + account.waiting_seconds
+  + account.abandoned_seconds;
 
 /* [heading, value of a run, its text, which end of the values is the best: 1 largest, -1 smallest, 0 neither] */
 const RUN_COLUMNS = [

@@ -3,8 +3,8 @@
  * pointer, wheel and keyboard. Defines functions for report.js, which is loaded after it and lends it texts. */
 'use strict';
 
-const ACTIVITIES = ['computing', 'in transit', 'queued at the server', 'waiting for others'];
-const RECORD = 7; /* numbers per record: begin, end, gradients, seconds of each activity */
+const ACTIVITIES = ['computing', 'in transit', 'given up', 'queued at the server', 'waiting for others'];
+const RECORD = 8; /* numbers per record: begin, end, gradients, seconds of each activity */
 const canvas = document.getElementById('timeline');
 const AXIS = 30; /* pixels below the rows */
 const view = {run: 0, from: 0, to: 1, drag: null, hover: null};
@@ -146,7 +146,7 @@ function redraw() {
 }
 
 function totals(run) {
-  const sum = [0, 0, 0, 0];
+  const sum = ACTIVITIES.map(() => 0);
   for (const records of run.timeline.workers)
     for (let i = 0; i < records.length; i += RECORD)
       for (let a = 0; a < sum.length; a++) sum[a] += records[i + 3 + a];
@@ -175,6 +175,8 @@ function fillAccounts(run) {
   const columns = [['received', count], ['applied', count], ['dropped', count], ['held', count],
     ['compute_seconds', number], ['transit_seconds', number], ['waiting_seconds', number]];
   const rows = run.summary ? run.summary.accounts : [];
+  if (rows.some((account) => account.abandoned > 0))
+    columns.splice(4, 0, ['abandoned', count], ['abandoned_seconds', number]);
   const body = element('tbody');
   rows.forEach((account, worker) => {
     const row = body.appendChild(element('tr'));

@@ -19,7 +19,8 @@ struct row {
 };
 
 static double share(double part, const struct event_account *account) {
-    double total = account->compute_seconds + account->transit_seconds + account->waiting_seconds;
+    double total =
+        account->compute_seconds + account->transit_seconds + account->waiting_seconds + account->abandoned_seconds;
     return total > 0 ? 100 * part / total : (double)NAN;
 }
 
@@ -68,17 +69,19 @@ enum column {
     WAITING_SHARE,
     STALENESS,
     MOST_STALENESS,
+    ABANDONED,
     COMPUTE_SECONDS,
     TRANSIT_SECONDS,
     WAITING_SECONDS,
+    ABANDONED_SECONDS,
     COMPUTE_SHARE,
     TRANSIT_SHARE,
     COLUMN_COUNT
 };
 
-static const char *const titles[COLUMN_COUNT] = {"worker",    "received",  "applied",  "dropped",   "held",
-                                                 "waiting %", "staleness", "most",     "compute s", "transit s",
-                                                 "waiting s", "compute %", "transit %"};
+static const char *const titles[COLUMN_COUNT] = {"worker",    "received",  "applied",    "dropped",   "held",
+                                                 "waiting %", "staleness", "most",       "given up",  "compute s",
+                                                 "transit s", "waiting s", "given up s", "compute %", "transit %"};
 
 static void print_cell(const struct row *row, enum column column, bool is_short, char cell[CELL_SIZE]) {
     const struct event_account *account = &row->account;
@@ -110,6 +113,9 @@ static void print_cell(const struct row *row, enum column column, bool is_short,
     case MOST_STALENESS:
         print_count(account->most_staleness, is_short, cell);
         break;
+    case ABANDONED:
+        print_count(account->abandoned, is_short, cell);
+        break;
     case COMPUTE_SECONDS:
         print_seconds(account->compute_seconds, cell);
         break;
@@ -118,6 +124,9 @@ static void print_cell(const struct row *row, enum column column, bool is_short,
         break;
     case WAITING_SECONDS:
         print_seconds(account->waiting_seconds, cell);
+        break;
+    case ABANDONED_SECONDS:
+        print_seconds(account->abandoned_seconds, cell);
         break;
     case COMPUTE_SHARE:
         print_real(share(account->compute_seconds, account), cell);
@@ -138,7 +147,8 @@ static void print_cell(const struct row *row, enum column column, bool is_short,
 struct table {
     struct row rows[MOST_ROWS + 1];
     int row_count;
-    int widths[COLUMN_COUNT];
+    enum column columns[COLUMN_COUNT]; /* [column_count] */
+    int widths[COLUMN_COUNT];          /* of those columns */
     int column_count;
     bool is_short;
 };
@@ -151,6 +161,8 @@ static struct row total(const struct event_summary *summary) {
         sum.account.applied += account->applied;
         sum.account.dropped += account->dropped;
         sum.account.held += account->held;
+        sum.account.abandoned += account->abandoned;
+        sum.account.abandoned_seconds += account->abandoned_seconds;
         sum.account.compute_seconds += account->compute_seconds;
         sum.account.transit_seconds += account->transit_seconds;
         sum.account.waiting_seconds += account->waiting_seconds;
@@ -228,34 +240,40 @@ static int total_width(const struct table *table, int count) {
 
 static void measure(struct table *table, bool is_short) {
     table->is_short = is_short;
-    for (int i = 0; i < COLUMN_COUNT; i++) {
-        table->widths[i] = (int)strlen(titles[i]);
+    for (int i = 0; i < table->column_count; i++) {
+        table->widths[i] = (int)strlen(titles[table->columns[i]]);
         for (int j = 0; j < table->row_count; j++) {
             char cell[CELL_SIZE];
-            print_cell(&table->rows[j], (enum column)i, is_short, cell);
+            print_cell(&table->rows[j], table->columns[i], is_short, cell);
             int width = (int)strlen(cell);
             table->widths[i] = width > table->widths[i] ? width : table->widths[i];
         }
     }
 }
 
+/* What policies seldom do is shown only where it was done. */
+static void choose_columns(struct table *table, const struct event_account *sum) {
+    for (int i = 0; i < COLUMN_COUNT; i++)
+        if ((i != ABANDONED && i != ABANDONED_SECONDS) || sum->abandoned > 0)
+            table->columns[table->column_count++] = (enum column)i;
+}
+
 static void fit(struct table *table, int columns) {
     measure(table, false);
     if (total_width(table, COLUMNS_NEEDED) > columns)
         measure(table, true);
-    table->column_count = COLUMN_COUNT;
     while (table->column_count > COLUMNS_NEEDED && total_width(table, table->column_count) > columns)
         table->column_count--;
 }
 
 static void print_table(const struct table *table, FILE *out) {
     for (int i = 0; i < table->column_count; i++)
-        fprintf(out, "%s%*s", i > 0 ? " " : "", table->widths[i], titles[i]);
+        fprintf(out, "%s%*s", i > 0 ? " " : "", table->widths[i], titles[table->columns[i]]);
     fputc('\n', out);
     for (int j = 0; j < table->row_count; j++) {
         for (int i = 0; i < table->column_count; i++) {
             char cell[CELL_SIZE];
-            print_cell(&table->rows[j], (enum column)i, table->is_short, cell);
+            print_cell(&table->rows[j], table->columns[i], table->is_short, cell);
             fprintf(out, "%s%*s", i > 0 ? " " : "", table->widths[i], cell);
         }
         fputc('\n', out);
@@ -325,8 +343,10 @@ void summary_print(const struct event_summary *summary, int columns, FILE *out) 
     say_outcome(summary, &paragraph);
     struct table table = {0};
     choose_rows(&table, summary);
+    const struct row sum = total(summary);
     int hidden = summary->workers - table.row_count;
-    table.rows[table.row_count++] = total(summary);
+    choose_columns(&table, &sum.account);
+    table.rows[table.row_count++] = sum;
     fit(&table, columns);
     print_table(&table, out);
     if (hidden > 0)

@@ -55,6 +55,15 @@ static void take_arrival(struct tally *tally, const struct event *event) {
         state->held_most_staleness = staleness;
 }
 
+static void take_abandoned(struct tally *tally, const struct event *event) {
+    struct event_account *account = &tally->accounts[event->worker];
+    struct tally_worker *state = &tally->states[event->worker];
+    account->abandoned++;
+    account->abandoned_seconds += event->abandoned.spent_seconds;
+    state->delivered = event->seconds - event->abandoned.queue_seconds;
+    state->is_under_way = false;
+}
+
 static void take_update(struct tally *tally, const struct event *event) {
     tally->summary.updates = event->version;
     tally->summary.forced_updates += event->update.is_forced;
@@ -98,6 +107,9 @@ void tally_add(struct tally *tally, const struct event *event) {
         break;
     case EVENT_ARRIVAL:
         take_arrival(tally, event);
+        break;
+    case EVENT_ABANDONED:
+        take_abandoned(tally, event);
         break;
     case EVENT_UPDATE:
         take_update(tally, event);

@@ -9,8 +9,8 @@
 struct tally_worker {
     uint64_t held_most_staleness;
     double held_staleness; /* over its held gradients */
-    double delivered;      /* when its latest gradient reached the server, or the run began; run clock */
-    bool is_under_way;     /* it computes a gradient, or that is on its way */
+    double delivered; /* when its latest gradient reached the server or was given up, or the run began; run clock */
+    bool is_under_way; /* it computes a gradient, or that is on its way */
     bool is_lost;
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Follows each worker from start to arrival to the next start. Merging adds up the times of each activity, so that
- * totals stay exact. */
+/* Follows each worker from start to arrival, or giving up, to the next start. Merging adds up the times of each
+ * activity, so that totals stay exact. */
 #include "record/timeline.h"
 
 #include <math.h>
@@ -86,6 +86,15 @@ static void take_arrival(struct timeline_worker *worker, size_t capacity, const 
     worker->is_waiting = true;
 }
 
+static void take_abandoned(struct timeline_worker *worker, const struct event *event) {
+    if (!worker->is_open || worker->is_waiting)
+        return; /* its start was not recorded */
+    worker->open.seconds[TIMELINE_ABANDONED] = fmax(event->abandoned.spent_seconds, 0);
+    worker->open.seconds[TIMELINE_QUEUED] = fmax(event->abandoned.queue_seconds, 0);
+    worker->open.end = fmax(event->seconds, worker->open.begin);
+    worker->is_waiting = true;
+}
+
 void timeline_add(struct timeline *timeline, const struct event *event) {
     if (event->worker < 0 || event->worker >= timeline->workers || event->worker % timeline->stride != 0 ||
         !isfinite(event->seconds))
@@ -98,6 +107,9 @@ void timeline_add(struct timeline *timeline, const struct event *event) {
         break;
     case EVENT_ARRIVAL:
         take_arrival(worker, timeline->capacity, event);
+        break;
+    case EVENT_ABANDONED:
+        take_abandoned(worker, event);
         break;
     case EVENT_LOST:
     case EVENT_JOINED:

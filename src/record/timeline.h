@@ -8,18 +8,20 @@
 #include "record/event.h"
 
 #define TIMELINE_MOST_WORKERS 512
-#define TIMELINE_MOST_RECORDS 50000 /* of four activities each */
+#define TIMELINE_MOST_RECORDS 50000 /* of five activities each */
 
 /* In the order in which a worker goes through them for a gradient. */
 enum timeline_activity {
     TIMELINE_COMPUTING,
     TIMELINE_IN_TRANSIT,
-    TIMELINE_QUEUED,  /* at the server, before the verdict */
-    TIMELINE_WAITING, /* from the verdict to the next start */
+    TIMELINE_ABANDONED, /* at a gradient that was given up, in place of the above */
+    TIMELINE_QUEUED,    /* at the server, before the verdict */
+    TIMELINE_WAITING,   /* from the verdict to the next start */
     TIMELINE_ACTIVITIES
 };
 
-/* One gradient, or several in a row. Time between begin and end that no activity accounts for was spent away. */
+/* One gradient, delivered or given up, or several in a row. Time between begin and end that no activity accounts
+ * for was spent away. */
 struct timeline_record {
     double begin, end; /* on the run's clock */
     double seconds[TIMELINE_ACTIVITIES];
@@ -47,7 +49,8 @@ struct timeline {
 HYSGD_MUST_CHECK enum hysgd_status timeline_init(struct timeline *timeline, int workers);
 void timeline_fini(struct timeline *timeline);
 
-/* Takes START, ARRIVAL, LOST and JOINED; the other events, and workers that do not exist, are passed over. */
+/* Takes START, ARRIVAL, ABANDONED, LOST and JOINED; the other events, and workers that do not exist, are passed
+ * over. */
 void timeline_add(struct timeline *timeline, const struct event *event);
 
 /* Ends what every worker was doing at that time. */

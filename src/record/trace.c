@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The events as a trace that Perfetto and chrome://tracing open: the JSON array form of the Trace Event Format,
  * which they also read where its end is missing. Every worker has a track of what it does (computing, sending,
- * waiting), which its account adds up, and one of its gradients that are held; the server has one of its updates;
- * threshold, staleness and the number of held gradients are counters.
+ * waiting, computing what it gives up), which its account adds up, and one of its gradients that are held; the
+ * server has one of its updates; threshold, staleness and the number of held gradients are counters.
  *
  * Times are whole nanoseconds, rounded once for both neighbours, so that slices of a track touch and never overlap.
  */
@@ -183,6 +183,15 @@ static void take_arrival(struct trace *trace, const struct event *event) {
     trace->holders[trace->holder_count++] = event->worker;
 }
 
+static void take_abandoned(struct trace *trace, const struct event *event) {
+    struct trace_worker *state = &trace->states[event->worker];
+    double ended = event->seconds - event->abandoned.queue_seconds;
+    state->version = event->abandoned.read;
+    add_activity(trace, event->worker, "given up", ended - event->abandoned.spent_seconds, ended);
+    state->activity = WAITING;
+    state->since = ended;
+}
+
 /* ---- The server ---- */
 
 static void end_held(struct trace *trace, double seconds) {
@@ -243,6 +252,9 @@ static enum hysgd_status trace_event(void *self, const struct event *event) {
         break;
     case EVENT_ARRIVAL:
         take_arrival(trace, event);
+        break;
+    case EVENT_ABANDONED:
+        take_abandoned(trace, event);
         break;
     case EVENT_UPDATE:
         take_update(trace, event);

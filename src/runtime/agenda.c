@@ -18,13 +18,24 @@ static bool is_before(const struct agenda_entry *left, const struct agenda_entry
     return left->seconds < right->seconds || (left->seconds == right->seconds && left->order < right->order);
 }
 
-void agenda_add(struct agenda *agenda, const struct agenda_entry *entry) {
-    int hole = agenda->count++;
+/* Puts the entry where it belongs between the hole, which may be filled, and the first. */
+static void rise(struct agenda *agenda, int hole, const struct agenda_entry *entry) {
     while (hole > 0 && is_before(entry, &agenda->entries[(hole - 1) / 2])) {
         agenda->entries[hole] = agenda->entries[(hole - 1) / 2];
         hole = (hole - 1) / 2;
     }
     agenda->entries[hole] = *entry;
+}
+
+void agenda_add(struct agenda *agenda, const struct agenda_entry *entry) {
+    rise(agenda, agenda->count++, entry);
+}
+
+void agenda_hasten(struct agenda *agenda, const struct agenda_entry *entry) {
+    int place = 0;
+    while (agenda->entries[place].order != entry->order)
+        place++;
+    rise(agenda, place, entry);
 }
 
 const struct agenda_entry *agenda_first(const struct agenda *agenda) {

@@ -5,11 +5,17 @@
 
 #include "base/status.h"
 
+enum agenda_kind {
+    AGENDA_ARRIVES,  /* the worker's gradient, at the server */
+    AGENDA_GIVES_UP, /* the worker, its gradient */
+    AGENDA_LOST      /* the worker leaves */
+};
+
 struct agenda_entry {
     double seconds;
     uint64_t order; /* unique; breaks ties */
     int worker;
-    bool is_loss; /* the worker leaves; else its gradient arrives */
+    enum agenda_kind kind;
 };
 
 struct agenda {
@@ -23,6 +29,9 @@ void agenda_fini(struct agenda *agenda);
 
 /* Adds an entry; there must be room. */
 void agenda_add(struct agenda *agenda, const struct agenda_entry *entry);
+
+/* Puts an entry that is no later in the place of the one with the same order, which must be there. */
+void agenda_hasten(struct agenda *agenda, const struct agenda_entry *entry);
 
 /* The earliest entry, or NULL; and its removal. */
 const struct agenda_entry *agenda_first(const struct agenda *agenda);

@@ -51,6 +51,7 @@ void drive_stop(struct training *training, const char *reason) {
 
 void drive_restart(struct training *training, double seconds) {
     const struct engine *engine = &training->engine;
+    training->engine.progress.seconds = seconds;
     engine_restart(&training->engine);
     for (int i = 0; i < engine->released_count; i++)
         training->workers[engine->released[i]].delivered_seconds = seconds;
@@ -66,7 +67,7 @@ void drive_started(struct training *training, int worker, uint64_t version, doub
                                          .worker = worker,
                                          .seconds = seconds,
                                          .version = version,
-                                         .start = {.draw = training->engine.clocks[worker]}});
+                                         .start = {.draw = training->workers[worker].draws}});
 }
 
 /* Says where the last good state is. */
@@ -144,6 +145,27 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
                                                      .queue_seconds = arrival->queue_seconds,
                                                      .threshold = verdict->threshold,
                                                      .held = verdict->held}});
+    return HYSGD_OK;
+}
+
+enum hysgd_status drive_abandon(struct training *training, const struct drive_abandonment *abandonment,
+                                struct engine_verdict *verdict) {
+    struct training_worker *worker = &training->workers[abandonment->worker];
+    struct event_account *account = &training->accounts[abandonment->worker];
+    double fraction = drive_fraction(training, abandonment->seconds);
+    HYSGD_TRY(engine_abandon(&training->engine, abandonment->worker, abandonment->seconds, fraction, verdict));
+    account->abandoned_seconds += abandonment->spent_seconds;
+    worker->delivered_seconds = abandonment->seconds - abandonment->queue_seconds;
+    worker->is_under_way = false;
+    uint64_t version = training->engine.progress.version;
+    drive_emit(training, &(struct event){.kind = EVENT_ABANDONED,
+                                         .worker = abandonment->worker,
+                                         .seconds = abandonment->seconds,
+                                         .version = version,
+                                         .abandoned = {.read = version - verdict->staleness,
+                                                       .spent_seconds = abandonment->spent_seconds,
+                                                       .queue_seconds = abandonment->queue_seconds,
+                                                       .is_cancelled = abandonment->is_cancelled}});
     return HYSGD_OK;
 }
 

@@ -41,6 +41,20 @@ struct drive_arrival {
 HYSGD_MUST_CHECK enum hysgd_status drive_arrive(struct training *training, const struct drive_arrival *arrival,
                                                 struct engine_verdict *verdict_out);
 
+/* A worker has given up its gradient. */
+struct drive_abandonment {
+    int worker;
+    double seconds;       /* of the verdict */
+    double spent_seconds; /* on it, from its start */
+    double queue_seconds; /* from giving up to the verdict */
+    bool is_cancelled;    /* the policy had no more use for the gradient; else the worker's patience ended */
+};
+
+/* As drive_arrive, for a gradient that never arrives. */
+HYSGD_MUST_CHECK enum hysgd_status drive_abandon(struct training *training,
+                                                 const struct drive_abandonment *abandonment,
+                                                 struct engine_verdict *verdict_out);
+
 /* Prepares the vectors' part of the action: the server then has work (or none, when gradients are off). */
 HYSGD_MUST_CHECK enum hysgd_status drive_begin_action(struct training *training, enum engine_action action,
                                                       double seconds);

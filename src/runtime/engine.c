@@ -22,6 +22,7 @@ enum hysgd_status engine_init(struct engine *engine, const struct plugin *policy
     HYSGD_TRY(memory_alloc(count, sizeof *engine->contributors, &engine->contributors));
     HYSGD_TRY(memory_alloc(count, sizeof *engine->parts, &engine->parts));
     HYSGD_TRY(memory_alloc(count, sizeof *engine->released, &engine->released));
+    HYSGD_TRY(memory_alloc(count, sizeof *engine->cancelled, &engine->cancelled));
     engine->progress.clocks = engine->clocks;
     return HYSGD_OK;
 }
@@ -33,6 +34,7 @@ void engine_fini(struct engine *engine) {
     memory_free(engine->contributors);
     memory_free(engine->parts);
     memory_free(engine->released);
+    memory_free(engine->cancelled);
     *engine = (struct engine){0};
 }
 
@@ -41,6 +43,7 @@ static void begin_call(struct engine *engine, double seconds, double fraction) {
     engine->progress.fraction = fraction;
     engine->part_count = 0;
     engine->released_count = 0;
+    engine->cancelled_count = 0;
 }
 
 void engine_begin(struct engine *engine) {
@@ -50,12 +53,20 @@ void engine_begin(struct engine *engine) {
     engine_restart(engine);
 }
 
+static double ask_patience(const struct engine *engine, int index) {
+    const struct hysgd_policy_worker_ops *ops = engine->policy->worker_ops;
+    double patience =
+        ops && ops->patience ? ops->patience(engine->policy_self, &engine->progress, index) : (double)INFINITY;
+    return patience > 0 ? patience : (double)INFINITY;
+}
+
 void engine_restart(struct engine *engine) {
     begin_call(engine, engine->progress.seconds, engine->progress.fraction);
     for (int i = 0; i < engine->worker_count; i++) {
         if (engine->workers[i].activity != ENGINE_COMPUTING)
             continue;
         engine->workers[i].read = engine->progress.version;
+        engine->workers[i].patience = ask_patience(engine, i);
         engine->released[engine->released_count++] = i;
     }
 }
@@ -133,6 +144,7 @@ static void let_go(struct engine *engine, int index) {
     worker->activity = ENGINE_COMPUTING;
     worker->read = engine->progress.version;
     engine->progress.computing++;
+    worker->patience = ask_patience(engine, index);
     engine->released[engine->released_count++] = index;
 }
 
@@ -232,6 +244,7 @@ enum hysgd_status engine_arrive(struct engine *engine, int index, double seconds
     engine->progress.computing--;
     worker->activity = ENGINE_WAITING;
     engine->progress.received++;
+    engine->in_vain = 0;
     bool clock_advanced = leave_slowest(engine, engine->clocks[index]++);
 
     uint64_t staleness = engine->progress.version - worker->read;
@@ -266,6 +279,19 @@ enum hysgd_status engine_arrive(struct engine *engine, int index, double seconds
     return settle(engine, verdict);
 }
 
+/* Asks about those who still compute with what was true before the update. */
+static void ask_computing(struct engine *engine) {
+    const struct hysgd_policy_worker_ops *ops = engine->policy->worker_ops;
+    if (!ops || !ops->abandons)
+        return;
+    for (int i = 0; i < engine->worker_count; i++) {
+        const struct engine_worker *worker = &engine->workers[i];
+        if (worker->activity == ENGINE_COMPUTING &&
+            ops->abandons(engine->policy_self, &engine->progress, i, engine->progress.version - worker->read))
+            engine->cancelled[engine->cancelled_count++] = i;
+    }
+}
+
 enum hysgd_status engine_updated(struct engine *engine, double seconds, double fraction) {
     begin_call(engine, seconds, fraction);
     for (int i = 0; i < engine->contributor_count; i++) {
@@ -289,6 +315,7 @@ enum hysgd_status engine_updated(struct engine *engine, double seconds, double f
     engine->update_is_due = false;
     if (engine->policy->updated)
         engine->policy->updated(engine->policy_self, &engine->progress);
+    ask_computing(engine);
     bool clock_advanced = engine->clock_is_due;
     engine->clock_is_due = false;
     ask_waiting(engine, true, clock_advanced);
@@ -296,6 +323,45 @@ enum hysgd_status engine_updated(struct engine *engine, double seconds, double f
         0) /* the last resort: whoever waits for a clock that nobody is left to advance */
         ask_waiting(engine, true, true);
     return engine->progress.computing > 0 || engine->progress.workers == 0 ? HYSGD_OK : fail_nobody_goes_on(engine);
+}
+
+static enum hysgd_status fail_in_vain(const struct engine *engine, int index) {
+    return hysgd_fail(
+        HYSGD_FAILED,
+        "policy %s: %d gradients in a row were given up and none was delivered since update %llu: the "
+        "workers have too little time, the last one %g seconds",
+        engine->policy->about.name, ENGINE_MOST_IN_VAIN, (unsigned long long)engine->progress.version,
+        engine->workers[index].patience);
+}
+
+enum hysgd_status engine_abandon(struct engine *engine, int index, double seconds, double fraction,
+                                 struct engine_verdict *verdict) {
+    const struct hysgd_policy_worker_ops *ops = engine->policy->worker_ops;
+    struct engine_worker *worker = &engine->workers[index];
+    begin_call(engine, seconds, fraction);
+    *verdict =
+        (struct engine_verdict){.action = ENGINE_NOTHING, .staleness = engine->progress.version - worker->read};
+    engine->progress.computing--;
+    worker->activity = ENGINE_WAITING;
+    worker->abandoned++;
+    engine->abandoned++;
+    if (++engine->in_vain == ENGINE_MOST_IN_VAIN)
+        return fail_in_vain(engine, index);
+    if (ops && ops->abandoned)
+        ops->abandoned(engine->policy_self, &engine->progress, index);
+    bool is_reached = engine->progress.held > 0 && engine->progress.held >= ask_threshold(engine);
+    verdict->threshold = engine->threshold;
+    verdict->held = engine->progress.held;
+    if (is_reached) {
+        worker->wait = HYSGD_UNTIL_UPDATE;
+        add_waiting(engine, index);
+        prepare_update(engine);
+        verdict->action = ENGINE_UPDATE;
+        return HYSGD_OK;
+    }
+    if (!ask_release(engine, index))
+        add_waiting(engine, index);
+    return settle(engine, verdict);
 }
 
 static void remove_waiting(struct engine *engine, int index) {

@@ -39,6 +39,8 @@ struct engine_worker {
                           sum */
     float weight;      /* of that gradient */
     uint64_t held, applied, dropped; /* gradients; they sum to the worker's clock */
+    uint64_t abandoned;              /* gradients begun and given up */
+    double patience;                 /* seconds that its present gradient may take; INFINITY: any number */
     uint64_t most_staleness;         /* of its applied gradients */
     uint64_t most_held_staleness;    /* of its held gradients */
     double staleness_sum;            /* over its applied gradients */
@@ -69,6 +71,8 @@ struct engine {
     uint64_t applied, dropped;   /* gradients of all workers; received = applied + dropped + progress.held */
     uint64_t forced;             /* updates that no threshold asked for */
     uint64_t lost;               /* gradients that were being computed when their worker was lost */
+    uint64_t abandoned;          /* gradients that were given up; they are not received */
+    uint64_t in_vain;            /* of them, those since the latest arrival */
     bool update_is_due;          /* between a verdict ENGINE_UPDATE and engine_updated */
     int *waiting, waiting_count; /* waiting workers, in the order of their arrival */
     int clock_waiting;           /* the first so many of them all wait for the slowest clock */
@@ -77,7 +81,8 @@ struct engine {
     /* Set by each call below for its caller, valid until the next call: */
     struct engine_part *parts;
     int part_count; /* gradients in their workers' buffers, ordered by worker: of the update, or to be folded */
-    int *released, released_count; /* workers that go on now, in this order */
+    int *released, released_count;   /* workers that go on now, in this order */
+    int *cancelled, cancelled_count; /* by engine_updated: workers that are to give up what they compute */
 };
 
 /* What the caller must do before it calls again. */
@@ -117,6 +122,13 @@ HYSGD_MUST_CHECK enum hysgd_status engine_updated(struct engine *engine, double 
 /* A worker leaves: what it was computing is lost, what it had delivered stays. An update may become due. */
 HYSGD_MUST_CHECK enum hysgd_status engine_lose(struct engine *engine, int worker, double seconds, double fraction,
                                                struct engine_verdict *verdict_out);
+
+/* A computing worker has given up its gradient; its release is asked, and an update may become due. HYSGD_FAILED
+ * when the policy lets nobody go on, or ENGINE_MOST_IN_VAIN gradients have been given up one after the other:
+ * nothing would ever arrive. */
+#define ENGINE_MOST_IN_VAIN 100000
+HYSGD_MUST_CHECK enum hysgd_status engine_abandon(struct engine *engine, int worker, double seconds,
+                                                  double fraction, struct engine_verdict *verdict_out);
 
 /* A lost worker takes part again and is released at once; its clock is raised to the slowest one's, its account
  * goes on. When a gradient of its past is still held in its buffer, part_count is 1 and it must be folded before

@@ -17,15 +17,15 @@
 #include "runtime/worker.h"
 
 #define FORMAT_KEY     "hysgd_checkpoint"
-#define FORMAT_VERSION "1"
+#define FORMAT_VERSION "2"
 #define POLICY_KEY     "state/policy"
 
 /* Tables in a checkpoint, at most. */
 #define MOST_TABLES 6
 
 enum {
-    WORKER_FIELDS = 18,
-    RUN_FIELDS = 22,
+    WORKER_FIELDS = 21,
+    RUN_FIELDS = 24,
     FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double),
     SHARES_FIELDS = sizeof(struct shares_worker) / sizeof(double)
 };
@@ -79,6 +79,8 @@ static void visit_worker(struct training *training, int index, struct row *row, 
     struct engine_worker *worker = &training->engine.workers[index];
     struct event_account *account = &training->accounts[index];
     double weight = (double)worker->weight;
+    double patience =
+        isfinite(worker->patience) ? worker->patience : 0; /* 0 stands for INFINITY, which it cannot be */
     VISIT_SMALL(row, enum engine_activity, worker->activity, ENGINE_LOST);
     VISIT_SMALL(row, enum hysgd_release, worker->wait, HYSGD_UNTIL_CLOCK);
     VISIT_SMALL(row, bool, worker->is_in_buffer, 1);
@@ -97,6 +99,10 @@ static void visit_worker(struct training *training, int index, struct row *row, 
     visit_amount(row, &account->waiting_seconds);
     visit_amount(row, &training->workers[index].delivered_seconds);
     visit_count(row, &worker->most_held_staleness, MOST_COUNT);
+    visit_count(row, &worker->abandoned, MOST_COUNT);
+    visit_amount(row, &patience);
+    visit_amount(row, &account->abandoned_seconds);
+    worker->patience = patience > 0 ? patience : (double)INFINITY;
     if (weight > (double)FLT_MAX)
         row->is_bad = true;
     else
@@ -113,6 +119,8 @@ static void visit_run(struct training *training, double *seconds, struct row *ro
     visit_count(row, &engine->threshold, MOST_COUNT);
     visit_count(row, &engine->forced, MOST_COUNT);
     visit_count(row, &engine->lost, MOST_COUNT);
+    visit_count(row, &engine->abandoned, MOST_COUNT);
+    visit_count(row, &engine->in_vain, ENGINE_MOST_IN_VAIN);
     visit_count(row, &training->setup->timing->received, MOST_COUNT);
     visit_count(row, &training->setup->timing->applied, MOST_COUNT);
     visit_count(row, &training->loss_count, MOST_COUNT);
@@ -338,7 +346,8 @@ static bool engine_is_valid(const struct engine *engine) {
 }
 
 static bool flight_is_valid(const struct snapshot_flight *flight) {
-    const double amounts[] = {flight->started, flight->arrives, flight->compute_seconds, flight->transit_seconds};
+    const double amounts[] = {flight->started, flight->arrives, flight->compute_seconds, flight->transit_seconds,
+                              flight->gives_up};
     for (size_t i = 0; i < sizeof amounts / sizeof *amounts; i++)
         if (!(amounts[i] >= 0 && amounts[i] <= DBL_MAX))
             return false;

@@ -14,8 +14,14 @@ struct snapshot_flight {
     double compute_seconds, transit_seconds;
     double loss;        /* of its batch */
     double order;       /* breaks ties of `arrives` */
-    double is_computed; /* 1: the gradient lies in the worker's buffer; 0: released, not begun */
+    double is_computed; /* 1: the gradient lies in the worker's buffer, unless gives_up; 0: released, not begun */
+    double gives_up;    /* when the worker gives it up, in seconds on the run's clock; 0: it delivers */
 };
+
+/* Whether the gradient is kept: it lies in the worker's buffer and will be delivered. */
+static inline bool snapshot_has_gradient(const struct snapshot_flight *flight) {
+    return flight->is_computed > 0 && flight->gives_up <= 0;
+}
 
 struct snapshot_in_flight {
     const struct snapshot_flight *flights; /* [workers]; those of workers that are not computing are ignored */

@@ -47,7 +47,7 @@ static const char *make_name(struct snapshot_tensors *list, const char *prefix, 
 
 static bool is_in_flight(const struct training *training, int worker, const struct snapshot_flight *flights) {
     return flights && training->engine.workers[worker].activity == ENGINE_COMPUTING &&
-           flights[worker].is_computed > 0;
+           snapshot_has_gradient(&flights[worker]);
 }
 
 /* Whether what the worker has read is still needed and is not the present version. */
@@ -166,7 +166,7 @@ static enum hysgd_status read_gradients(struct training *training, const struct 
     char name[64];
     for (int i = 0; i < server->workers; i++) {
         const struct engine_worker *worker = &training->engine.workers[i];
-        worker_seek(training, i, worker->held + worker->applied + worker->dropped);
+        worker_seek(training, i, worker->held + worker->applied + worker->dropped + worker->abandoned);
         if (!worker->is_in_buffer && !is_in_flight(training, i, training->resumed->flights))
             continue;
         snprintf(name, sizeof name, "state/gradient/%d", i);

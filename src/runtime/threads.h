@@ -30,7 +30,10 @@ struct lane {
     bool is_idle;          /* waits for its release */
     bool is_released;
     bool is_lost;
-    uint64_t helped; /* the latest job that it took shards of */
+    uint64_t helped;          /* the latest job that it took shards of */
+    atomic_bool is_cancelled; /* the policy has no more use for what it computes */
+    bool has_given_up;        /* its latest gradient: that is what it delivers */
+    double begun, gives_up;   /* its latest gradient: when, and when its patience ends; INFINITY: never */
     double compute_seconds, transit_seconds, delivered;
 };
 
@@ -45,7 +48,7 @@ struct threads_run {
     struct timespec origin;               /* when the run's clock was at training->start_seconds */
     int opened;                           /* lanes whose workspace is open, or that failed */
     atomic_int alive;                     /* lanes that have not ended */
-    int *queue, queue_first, queue_count; /* [workers] ring: delivered gradients without a verdict */
+    int *queue, queue_first, queue_count; /* [workers] ring: who has delivered or given up, without a verdict */
     atomic_bool is_wanted; /* the calling thread wants the lock while nothing is worked on: no verdicts meanwhile */
     bool is_busy;          /* vectors are worked on, or the state is being saved: no verdicts meanwhile */
     bool has_work;         /* shards may be left to take */

@@ -85,41 +85,69 @@ static bool await_release(struct lane *lane) {
     return !is_ended(lane);
 }
 
-/* Injected slowness and delay: the gradient is computed, but does not arrive yet. Lock held. */
-static void await_arrival(struct lane *lane, uint64_t draw, double begun, double computed) {
+static bool is_cancelled(const struct lane *lane) {
+    return atomic_load_explicit(&lane->is_cancelled, memory_order_relaxed);
+}
+
+/* Asked between the pieces of a gradient; without the lock. */
+static bool gives_up(void *self) {
+    const struct lane *lane = self;
+    bool has_limit = lane->gives_up < (double)INFINITY; /* the clock costs more than the flag */
+    return is_cancelled(lane) || (has_limit && threads_now(lane->run) >= lane->gives_up);
+}
+
+/* Injected slowness and delay: the gradient is computed, but does not arrive yet. To the policy it is computed for
+ * all of the slowness, and may be given up. Lock held. */
+static void await_arrival(struct lane *lane, uint64_t draw, double computed) {
     struct threads_run *run = lane->run;
     const struct timing *timing = run->training->setup->timing;
-    double slower = run->fastest / timing->speeds[lane->worker];
+    double begun = lane->begun, slower = run->fastest / timing->speeds[lane->worker];
     lane->compute_seconds = (computed - begun) * slower;
-    double delay = timing_delay(timing, lane->worker, draw), arrives = begun + lane->compute_seconds + delay;
-    while (slower * (computed - begun) + delay > computed - begun && threads_now(run) < arrives && !is_ended(lane))
-        sleep_until(lane, arrives);
+    double delay = timing_delay(timing, lane->worker, draw), ready = begun + lane->compute_seconds,
+           arrives = ready + delay, now;
+    bool is_slowed = slower * (computed - begun) + delay > computed - begun;
+    while (is_slowed && (now = threads_now(run)) < arrives && !is_ended(lane) && !lane->has_given_up) {
+        lane->has_given_up = now >= lane->gives_up || (is_cancelled(lane) && now < ready);
+        if (!lane->has_given_up)
+            sleep_until(lane, fmin(arrives, lane->gives_up));
+    }
     lane->delivered = threads_now(run);
     lane->transit_seconds = fmax(lane->delivered - begun - lane->compute_seconds, 0);
 }
 
-/* One gradient, from the release to the delivery. Lock held before and after, not while it is computed. */
+/* Computes the gradient at the version read, or a part of it. Lock held before and after, not meanwhile. */
+static enum hysgd_status compute_gradient(struct lane *lane, double *computed_out) {
+    struct threads_run *run = lane->run;
+    struct training *training = run->training;
+    const struct worker_watch watch = {gives_up, lane};
+    bool may_give_up = training->engine.policy->worker_ops != NULL;
+    pthread_mutex_unlock(&run->lock);
+    enum hysgd_status status = worker_compute(
+        training, lane->worker, server_read_vector(&training->server, lane->worker), may_give_up ? &watch : NULL);
+    *computed_out = threads_now(run);
+    pthread_mutex_lock(&run->lock);
+    lane->has_given_up = training->workers[lane->worker].has_given_up;
+    server_has_read(&training->server, lane->worker);
+    return status;
+}
+
+/* One gradient, from the release to the delivery, or until it is given up. Lock held before and after, not while it
+ * is computed. */
 static enum hysgd_status deliver_gradient(struct lane *lane) {
     struct threads_run *run = lane->run;
     struct training *training = run->training;
-    bool computes = training->setup->computes_gradients;
-    double begun = threads_now(run);
+    const struct engine_worker *worker = &training->engine.workers[lane->worker];
+    double begun = threads_now(run), computed = begun;
     uint64_t draw = training->workers[lane->worker].draws;
-    lane->is_released = false;
-    drive_started(training, lane->worker, training->engine.workers[lane->worker].read, begun);
-    if (computes) {
-        pthread_mutex_unlock(&run->lock);
-        enum hysgd_status status =
-            worker_compute(training, lane->worker, server_read_vector(&training->server, lane->worker), NULL);
-        double computed = threads_now(run);
-        pthread_mutex_lock(&run->lock);
-        server_has_read(&training->server, lane->worker);
-        HYSGD_TRY(status);
-        await_arrival(lane, draw, begun, computed);
-    } else {
+    lane->is_released = lane->has_given_up = false;
+    lane->begun = begun;
+    lane->gives_up = begun + worker->patience;
+    drive_started(training, lane->worker, worker->read, begun);
+    if (training->setup->computes_gradients)
+        HYSGD_TRY(compute_gradient(lane, &computed));
+    else
         training->workers[lane->worker].draws++;
-        await_arrival(lane, draw, begun, begun);
-    }
+    await_arrival(lane, draw, computed);
     if (is_ended(lane))
         return HYSGD_OK;
     run->queue[(run->queue_first + run->queue_count++) % run->workers] = lane->worker;

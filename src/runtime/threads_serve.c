@@ -107,7 +107,18 @@ void threads_release(struct threads_run *run) {
         struct lane *lane = &run->lanes[engine->released[i]];
         if (training->setup->computes_gradients)
             server_read(&training->server, lane->worker);
+        atomic_store_explicit(&lane->is_cancelled, false, memory_order_relaxed);
         lane->is_released = true;
+        lane_call(lane);
+    }
+}
+
+/* Tells the workers whose gradients the policy has no more use for. Lock held. */
+static void cancel_workers(struct threads_run *run) {
+    const struct engine *engine = &run->training->engine;
+    for (int i = 0; i < engine->cancelled_count; i++) {
+        struct lane *lane = &run->lanes[engine->cancelled[i]];
+        atomic_store_explicit(&lane->is_cancelled, true, memory_order_relaxed);
         lane_call(lane);
     }
 }
@@ -122,12 +133,33 @@ enum hysgd_status threads_act(struct threads_run *run, const struct engine_verdi
     double ended = threads_now(run);
     training->server_seconds += ended - begun;
     HYSGD_TRY(drive_end_action(training, verdict, ended, ended - begun));
+    cancel_workers(run);
     threads_release(run);
     return HYSGD_OK;
 }
 
 bool threads_may_serve(const struct threads_run *run) {
     return run->queue_count > 0 && !run->is_busy && !atomic_load_explicit(&run->is_wanted, memory_order_relaxed);
+}
+
+/* The verdict on what a lane has delivered, or given up. Lock held. */
+static enum hysgd_status take_delivery(struct threads_run *run, const struct lane *lane,
+                                       struct engine_verdict *verdict_out) {
+    double seconds = threads_now(run);
+    if (lane->has_given_up) {
+        struct drive_abandonment abandonment = {.worker = lane->worker,
+                                                .seconds = seconds,
+                                                .spent_seconds = lane->delivered - lane->begun,
+                                                .queue_seconds = seconds - lane->delivered,
+                                                .is_cancelled = lane->delivered < lane->gives_up};
+        return drive_abandon(run->training, &abandonment, verdict_out);
+    }
+    struct drive_arrival arrival = {.worker = lane->worker,
+                                    .seconds = seconds,
+                                    .compute_seconds = lane->compute_seconds,
+                                    .transit_seconds = lane->transit_seconds,
+                                    .queue_seconds = seconds - lane->delivered};
+    return drive_arrive(run->training, &arrival, verdict_out);
 }
 
 /* Gives verdicts on the delivered gradients, in the order of their arrival, unless someone else is at it. Lock
@@ -137,14 +169,8 @@ void threads_serve(struct threads_run *run, int home) {
         struct lane *lane = &run->lanes[run->queue[run->queue_first]];
         run->queue_first = (run->queue_first + 1) % run->workers;
         run->queue_count--;
-        double seconds = threads_now(run);
-        struct drive_arrival arrival = {.worker = lane->worker,
-                                        .seconds = seconds,
-                                        .compute_seconds = lane->compute_seconds,
-                                        .transit_seconds = lane->transit_seconds,
-                                        .queue_seconds = seconds - lane->delivered};
         struct engine_verdict verdict;
-        enum hysgd_status status = drive_arrive(run->training, &arrival, &verdict);
+        enum hysgd_status status = take_delivery(run, lane, &verdict);
         if (status == HYSGD_OK)
             status = threads_act(run, &verdict, home);
         if (status != HYSGD_OK)

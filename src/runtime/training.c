@@ -102,6 +102,7 @@ void training_summarize(struct training *training, double seconds, struct event_
         struct event_account *account = &training->accounts[i];
         account->applied = worker->applied;
         account->dropped = worker->dropped + worker->held;
+        account->abandoned = worker->abandoned;
         account->received = account->applied + account->dropped;
         account->most_staleness = worker->most_staleness;
         account->staleness_sum = worker->staleness_sum;

@@ -116,8 +116,8 @@ HYSGD_MUST_CHECK enum hysgd_status training_read_parameters(const struct safeten
 /* Asks for a stop (reason "interrupted", HYSGD_INTERRUPTED); from any thread and from signal handlers. */
 void training_stop(struct training *training);
 
-/* CRC-32 of a vector of parameters and statistics, which tells in a log whether a repetition has the same bits; 0 of
- * NULL, and where nobody records. */
+/* CRC-32 of a vector of parameters and statistics, which tells in a log whether a repetition has the same bits; 0
+ * of NULL, and where nobody records. */
 uint64_t training_checksum(const struct training *training, const float *vector);
 
 /* The end of the run for sinks and callers; points into the training. Gradients still held then count as dropped.

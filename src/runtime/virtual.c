@@ -21,30 +21,71 @@ struct virtual_run {
     uint64_t next_order;
 };
 
-/* A released worker reads the present version and computes; its gradient will arrive later. The gradient itself is
- * computed at once, since nothing that it depends on can change. */
+static void plan_flight(struct virtual_run *run, int worker, bool is_new) {
+    const struct snapshot_flight *flight = &run->flights[worker];
+    bool arrives = flight->gives_up <= 0;
+    const struct agenda_entry entry = {arrives ? flight->arrives : flight->gives_up, (uint64_t)flight->order,
+                                       worker, arrives ? AGENDA_ARRIVES : AGENDA_GIVES_UP};
+    if (is_new)
+        agenda_add(&run->agenda, &entry);
+    else
+        agenda_hasten(&run->agenda, &entry);
+}
+
+/* The gradient of a flight is computed at once, since nothing that it depends on can change; one that will not be
+ * delivered is only left behind. */
+static enum hysgd_status compute_gradient(struct virtual_run *run, int worker) {
+    struct training *training = run->training;
+    if (!training->setup->computes_gradients) {
+        training->workers[worker].draws++;
+        return HYSGD_OK;
+    }
+    if (run->flights[worker].gives_up > 0) {
+        worker_seek(training, worker, training->workers[worker].draws + 1);
+        return HYSGD_OK;
+    }
+    HYSGD_TRY(worker_open(training, worker));
+    server_read(&training->server, worker);
+    enum hysgd_status status =
+        worker_compute(training, worker, server_read_vector(&training->server, worker), NULL);
+    server_has_read(&training->server, worker);
+    return status;
+}
+
+/* A released worker reads the present version and computes; its gradient will arrive later, unless its patience
+ * ends before. */
 static enum hysgd_status start_worker(struct virtual_run *run, int worker) {
     struct training *training = run->training;
     const struct training_setup *setup = training->setup;
     struct snapshot_flight *flight = &run->flights[worker];
     uint64_t draw = training->workers[worker].draws;
     drive_started(training, worker, training->engine.progress.version, flight->started);
-    if (setup->computes_gradients) {
-        HYSGD_TRY(worker_open(training, worker));
-        server_read(&training->server, worker);
-        HYSGD_TRY(worker_compute(training, worker, server_read_vector(&training->server, worker), NULL));
-        server_has_read(&training->server, worker);
-    } else {
-        training->workers[worker].draws++;
-    }
     flight->compute_seconds = timing_compute(setup->timing, worker, draw);
     flight->transit_seconds = timing_delay(setup->timing, worker, draw);
     flight->arrives = flight->started + flight->compute_seconds + flight->transit_seconds;
+    double latest = flight->started + training->engine.workers[worker].patience;
+    flight->gives_up = flight->arrives > latest ? latest : 0;
     flight->order = (double)run->next_order++;
+    HYSGD_TRY(compute_gradient(run, worker));
     flight->loss = training->workers[worker].loss;
     flight->is_computed = 1;
-    agenda_add(&run->agenda, &(struct agenda_entry){flight->arrives, (uint64_t)flight->order, worker, false});
+    plan_flight(run, worker, true);
     return HYSGD_OK;
+}
+
+/* Has a worker give up at the end of the piece that it computes; what is computed whole is on its way. */
+static void cancel_worker(struct virtual_run *run, int worker) {
+    struct snapshot_flight *flight = &run->flights[worker];
+    double computed = flight->started + flight->compute_seconds;
+    if (run->now >= computed)
+        return;
+    double piece = flight->compute_seconds / (double)worker_pieces(run->training->setup);
+    double end = flight->started + piece * ceil((run->now - flight->started) / piece);
+    end = fmin(fmax(end, run->now), computed);
+    if (flight->gives_up > 0 && flight->gives_up <= end)
+        return;
+    flight->gives_up = end;
+    plan_flight(run, worker, false);
 }
 
 /* Notes who was released and when, in the engine's order, so that a checkpoint can tell before they have started.
@@ -76,6 +117,8 @@ static enum hysgd_status act(struct virtual_run *run, const struct engine_verdic
     run->now = run->server_free_at;
     training->server_seconds += service;
     HYSGD_TRY(drive_end_action(training, verdict, run->now, service));
+    for (int i = 0; i < training->engine.cancelled_count; i++)
+        cancel_worker(run, training->engine.cancelled[i]);
     release_workers(run, run->now);
     return HYSGD_OK;
 }
@@ -102,6 +145,20 @@ static enum hysgd_status process_arrival(struct virtual_run *run, const struct a
     training->server_seconds += receive;
     run->now = verdict_at;
     HYSGD_TRY(drive_arrive(training, &arrival, &verdict));
+    return act(run, &verdict);
+}
+
+static enum hysgd_status process_abandonment(struct virtual_run *run, const struct agenda_entry *entry) {
+    const struct snapshot_flight *flight = &run->flights[entry->worker];
+    double patience = run->training->engine.workers[entry->worker].patience;
+    struct engine_verdict verdict;
+    run->now = fmax(run->now, entry->seconds); /* a busy server is asked when it is done */
+    struct drive_abandonment abandonment = {.worker = entry->worker,
+                                            .seconds = run->now,
+                                            .spent_seconds = entry->seconds - flight->started,
+                                            .queue_seconds = run->now - entry->seconds,
+                                            .is_cancelled = entry->seconds < flight->started + patience};
+    HYSGD_TRY(drive_abandon(run->training, &abandonment, &verdict));
     return act(run, &verdict);
 }
 
@@ -153,6 +210,18 @@ static enum hysgd_status keep_moments(struct virtual_run *run, double until) {
     return HYSGD_OK;
 }
 
+static enum hysgd_status process(struct virtual_run *run, const struct agenda_entry *entry, double at,
+                                 double receive) {
+    switch (entry->kind) {
+    case AGENDA_ARRIVES:
+        return process_arrival(run, entry, at, receive);
+    case AGENDA_GIVES_UP:
+        return process_abandonment(run, entry);
+    default:
+        return process_loss(run, entry);
+    }
+}
+
 /* One event, unless the run ends before it. */
 static enum hysgd_status step(struct virtual_run *run) {
     struct training *training = run->training;
@@ -162,7 +231,8 @@ static enum hysgd_status step(struct virtual_run *run) {
                           (unsigned long long)training->engine.progress.version);
     struct agenda_entry entry = *agenda_first(&run->agenda);
     bool is_stale = training->engine.workers[entry.worker].activity == ENGINE_LOST;
-    double at = entry.is_loss || is_stale ? entry.seconds : peek_verdict(run, &entry, &receive);
+    bool arrives = entry.kind == AGENDA_ARRIVES && !is_stale;
+    double at = arrives ? peek_verdict(run, &entry, &receive) : entry.seconds;
     HYSGD_TRY(keep_moments(run, at));
     if (atomic_load_explicit(&training->is_stopping, memory_order_relaxed))
         return HYSGD_OK;
@@ -174,7 +244,7 @@ static enum hysgd_status step(struct virtual_run *run) {
     agenda_remove_first(&run->agenda);
     if (is_stale)
         return HYSGD_OK;
-    HYSGD_TRY(entry.is_loss ? process_loss(run, &entry) : process_arrival(run, &entry, at, receive));
+    HYSGD_TRY(process(run, &entry, at, receive));
     if (drive_is_over(training, run->now))
         return HYSGD_OK; /* the released workers are started by whoever resumes */
     HYSGD_TRY(start_released(run));
@@ -186,7 +256,7 @@ static void plan_losses(struct virtual_run *run) {
     const struct timing *timing = run->training->setup->timing;
     for (int i = 0; i < timing->workers; i++)
         if (isfinite(timing->lost_at[i]) && run->training->engine.workers[i].activity != ENGINE_LOST)
-            agenda_add(&run->agenda, &(struct agenda_entry){timing->lost_at[i], (uint64_t)i, i, true});
+            agenda_add(&run->agenda, &(struct agenda_entry){timing->lost_at[i], (uint64_t)i, i, AGENDA_LOST});
 }
 
 /* Keeps `starting` [count] in the order in which its workers were released. */
@@ -216,7 +286,7 @@ static enum hysgd_status take_up(struct virtual_run *run) {
             worker_seek(training, i, training->workers[i].draws + 1);
             training->workers[i].loss = flight->loss;
             training->workers[i].is_under_way = true;
-            agenda_add(&run->agenda, &(struct agenda_entry){flight->arrives, (uint64_t)flight->order, i, false});
+            plan_flight(run, i, true);
         } else {
             insert_starting(run, engine->released, engine->released_count++, i);
         }

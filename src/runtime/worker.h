@@ -13,8 +13,8 @@ struct training_worker {
     uint64_t draws;           /* gradients begun */
     double loss;              /* of the latest batch */
     bool has_given_up;        /* the latest batch, before its last piece was done: there is no gradient */
-    double delivered_seconds; /* when its latest gradient reached the server, on the run's clock */
-    bool is_under_way;        /* begun and not yet delivered */
+    double delivered_seconds; /* when its latest gradient reached the server, or was given up, on the run's clock */
+    bool is_under_way;        /* begun and neither delivered nor given up */
     bool is_open;
     void *workspace;              /* of the model; opened by the computing thread */
     struct batch_buffers buffers; /* for the samples of one piece */

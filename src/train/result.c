@@ -18,11 +18,13 @@ void result_fill(const struct event_summary *summary, struct hysgd_result *resul
         result->received += account->received;
         result->applied += account->applied;
         result->dropped += account->dropped + account->held;
+        result->abandoned += account->abandoned;
         if (account->most_staleness > result->most_staleness)
             result->most_staleness = account->most_staleness;
         staleness += account->staleness_sum;
         waiting += account->waiting_seconds;
-        total += account->compute_seconds + account->transit_seconds + account->waiting_seconds;
+        total += account->compute_seconds + account->transit_seconds + account->waiting_seconds +
+                 account->abandoned_seconds;
     }
     result->mean_staleness = result->applied > 0 ? staleness / (double)result->applied : 0;
     result->waiting_share = total > 0 ? waiting / total : 0;
@@ -32,11 +34,11 @@ void result_fill(const struct event_summary *summary, struct hysgd_result *resul
 enum hysgd_status result_print_json(const struct event_summary *summary, FILE *out) {
     struct hysgd_result result;
     result_fill(summary, &result);
-    json_t *json = json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "reason", summary->reason, "seconds",
+    json_t *json = json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "reason", summary->reason, "seconds",
                              json_number(result.seconds), "received", (json_int_t)result.received, "applied",
                              (json_int_t)result.applied, "dropped", (json_int_t)result.dropped, "unfinished",
-                             (json_int_t)summary->unfinished, "updates", (json_int_t)result.updates,
-                             "most_staleness", (json_int_t)result.most_staleness);
+                             (json_int_t)summary->unfinished, "abandoned", (json_int_t)result.abandoned, "updates",
+                             (json_int_t)result.updates, "most_staleness", (json_int_t)result.most_staleness);
     const struct {
         const char *key;
         double value;

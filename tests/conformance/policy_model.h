@@ -5,6 +5,7 @@
 #ifndef HYSGD_TESTS_CONFORMANCE_POLICY_MODEL_H
 #define HYSGD_TESTS_CONFORMANCE_POLICY_MODEL_H
 
+#include <math.h>
 #include <string.h>
 
 #include "policy/policy.h"
@@ -17,7 +18,9 @@ struct model_worker {
     enum model_activity activity;
     enum hysgd_release wait; /* while waiting */
     bool latest_is_held;
-    uint64_t read; /* version */
+    uint64_t read;     /* version */
+    double patience;   /* seconds; INFINITY: any number */
+    bool is_cancelled; /* what it computes is of no more use */
     uint64_t received, applied, dropped, held;
 };
 
@@ -28,6 +31,7 @@ struct policy_model {
     struct hysgd_progress now;
     uint64_t applied, dropped, forced, most_staleness, limit; /* limit: gradients of the run */
     uint64_t bound;                                           /* of the staleness, while nobody was lost */
+    uint64_t abandoned, in_vain;                              /* gradients given up; since the latest arrival */
     uint64_t trace;                                           /* hash of all events and answers so far */
     const char *fault;                                        /* the first broken promise; NULL: none */
     struct model_worker workers[MODEL_MOST_WORKERS];
@@ -44,6 +48,18 @@ static inline void model_expect(struct policy_model *model, bool holds, const ch
         model->fault = promise;
 }
 
+/* A worker begins a gradient at the present version. */
+static inline void model_start(struct policy_model *model, int w) {
+    struct model_worker *worker = &model->workers[w];
+    const struct hysgd_policy_worker_ops *ops = model->ops->worker_ops;
+    worker->activity = MODEL_COMPUTING;
+    worker->read = model->now.version;
+    worker->is_cancelled = false;
+    worker->patience = ops != NULL && ops->patience != NULL ? ops->patience(model->self, &model->now, w) : INFINITY;
+    if (!(worker->patience > 0))
+        worker->patience = INFINITY;
+}
+
 static inline void model_begin(struct policy_model *model, const struct hysgd_policy_ops *ops, void *self,
                                int workers, uint64_t limit) {
     memset(model, 0, offsetof(struct policy_model, workers));
@@ -56,6 +72,10 @@ static inline void model_begin(struct policy_model *model, const struct hysgd_po
     model->trace = UINT64_C(14695981039346656037);
     model->now.workers = workers;
     model->bound = ops->staleness_bound == NULL ? UINT64_MAX : ops->staleness_bound(self, workers);
+    model->now.clocks = model->clocks;
+    model->now.computing = workers;
+    for (int w = 0; w < workers; w++)
+        model_start(model, w);
 }
 
 static inline int model_computing(const struct policy_model *model) {
@@ -86,10 +106,23 @@ static inline void model_release(struct policy_model *model, int w) {
     struct model_worker *worker = &model->workers[w];
     enum hysgd_release answer = model->ops->release(model->self, model_now(model), w, worker->latest_is_held);
     model_note(model, (uint64_t)w << 8 | answer);
-    worker->activity = answer == HYSGD_GO ? MODEL_COMPUTING : MODEL_WAITING;
+    worker->activity = MODEL_WAITING;
     worker->wait = answer;
-    if (answer == HYSGD_GO)
-        worker->read = model->now.version;
+    if (answer == HYSGD_GO) {
+        model->now.computing++;
+        model_start(model, w);
+    }
+}
+
+/* Notes whose gradients an update has made useless. */
+static inline void model_cancel(struct policy_model *model) {
+    const struct hysgd_policy_worker_ops *ops = model->ops->worker_ops;
+    for (int w = 0; ops != NULL && ops->abandons != NULL && w < model->known; w++) {
+        struct model_worker *worker = &model->workers[w];
+        if (worker->activity == MODEL_COMPUTING && !worker->is_cancelled)
+            worker->is_cancelled =
+                ops->abandons(model->self, model_now(model), w, model->now.version - worker->read);
+    }
 }
 
 static inline void model_apply(struct policy_model *model) {
@@ -104,6 +137,7 @@ static inline void model_apply(struct policy_model *model) {
     model->now.version++;
     if (model->ops->updated != NULL)
         model->ops->updated(model->self, model_now(model));
+    model_cancel(model);
 }
 
 /* Asks the threshold; true when an update followed. */
@@ -135,8 +169,8 @@ static inline void model_check(struct policy_model *model) {
     }
 }
 
-/* Lets the waiting workers go on that may, except one that was asked just now; when nobody computes then, forces an
- * update and asks them all again. */
+/* Lets the waiting workers go on that may, except one that was asked just now; when nobody computes then, asks them
+ * all again, after a forced update where anything is held. */
 static inline void model_settle(struct policy_model *model, int asked, bool has_updated, bool has_advanced) {
     for (int attempt = 0; attempt < 2; attempt++) {
         for (int w = 0; w < model->known; w++) {
@@ -145,10 +179,12 @@ static inline void model_settle(struct policy_model *model, int asked, bool has_
             if (w != asked && worker->activity == MODEL_WAITING && has_come)
                 model_release(model, w);
         }
-        if (model_computing(model) > 0 || model->now.held == 0)
+        if (model_computing(model) > 0)
             break;
-        model->forced++;
-        model_apply(model);
+        if (model->now.held > 0) {
+            model->forced++;
+            model_apply(model);
+        }
         has_updated = has_advanced = true;
         asked = -1;
     }
@@ -162,7 +198,7 @@ static inline void model_arrive(struct policy_model *model, int w, double second
     bool has_updated = false;
     worker->activity = MODEL_WAITING;
     worker->received++;
-    model->now.clocks = model->clocks;
+    model->in_vain = 0;
     model->clocks[w]++;
     model->now.received++;
     model->now.seconds = seconds;
@@ -185,11 +221,25 @@ static inline void model_arrive(struct policy_model *model, int w, double second
     model_settle(model, w, has_updated, has_advanced);
 }
 
+/* Worker `w`, which is computing, gives up its gradient. */
+static inline void model_abandon(struct policy_model *model, int w, double seconds) {
+    const struct hysgd_policy_worker_ops *ops = model->ops->worker_ops;
+    model->workers[w].activity = MODEL_WAITING;
+    model->abandoned++;
+    model_expect(model, ++model->in_vain < 10000, "something is delivered");
+    model_note(model, (uint64_t)w << 40);
+    model->now.seconds = seconds;
+    if (ops != NULL && ops->abandoned != NULL)
+        ops->abandoned(model->self, model_now(model), w);
+    bool has_updated = model->now.held > 0 && model_ask_threshold(model);
+    model_release(model, w);
+    model_settle(model, w, has_updated, false);
+}
+
 /* A worker leaves; what it was computing never arrives, what it had delivered stays. */
 static inline void model_lose(struct policy_model *model, int w) {
     model->workers[w].activity = MODEL_LOST;
     model->now.workers--;
-    model->now.clocks = model->clocks;
     if (model->now.workers == 0)
         return;
     bool has_advanced = model_set_slowest(model);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The engine against the small model of the server: under every listed policy, with the same deliveries and losses
- * in the same order, both let the same workers go on at the same versions. */
+/* The engine against the small model of the server: under every listed policy, with the same deliveries, losses and
+ * gradients given up in the same order, both let the same workers go on at the same versions. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -53,11 +53,13 @@ static void expect_equal(const struct duel *duel, const char *text) {
     const struct engine *engine = &duel->engine;
     const struct policy_model *model = &duel->model;
     bool is_equal = engine->progress.version == model->now.version && engine->progress.held == model->now.held &&
-                    engine->dropped == model->dropped && engine->forced == model->forced;
+                    engine->dropped == model->dropped && engine->forced == model->forced &&
+                    engine->abandoned == model->abandoned;
     for (int w = 0; w < engine->worker_count; w++) {
         bool computes = engine->workers[w].activity == ENGINE_COMPUTING;
         is_equal = is_equal && computes == (model->workers[w].activity == MODEL_COMPUTING) &&
-                   (!computes || engine->workers[w].read == model->workers[w].read);
+                   (!computes || (engine->workers[w].read == model->workers[w].read &&
+                                  engine->workers[w].patience == model->workers[w].patience));
     }
     if (!is_equal)
         fail_msg("%s: the engine and the model differ after %d gradients", text, (int)model->now.received);
@@ -75,6 +77,15 @@ static void arrive(struct duel *duel, int worker, double seconds) {
     model_arrive(&duel->model, worker, seconds);
     double fraction = duel->model.now.fraction;
     assert_int_equal(engine_arrive(&duel->engine, worker, seconds, fraction, &verdict), HYSGD_OK);
+    if (verdict.action == ENGINE_UPDATE)
+        assert_int_equal(engine_updated(&duel->engine, seconds, fraction), HYSGD_OK);
+}
+
+static void give_up(struct duel *duel, int worker, double seconds) {
+    struct engine_verdict verdict;
+    model_abandon(&duel->model, worker, seconds);
+    double fraction = duel->model.now.fraction;
+    assert_int_equal(engine_abandon(&duel->engine, worker, seconds, fraction, &verdict), HYSGD_OK);
     if (verdict.action == ENGINE_UPDATE)
         assert_int_equal(engine_updated(&duel->engine, seconds, fraction), HYSGD_OK);
 }
@@ -98,7 +109,10 @@ static void fight(struct duel *duel, const char *text, int workers, uint64_t los
         int worker = find_computing(&duel->model, random_below(&random, computing));
         if (worker == workers - 1)
             worker = find_computing(&duel->model, random_below(&random, computing));
-        arrive(duel, worker, i);
+        if (i % 7 == 0)
+            give_up(duel, worker, i);
+        else
+            arrive(duel, worker, i);
         if (lose_every != 0 && (uint64_t)i % lose_every == 0 && duel->model.now.workers > 1)
             lose(duel, find_computing(&duel->model, 0), i);
         expect_equal(duel, text);
@@ -109,8 +123,13 @@ static void fight(struct duel *duel, const char *text, int workers, uint64_t los
 }
 
 static void the_engine_decides_as_the_model_does(void **state) {
-    static const char *const more[] = {"bounded,staleness=0", "bounded,staleness=1,dynamic=4", "backup,count=2",
-                                       "cyclic,sync=2,async=5", "threshold,step=20,wait=yes"};
+    static const char *const more[] = {"bounded,staleness=0",
+                                       "bounded,staleness=1,dynamic=4",
+                                       "backup,count=2",
+                                       "backup,count=2,cancel=yes",
+                                       "timeout,trials=3",
+                                       "cyclic,sync=2,async=5",
+                                       "threshold,step=20,wait=yes"};
     size_t more_count = sizeof more / sizeof more[0];
     for (size_t i = 0; i < policy_list.count + more_count; i++) {
         const char *text = i < more_count ? more[i] : policy_list.entries[i - more_count]->name;

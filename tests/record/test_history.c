@@ -48,11 +48,28 @@ static void a_gradient_is_followed_through_its_activities(void **state) {
     const struct timeline_worker *worker = &history->timeline.kept[1];
     assert_int_equal(worker->count, 2);
     assert_true(worker->records[0].begin == 1 && worker->records[0].end == 8.5);
-    const double expected[TIMELINE_ACTIVITIES] = {3, 1, 1, 2.5};
+    const double expected[TIMELINE_ACTIVITIES] = {3, 1, 0, 1, 2.5};
     assert_memory_equal(worker->records[0].seconds, expected, sizeof expected);
     assert_true(worker->records[1].end == 10); /* cut off at the end of the run */
     assert_true(worker->records[1].seconds[TIMELINE_COMPUTING] == 1.5);
     assert_int_equal(history->timeline.kept[0].count, 0);
+    history_free(history);
+}
+
+static void a_gradient_that_is_given_up_is_a_span_of_its_own(void **state) {
+    (void)state;
+    struct history *history = begin_history(1);
+    feed(history, sample_start(0, 1, 0));
+    feed(history, (struct event){.kind = EVENT_ABANDONED,
+                                 .seconds = 4.5,
+                                 .abandoned = {.spent_seconds = 3, .queue_seconds = 0.5}});
+    feed(history, sample_start(0, 5, 1));
+    end_history(history, 6);
+    const struct timeline_worker *worker = &history->timeline.kept[0];
+    assert_int_equal(worker->count, 2);
+    const double expected[TIMELINE_ACTIVITIES] = {0, 0, 3, 0.5, 0.5};
+    assert_memory_equal(worker->records[0].seconds, expected, sizeof expected);
+    assert_true(worker->records[0].end == 5);
     history_free(history);
 }
 
@@ -246,6 +263,7 @@ static void memory_failures_leave_nothing_behind(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gradient_is_followed_through_its_activities),
+        cmocka_unit_test(a_gradient_that_is_given_up_is_a_span_of_its_own),
         cmocka_unit_test(a_worker_that_was_away_has_a_gap),
         cmocka_unit_test(an_arrival_without_a_start_begins_when_its_computing_did),
         cmocka_unit_test(two_million_events_keep_totals_in_a_bounded_size),

@@ -358,9 +358,9 @@ static void files_without_our_metadata_are_refused(void **state) {
     editing.metadata_count = count;
     for (size_t i = 0; i < count; i++)
         if (strcmp(editing.metadata[i][0], "hysgd_checkpoint") == 0)
-            editing.metadata[i][1] = "2";
+            editing.metadata[i][1] = "1";
     edit_write(&editing, folder->file, SIZE_MAX);
-    expect_refused(&from, "has checkpoint format 2: expected 1");
+    expect_refused(&from, "has checkpoint format 1: expected 2");
     safetensors_close(editing.file);
 }
 
