@@ -4,8 +4,9 @@
  * and 4; K-sync in S. Dutta et al., AISTATS 2018; m-sync in arXiv 2602.03802. With S the first K workers to deliver
  * a gradient of version v
  *     w(v+1) = w(v) - rate * combine over i in S of g_i(w(v))
- * A worker waits while its gradient is held, so S has K different workers. One that comes too late is not
- * interrupted: it delivers, is dropped, and goes on at once with the present version. So the data of a worker that
+ * A worker waits while its gradient is held, so S has K different workers. One that comes too late delivers, is
+ * dropped, and goes on at once with the present version; with cancel=yes it gives up what it computes as soon as
+ * the update is done, at the end of the present piece of its batch, and goes on then. So the data of a worker that
  * is always late are not learned from. K = workers is `sync`. */
 #include "base/status.h"
 
@@ -13,7 +14,8 @@
 
 struct backup {
     int64_t count, spare; /* workers; 0: not given */
-    int needed;           /* K, while there are so many workers */
+    bool cancel;
+    int needed; /* K, while there are so many workers */
 };
 
 static const struct hysgd_option options[] = {
@@ -21,6 +23,8 @@ static const struct hysgd_option options[] = {
      "K, the gradients of an update, one a worker; 0: by `spare`"},
     {"spare", HYSGD_OPTION_INT, offsetof(struct backup, spare), "0", 0, 1e9, NULL,
      "how many workers more than K there are; 0, when count is 0 too: a tenth of the workers, rounded up"},
+    {"cancel", HYSGD_OPTION_BOOL, offsetof(struct backup, cancel), "no", 0, 0, NULL,
+     "whether late workers give up what they compute, between the pieces of a batch (micro-batch), and begin anew"},
     {.key = NULL},
 };
 
@@ -64,10 +68,18 @@ static enum hysgd_release backup_release(void *self, const struct hysgd_progress
     return is_held ? HYSGD_UNTIL_UPDATE : HYSGD_GO;
 }
 
+static bool backup_abandons(void *self, const struct hysgd_progress *now, int worker, uint64_t staleness) {
+    const struct backup *state = self;
+    (void)now, (void)worker;
+    return state->cancel && staleness > 0;
+}
+
 static uint64_t backup_staleness_bound(const void *self, int workers) {
     (void)self, (void)workers;
     return 0;
 }
+
+static const struct hysgd_policy_worker_ops worker_ops = {.abandons = backup_abandons};
 
 const struct hysgd_policy_ops policy_backup = {
     .about =
@@ -85,4 +97,5 @@ const struct hysgd_policy_ops policy_backup = {
     .threshold = backup_threshold,
     .release = backup_release,
     .staleness_bound = backup_staleness_bound,
+    .worker_ops = &worker_ops,
 };

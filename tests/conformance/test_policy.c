@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What every listed policy promises, tried on a small model of the server: it never deadlocks, accounts for each
- * gradient, keeps its staleness bound, repeats itself, and goes on from a saved state. A new policy is tested by
- * being listed; a line in `variants` tests it with other options too. */
+ * gradient, keeps its staleness bound, survives workers that are lost or give up, repeats itself, and goes on from
+ * a saved state. A new policy is tested by being listed; a line in `variants` tests it with other options too. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -49,6 +49,11 @@ static const char *const variants[] = {
     "batch-async,size=3",
     "cutoff,limit=1",
     "cutoff,limit=3",
+    "backup,count=2,cancel=yes",
+    "backup,spare=1,cancel=yes",
+    "timeout,trials=3",
+    "timeout,patience=5",
+    "timeout,patience=3,trials=2",
 };
 
 #define VARIANTS (sizeof variants / sizeof variants[0])
@@ -153,7 +158,8 @@ static int next_to_lose(const struct policy_model *model) {
 /* The stage of all scenes: one for the program, as it is large; every scene clears it first. */
 struct stage {
     struct policy_model model;
-    double times[MODEL_MOST_WORKERS]; /* of the arrivals to come; INFINITY where there is none */
+    double times[MODEL_MOST_WORKERS];  /* of the arrivals to come; INFINITY where there is none */
+    bool gives_up[MODEL_MOST_WORKERS]; /* by then, instead */
     struct random streams[MODEL_MOST_WORKERS];
 };
 
@@ -171,9 +177,32 @@ static void start_workers(struct stage *stage, const struct scene *scene, double
     for (int w = 0; w < scene->workers; w++) {
         if (stage->model.workers[w].activity != MODEL_COMPUTING)
             stage->times[w] = INFINITY;
-        else if (stage->times[w] == INFINITY)
-            stage->times[w] = seconds + compute_time(scene, w, &stage->streams[w]);
+        else if (stage->times[w] == INFINITY) {
+            double needed = compute_time(scene, w, &stage->streams[w]), patience = stage->model.workers[w].patience;
+            stage->gives_up[w] = needed > patience;
+            stage->times[w] = seconds + fmin(needed, patience);
+        }
     }
+}
+
+/* The next delivery, or the next worker whose patience ends; and at once those whose gradients are of no more use.
+ * Returns whether a gradient arrived. */
+static bool play_next(struct stage *stage, const struct scene *scene, double *seconds_out) {
+    struct policy_model *model = &stage->model;
+    int w = next_arrival(model, stage->times);
+    bool arrives = !stage->gives_up[w];
+    *seconds_out = stage->times[w];
+    stage->times[w] = INFINITY;
+    if (arrives)
+        model_arrive(model, w, *seconds_out);
+    else
+        model_abandon(model, w, *seconds_out);
+    for (w = 0; w < scene->workers && model->fault == NULL; w++)
+        if (model->workers[w].activity == MODEL_COMPUTING && model->workers[w].is_cancelled) {
+            stage->times[w] = INFINITY;
+            model_abandon(model, w, *seconds_out);
+        }
+    return arrives;
 }
 
 /* Plays a scene into `model`. False when the policy refuses so many workers. */
@@ -189,10 +218,11 @@ static bool play(struct stage *stage, struct subject subject, const struct scene
     start_workers(stage, scene, 0);
     while (stage->model.now.received < scene->gradients && stage->model.now.workers > 0 &&
            stage->model.fault == NULL) {
-        int w = next_arrival(&stage->model, stage->times);
-        double seconds = stage->times[w];
-        stage->times[w] = INFINITY;
-        model_arrive(&stage->model, w, seconds);
+        double seconds;
+        if (!play_next(stage, scene, &seconds)) {
+            start_workers(stage, scene, seconds);
+            continue;
+        }
         if (scene->lose_every != 0 && stage->model.now.received % scene->lose_every == 0)
             model_lose(&stage->model, next_to_lose(&stage->model));
         if (scene->replace_at == stage->model.now.received)
@@ -291,33 +321,50 @@ static void a_saved_policy_goes_on_as_if_never_stopped(void **state) {
     }
 }
 
-#define MOST_STEPS 7
+#define MOST_STEPS 9
 
-/* What happens next, by number: the n-th computing worker delivers, or (once) the n-th that takes part is lost. */
-static int count_choices(const struct stage *stage, bool may_lose) {
-    return model_computing(&stage->model) + (may_lose ? stage->model.now.workers : 0);
+/* What may still go wrong on a path: so many workers may be lost, so many gradients given up. */
+struct mishaps {
+    int losses, abandons;
+};
+
+/* What happens next, by number: the n-th computing worker delivers, or gives up, or the n-th that takes part is
+ * lost.
+ */
+static int count_choices(const struct stage *stage, const struct mishaps *left) {
+    int computing = model_computing(&stage->model);
+    return computing + (left->abandons > 0 ? computing : 0) + (left->losses > 0 ? stage->model.now.workers : 0);
 }
 
-static bool choose(struct stage *stage, int choice, int step) {
-    int computing = model_computing(&stage->model);
-    bool is_loss = choice >= computing;
-    for (int w = 0, left = is_loss ? choice - computing : choice;; w++) {
-        enum model_activity activity = stage->model.workers[w].activity;
-        if (activity == MODEL_LOST || (!is_loss && activity == MODEL_WAITING) || left-- > 0)
-            continue;
-        if (is_loss)
-            model_lose(&stage->model, w);
-        else
-            model_arrive(&stage->model, w, step);
-        return is_loss;
+/* The n-th worker that computes, or that takes part. */
+static int find_worker(const struct policy_model *model, int n, bool computes) {
+    for (int w = 0;; w++) {
+        enum model_activity activity = model->workers[w].activity;
+        if (activity != MODEL_LOST && (!computes || activity == MODEL_COMPUTING) && n-- == 0)
+            return w;
     }
 }
 
-/* Tries every order in which `workers` can deliver `gradients`, with one of them lost at any moment or none. Each
- * path is played from the beginning; choices[] counts through them like an odometer. Returns how many there were.
+static void choose(struct stage *stage, int choice, int step, struct mishaps *left) {
+    struct policy_model *model = &stage->model;
+    int computing = model_computing(model);
+    if (choice < computing) {
+        model_arrive(model, find_worker(model, choice, true), step);
+    } else if (left->abandons > 0 && choice < 2 * computing) {
+        left->abandons--;
+        model_abandon(model, find_worker(model, choice - computing, true), step);
+    } else {
+        model_lose(model, find_worker(model, choice - (left->abandons > 0 ? 2 : 1) * computing, false));
+        left->losses--;
+    }
+}
+
+/* Tries every order in which `workers` can deliver `gradients`, with the mishaps at any moment or none of them.
+ * Each path is played from the beginning; choices[] counts through them like an odometer. Returns how many there
+ * were.
  */
-static size_t explore(struct stage *stage, struct subject subject, int workers, uint64_t gradients, bool with_loss,
-                      uint64_t *most_staleness) {
+static size_t explore(struct stage *stage, struct subject subject, int workers, uint64_t gradients,
+                      struct mishaps most, uint64_t *most_staleness) {
     int choices[MOST_STEPS] = {0}, options[MOST_STEPS], depth, last;
     size_t paths = 0;
     *most_staleness = 0;
@@ -325,13 +372,13 @@ static size_t explore(struct stage *stage, struct subject subject, int workers, 
         struct plugin policy;
         if (!open_subject(subject, workers, &policy))
             return 0;
-        bool may_lose = with_loss;
+        struct mishaps left = most;
         model_begin(&stage->model, policy_ops(&policy), policy.self, workers, gradients);
         for (depth = 0;
              stage->model.now.received < gradients && stage->model.now.workers > 0 && stage->model.fault == NULL;
              depth++) {
-            options[depth] = count_choices(stage, may_lose);
-            may_lose = !choose(stage, choices[depth], depth) && may_lose;
+            options[depth] = count_choices(stage, &left);
+            choose(stage, choices[depth], depth, &left);
         }
         model_end(&stage->model);
         close_subject(&policy);
@@ -347,15 +394,17 @@ static size_t explore(struct stage *stage, struct subject subject, int workers, 
     return paths;
 }
 
-static void every_order_of_deliveries_and_any_loss_are_survived(void **state) {
+static void every_order_of_deliveries_losses_and_giving_up_is_survived(void **state) {
     struct stage *stage = *state;
     for (size_t i = 0; i < subject_count(); i++) {
         size_t paths = 0;
         uint64_t most;
         for (int workers = 1; workers <= 3; workers++)
-            paths += explore(stage, subject_at(i), workers, 6, false, &most) +
-                     explore(stage, subject_at(i), workers, 6, true, &most);
-        assert_true(paths > 90);
+            paths += explore(stage, subject_at(i), workers, 6, (struct mishaps){0, 0}, &most) +
+                     explore(stage, subject_at(i), workers, 6, (struct mishaps){1, 0}, &most) +
+                     explore(stage, subject_at(i), workers, 6, (struct mishaps){0, 1}, &most) +
+                     explore(stage, subject_at(i), workers, 4, (struct mishaps){1, 2}, &most);
+        assert_true(paths > 300);
     }
 }
 
@@ -363,27 +412,31 @@ static void orders_are_counted_completely(void **state) {
     struct stage *stage = *state;
     uint64_t most;
     struct subject async = {"async", NULL}, sync = {"sync", NULL};
-    assert_int_equal(explore(stage, async, 3, 6, false, &most), 729); /* 3^6 */
+    assert_int_equal(explore(stage, async, 3, 6, (struct mishaps){0, 0}, &most), 729); /* 3^6 */
     assert_int_equal(most, 5);
-    assert_int_equal(explore(stage, sync, 3, 6, false, &most), 36); /* 3! orders of each of two updates */
+    assert_int_equal(explore(stage, sync, 3, 6, (struct mishaps){0, 0}, &most),
+                     36); /* 3! orders of each of two updates */
     assert_int_equal(most, 0);
-    assert_int_equal(explore(stage, async, 1, 1, true, &most), 2); /* delivered or lost */
+    assert_int_equal(explore(stage, async, 1, 1, (struct mishaps){1, 0}, &most), 2); /* delivered or lost */
+    assert_int_equal(explore(stage, async, 1, 2, (struct mishaps){0, 1}, &most), 3); /* never, first or second */
 }
 
 static void finite_staleness_bounds_are_reached(void **state) {
     struct stage *stage = *state;
     uint64_t most;
-    explore(stage, (struct subject){"cyclic,sync=1,async=2", NULL}, 3, 6, false, &most);
+    explore(stage, (struct subject){"cyclic,sync=1,async=2", NULL}, 3, 6, (struct mishaps){0, 0}, &most);
     assert_int_equal(most, 2);
-    explore(stage, (struct subject){"cyclic,sync=1,async=3,first=async", NULL}, 2, 6, false, &most);
+    explore(stage, (struct subject){"cyclic,sync=1,async=3,first=async", NULL}, 2, 6, (struct mishaps){0, 0},
+            &most);
     assert_int_equal(most, 3);
-    explore(stage, (struct subject){"switch,at=1.5,unit=updates,to=sync", NULL}, 3, 6, false, &most);
+    explore(stage, (struct subject){"switch,at=1.5,unit=updates,to=sync", NULL}, 3, 6, (struct mishaps){0, 0},
+            &most);
     assert_int_equal(most, 2);
-    explore(stage, (struct subject){"bounded,staleness=0", NULL}, 3, 6, false, &most);
+    explore(stage, (struct subject){"bounded,staleness=0", NULL}, 3, 6, (struct mishaps){0, 0}, &most);
     assert_int_equal(most, 2);
-    explore(stage, (struct subject){"bounded,staleness=1", NULL}, 2, 6, false, &most);
+    explore(stage, (struct subject){"bounded,staleness=1", NULL}, 2, 6, (struct mishaps){0, 0}, &most);
     assert_int_equal(most, 3);
-    explore(stage, (struct subject){"cutoff,limit=3", NULL}, 2, 6, false, &most);
+    explore(stage, (struct subject){"cutoff,limit=3", NULL}, 2, 6, (struct mishaps){0, 0}, &most);
     assert_int_equal(most, 2);
 }
 
@@ -500,7 +553,7 @@ int main(void) {
         cmocka_unit_test(a_thousand_workers_are_served),
         cmocka_unit_test(the_same_seed_gives_the_same_trace),
         cmocka_unit_test(a_saved_policy_goes_on_as_if_never_stopped),
-        cmocka_unit_test(every_order_of_deliveries_and_any_loss_are_survived),
+        cmocka_unit_test(every_order_of_deliveries_losses_and_giving_up_is_survived),
         cmocka_unit_test(orders_are_counted_completely),
         cmocka_unit_test(finite_staleness_bounds_are_reached),
         cmocka_unit_test(a_hybrid_at_one_end_is_that_end),

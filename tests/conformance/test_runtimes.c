@@ -43,6 +43,11 @@ static const char *const variants[] = {
     "batch-async,size=3",
     "cutoff,limit=1",
     "cutoff,limit=3",
+    "backup,count=2,cancel=yes",
+    "backup,spare=1,cancel=yes",
+    "timeout,trials=3",
+    "timeout,patience=0.0015",
+    "timeout,patience=0.0008,trials=2",
 };
 
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
