@@ -40,9 +40,19 @@ $(warning libjs-dygraphs is not installed: reports will have no charts)
 endif
 CPPFLAGS += -DHYSGD_DYGRAPHS='"$(DYGRAPHS)"'
 
-SOURCES := $(filter-out src/cli/% $(if $(HAVE_ONEDNN),,src/linalg/onednn%),$(wildcard src/*/*.c)) $(wildcard src/*/*.S)
+# Event files for TensorBoard (packages libprotobuf-c-dev, protobuf-c-compiler, libisal-dev); without them it is refused.
+PROTOC := $(shell command -v protoc-c)
+ifneq ($(and $(PROTOC),$(wildcard /usr/include/protobuf-c/protobuf-c.h),$(wildcard /usr/include/isa-l/crc.h)),)
+HAVE_TENSORBOARD := yes
+CPPFLAGS += -I$(B)/src -DHYSGD_HAVE_TENSORBOARD
+LDLIBS += -lprotobuf-c -lisal
+endif
+
+LEFT_OUT := src/cli/% $(if $(HAVE_ONEDNN),,src/linalg/onednn%) \
+	$(if $(HAVE_TENSORBOARD),src/record/tensorboard_absent.c,src/record/tensorboard.c)
+SOURCES := $(filter-out $(LEFT_OUT),$(wildcard src/*/*.c)) $(wildcard src/*/*.S)
 CLI_SOURCES := $(wildcard src/cli/*.c)
-OBJECTS := $(patsubst src/%,$(B)/src/%.o,$(SOURCES))
+OBJECTS := $(patsubst src/%,$(B)/src/%.o,$(SOURCES)) $(if $(HAVE_TENSORBOARD),$(B)/src/record/tensorboard.pb-c.o)
 CLI_OBJECTS := $(patsubst src/%,$(B)/src/%.o,$(CLI_SOURCES))
 TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/*/test_*.c))
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
@@ -79,6 +89,15 @@ $(B)/src/%.c.o: src/%.c
 $(B)/src/%.S.o: src/%.S
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/src/record/tensorboard.pb-c.c $(B)/src/record/tensorboard.pb-c.h &: src/record/tensorboard.proto
+	@mkdir -p $(@D)
+	$(PROTOC) --proto_path=src/record --c_out=$(B)/src/record $<
+
+$(B)/src/record/tensorboard.pb-c.o: $(B)/src/record/tensorboard.pb-c.c
+	$(CC) $(CPPFLAGS) $(CFLAGS) -w -c -o $@ $<
+
+$(B)/src/record/tensorboard.c.o: $(B)/src/record/tensorboard.pb-c.h
 
 $(B)/src/record/assets.S.o: $(wildcard src/record/report*.html src/record/report*.js) $(DYGRAPHS)
 

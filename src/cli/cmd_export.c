@@ -7,7 +7,7 @@
 #include "train/export.h"
 
 struct options {
-    char *jsonl, *csv, *trace, *report;
+    char *jsonl, *csv, *tensorboard, *trace, *report;
 };
 
 #define AT(field) offsetof(struct options, field)
@@ -15,6 +15,8 @@ struct options {
 static const struct hysgd_option own_options[] = {
     {"jsonl", HYSGD_OPTION_TEXT, AT(jsonl), "", 0, 0, NULL, "write every event to this file, as JSON lines"},
     {"csv", HYSGD_OPTION_TEXT, AT(csv), "", 0, 0, NULL, "write a row per evaluation to this file"},
+    {"tensorboard", HYSGD_OPTION_TEXT, AT(tensorboard), "", 0, 0, NULL,
+     "write curves and histograms to a new file in this directory, for TensorBoard"},
     {"trace", HYSGD_OPTION_TEXT, AT(trace), "", 0, 0, NULL,
      "write what every worker and the server did when to this file, for ui.perfetto.dev"},
     {"report", HYSGD_OPTION_TEXT, AT(report), "", 0, 0, NULL, "write curves and timelines to this HTML file"},
@@ -25,7 +27,7 @@ static enum hysgd_status export(const char *path, const void *options) {
     const struct options *own = options; const struct views_paths paths = {.log = "",
                                                                            .jsonl = own->jsonl,
                                                                            .csv = own->csv,
-                                                                           .tensorboard = "",
+                                                                           .tensorboard = own->tensorboard,
                                                                            .trace = own->trace,
                                                                            .report = own->report};
     struct export_result result;

@@ -50,8 +50,8 @@ const struct hysgd_option compare_options[] = {
     {0},
 };
 
-const char *const compare_without[] = {
-    "policy", "goes-on-at-target", "save", "save-every", "resume", "log", "csv", "trace", NULL};
+const char *const compare_without[] = {"policy", "goes-on-at-target", "save",  "save-every", "resume", "log",
+                                       "csv",    "tensorboard",       "trace", NULL};
 
 enum hysgd_status compare_alloc(struct compare **compare_out) {
     struct compare *compare;

@@ -81,6 +81,8 @@ const struct hysgd_option description_options[] = {
      "checkpoint unless given, limits and files are not"},
     {"log", TEXT, AT(log), "", 0, 0, NULL, "write every event to this file: compact, for replay, advise and export; as JSON lines where its name ends in .jsonl"},
     {"csv", TEXT, AT(csv), "", 0, 0, NULL, "write a row per evaluation to this file"},
+    {"tensorboard", TEXT, AT(tensorboard), "", 0, 0, NULL,
+     "write curves and histograms to a new file in this directory, for TensorBoard"},
     {"trace", TEXT, AT(trace), "", 0, 0, NULL,
      "write what every worker and the server did when to this file, for ui.perfetto.dev"},
     {"report", TEXT, AT(report), "", 0, 0, NULL, "write curves and timelines to this HTML file"},
@@ -161,7 +163,7 @@ static enum hysgd_status copy_value(const struct hysgd_option *option, const str
 }
 
 static bool is_file(const char *key) {
-    static const char *const files[] = {"save", "resume", "log", "csv", "trace", "report"};
+    static const char *const files[] = {"save", "resume", "log", "csv", "tensorboard", "trace", "report"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         if (strcmp(files[i], key) == 0)
             return true;

@@ -27,8 +27,8 @@ struct description {
     int64_t seed;
     char *speeds, *compute, *delay, *receive, *apply, *lose; /* as in struct timing_texts */
     char *save, *save_every, *resume;
-    char *log, *csv, *trace, *report; /* output files */
-    uint64_t given;           /* bit i: row i of the table was set, not left at its default */
+    char *log, *csv, *tensorboard, *trace, *report; /* output files */
+    uint64_t given;                                 /* bit i: row i of the table was set, not left at its default */
 };
 
 extern const struct hysgd_option description_options[];

@@ -13,6 +13,7 @@
 static enum hysgd_status check_paths(const char *log, const struct views_paths *paths) {
     const struct output_path outputs[] = {{"jsonl", paths->jsonl, OUTPUT_WRITTEN},
                                           {"csv", paths->csv, OUTPUT_WRITTEN},
+                                          {"tensorboard", paths->tensorboard, OUTPUT_DIRECTORY},
                                           {"trace", paths->trace, OUTPUT_WRITTEN},
                                           {"report", paths->report, OUTPUT_REPLACED}};
     if (!views_are_wanted(paths))

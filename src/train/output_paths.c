@@ -46,7 +46,9 @@ static enum hysgd_status check_directory(const struct output_path *output) {
 }
 
 static enum hysgd_status check_present(const struct output_path *output, mode_t mode) {
-    if (S_ISDIR(mode))
+    if (output->manner == OUTPUT_DIRECTORY && !S_ISDIR(mode))
+        return hysgd_fail(HYSGD_USAGE, "%s=%s is not a directory", output->key, output->path);
+    if (output->manner != OUTPUT_DIRECTORY && S_ISDIR(mode))
         return hysgd_fail(HYSGD_USAGE, "%s=%s is a directory: expected the path of a file", output->key,
                           output->path);
     if (!S_ISREG(mode) && output->manner == OUTPUT_ONLY_REPLACED)
@@ -62,7 +64,8 @@ static enum hysgd_status check_path(const struct output_path *output) {
     if (stat(output->path, &status) == 0) {
         HYSGD_TRY(check_present(output, status.st_mode));
         bool is_link = lstat(output->path, &link) == 0 && S_ISLNK(link.st_mode);
-        if (output->manner == OUTPUT_WRITTEN || !S_ISREG(status.st_mode) || is_link)
+        if (output->manner == OUTPUT_WRITTEN || output->manner == OUTPUT_DIRECTORY || !S_ISREG(status.st_mode) ||
+            is_link)
             return HYSGD_OK;
     } else if (errno == ENAMETOOLONG || errno == ELOOP) {
         return hysgd_fail(HYSGD_USAGE, "%s=%s cannot be written: %s", output->key, output->path, strerror(errno));

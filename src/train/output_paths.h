@@ -11,7 +11,8 @@
 enum output_manner {
     OUTPUT_WRITTEN,  /* into the file as it is */
     OUTPUT_REPLACED, /* a regular file is replaced as a whole, anything else is written into */
-    OUTPUT_ONLY_REPLACED
+    OUTPUT_ONLY_REPLACED,
+    OUTPUT_DIRECTORY /* files are added to it; it is made when only it is missing */
 };
 
 struct output_path {

@@ -274,11 +274,10 @@ static enum hysgd_status resolve_cadences(struct resolved *resolved) {
 }
 
 static enum hysgd_status check_files(const struct description *words) {
-    const struct output_path outputs[] = {{"save", words->save, OUTPUT_ONLY_REPLACED},
-                                          {"log", words->log, OUTPUT_WRITTEN},
-                                          {"csv", words->csv, OUTPUT_WRITTEN},
-                                          {"trace", words->trace, OUTPUT_WRITTEN},
-                                          {"report", words->report, OUTPUT_REPLACED}};
+    const struct output_path outputs[] = {
+        {"save", words->save, OUTPUT_ONLY_REPLACED}, {"log", words->log, OUTPUT_WRITTEN},
+        {"csv", words->csv, OUTPUT_WRITTEN},         {"tensorboard", words->tensorboard, OUTPUT_DIRECTORY},
+        {"trace", words->trace, OUTPUT_WRITTEN},     {"report", words->report, OUTPUT_REPLACED}};
     return output_paths_check(outputs, sizeof outputs / sizeof outputs[0], words->resume);
 }
 

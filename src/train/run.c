@@ -88,7 +88,7 @@ static struct views_paths paths_of(const struct description *words) {
     return (struct views_paths){.log = is_lines ? "" : words->log,
                                 .jsonl = is_lines ? words->log : "",
                                 .csv = words->csv,
-                                .tensorboard = "",
+                                .tensorboard = words->tensorboard,
                                 .trace = words->trace,
                                 .report = words->report};
 }

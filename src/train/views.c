@@ -17,6 +17,7 @@ static const struct {
     {AT(log), &sink_log, sink_log_alloc, sink_log_free},
     {AT(jsonl), &sink_jsonl, sink_jsonl_alloc, sink_jsonl_free},
     {AT(csv), &sink_csv, sink_csv_alloc, sink_csv_free},
+    {AT(tensorboard), &sink_tensorboard, sink_tensorboard_alloc, sink_tensorboard_free},
     {AT(trace), &sink_trace, sink_trace_alloc, sink_trace_free},
 };
 
