@@ -69,6 +69,9 @@ struct hysgd_result {
     double train_loss;       /* mean over the gradients since the evaluation before the last; NaN: none */
     double test_loss;        /* at the end; NaN without test data */
     double test_accuracy;    /* at the end, 0 to 1; NaN where the model has none */
+    double worker_bias;      /* distance in total variation, 0 to 1, of the shares that workers have in the applied
+                                samples from those in the training data; NaN: not known */
+    double class_bias;       /* the same for classes; NaN without labels */
     double target_seconds;   /* when the target was first seen reached; NaN if it was not or none was set */
 };
 

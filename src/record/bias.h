@@ -5,11 +5,14 @@
 
 #include "record/event.h"
 
-/* The total variation distance of the two distributions, 0 to 1: the share of the applied samples that went to the
- * wrong worker or class. NaN when nothing is known or nothing was applied. */
-double bias_distance(const struct event_share *shares, int count);
+/* Two distributions over workers or over classes, of the training data and of the applied samples. */
+struct bias {
+    double distance; /* in total variation, 0 to 1: the share that would have to go to others; NaN: not known */
+    int most;        /* whose shares differ most; -1: not known */
+    struct event_share share; /* of that one */
+};
 
-/* The worker or class whose shares differ most; -1 when there is none. */
-int bias_most(const struct event_share *shares, int count);
+struct bias bias_of_workers(const struct event_summary *summary);
+struct bias bias_of_classes(const struct event_summary *summary);
 
 #endif

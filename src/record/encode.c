@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "record/bias.h"
 #include "record/kinds.h"
 
 /* Makes a locale's decimal separator, which may be several bytes, a single point. */
@@ -123,26 +124,34 @@ json_t *encode_run(const struct event_run *run) {
     return finish(object, failures);
 }
 
-static json_t *encode_account(const struct event_account *account) {
+static json_t *encode_one(const struct record_kind *kind, const void *self) {
     int failures = 0;
-    json_t *object = encode_fields(&record_account, account, &failures);
+    json_t *object = encode_fields(kind, self, &failures);
     return finish(object, failures);
 }
 
 static json_t *encode_accounts(const struct event_summary *summary) {
     json_t *accounts = json_array();
-    for (int i = 0; i < summary->workers && accounts != NULL; i++) {
-        if (json_array_append_new(accounts, encode_account(&summary->accounts[i])) != 0) {
-            json_decref(accounts);
-            accounts = NULL;
-        }
-    }
-    return accounts;
+    int failures = accounts == NULL;
+    for (int i = 0; i < summary->workers && failures == 0; i++)
+        failures |= json_array_append_new(accounts, encode_one(&record_account, &summary->accounts[i]));
+    return finish(accounts, failures);
+}
+
+static json_t *encode_classes(const struct event_summary *summary) {
+    json_t *classes = json_array();
+    int failures = classes == NULL;
+    for (int i = 0; i < summary->class_count && failures == 0; i++)
+        failures |= json_array_append_new(classes, encode_one(&record_class, &summary->classes[i]));
+    return finish(classes, failures);
 }
 
 json_t *encode_summary(const struct event_summary *summary) {
     int failures = 0;
     json_t *object = encode_fields(&record_end, summary, &failures);
     failures |= json_object_set_new(object, "accounts", encode_accounts(summary));
+    failures |= json_object_set_new(object, "classes", encode_classes(summary));
+    failures |= json_object_set_new(object, "worker_bias", encode_real(bias_of_workers(summary).distance));
+    failures |= json_object_set_new(object, "class_bias", encode_real(bias_of_classes(summary).distance));
     return finish(object, failures);
 }

@@ -87,6 +87,12 @@ struct event_run {
     uint64_t start_checksum; /* of the parameters and statistics at the beginning; 0: not looked at */
 };
 
+/* The share of one worker or one class, 0 to 1; NaN: not known. */
+struct event_share {
+    double data;    /* in the samples of the training set */
+    double applied; /* in the samples of applied gradients, each counted with the weight of its gradient */
+};
+
 /* The account of one worker. received = applied + dropped + held; what was abandoned was begun and never received.
  */
 struct event_account {
@@ -96,13 +102,7 @@ struct event_account {
     double staleness_sum; /* over the applied gradients */
     uint64_t abandoned;
     double abandoned_seconds; /* spent on the abandoned gradients */
-};
-
-/* The share of one worker or one class in the samples, 0 to 1. */
-struct event_share {
-    double data;    /* of the training set */
-    double applied; /* of the samples of applied gradients, each counted with the weight of its gradient; 0 when
-                       nothing was applied */
+    struct event_share share;
 };
 
 /* The end of a run. */
@@ -115,9 +115,8 @@ struct event_summary {
     uint64_t checksum; /* CRC-32 of the parameters and statistics at the end; 0: there are none */
     const struct event_account *accounts; /* [workers] */
     int workers;
-    const struct event_share *worker_shares; /* [workers]; NULL: not known */
-    const struct event_share *class_shares;  /* [classes] */
-    int classes;                             /* 0: not known */
+    const struct event_share *classes; /* [class_count] */
+    int class_count;                   /* 0: not known, or the data have no labels */
 };
 
 #endif

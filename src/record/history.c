@@ -23,6 +23,7 @@ static void forget(struct history *history) {
     memory_free(history->runtime);
     memory_free(history->reason);
     memory_free(history->accounts);
+    memory_free(history->classes);
     timeline_fini(&history->timeline);
     memset(history, 0, sizeof *history);
 }
@@ -95,9 +96,13 @@ static enum hysgd_status history_end(void *self, const struct event_summary *sum
     HYSGD_TRY(memory_alloc((size_t)summary->workers, sizeof *history->accounts, &history->accounts));
     if (summary->workers > 0)
         memcpy(history->accounts, summary->accounts, (size_t)summary->workers * sizeof *history->accounts);
+    HYSGD_TRY(memory_alloc((size_t)summary->class_count, sizeof *history->classes, &history->classes));
+    if (summary->class_count > 0)
+        memcpy(history->classes, summary->classes, (size_t)summary->class_count * sizeof *history->classes);
     history->summary = *summary;
     history->summary.reason = history->reason;
     history->summary.accounts = history->accounts;
+    history->summary.classes = history->classes;
     history->seconds = fmax(history->seconds, summary->seconds);
     history->has_ended = true;
     return HYSGD_OK;

@@ -21,6 +21,7 @@ struct history {
     struct event_summary summary; /* when has_ended; its strings and arrays are copies */
     char *reason;
     struct event_account *accounts; /* [summary.workers] */
+    struct event_share *classes;    /* [summary.class_count] */
 };
 
 #endif

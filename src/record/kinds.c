@@ -143,11 +143,24 @@ static const struct record_field account_fields[] = {
     {"staleness_sum", REAL, AT(staleness_sum), "updates", "over its applied gradients"},
     {"abandoned", COUNT, AT(abandoned), "gradients", "begun, given up and never received"},
     {"abandoned_seconds", REAL, AT(abandoned_seconds), "s", "spent on those"},
+    {"data_share", REAL, AT(share.data), NULL, "of the training samples, 0 to 1"},
+    {"applied_share", REAL, AT(share.applied), NULL, "of the samples of applied gradients, by weight"},
     {0},
 };
 
 const struct record_kind record_account = {"account", "of a worker, in their order; at the end", account_fields,
                                            false, false};
+
+#undef AT
+#define AT(member) offsetof(struct event_share, member)
+
+static const struct record_field class_fields[] = {
+    {"data_share", REAL, AT(data), NULL, "of the training samples, 0 to 1"},
+    {"applied_share", REAL, AT(applied), NULL, "of the samples of applied gradients, by weight"},
+    {0},
+};
+
+const struct record_kind record_class = {"class", "of the data, in their order; at the end", class_fields, false, false};
 
 #undef AT
 #define AT(member) offsetof(struct event_summary, member)

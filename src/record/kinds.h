@@ -42,9 +42,10 @@ struct record_kind {
 /* The fields of struct event that every event has. */
 extern const struct record_kind record_event;
 
-/* struct event_run, an option of its description (a const char *[2]), struct event_account, struct event_summary.
+/* struct event_run, an option of its description (a const char *[2]), struct event_account, struct event_share of a
+ * class, struct event_summary.
  */
-extern const struct record_kind record_run, record_option, record_account, record_end;
+extern const struct record_kind record_run, record_option, record_account, record_class, record_end;
 
 /* The events, by enum event_kind. */
 extern const struct record_kind record_events[];

@@ -153,6 +153,7 @@ static enum hysgd_status write_kinds(struct log *log) {
     HYSGD_TRY(write_kind(log, LOG_RUN, &record_run));
     HYSGD_TRY(write_kind(log, LOG_OPTION, &record_option));
     HYSGD_TRY(write_kind(log, LOG_ACCOUNT, &record_account));
+    HYSGD_TRY(write_kind(log, LOG_CLASS, &record_class));
     HYSGD_TRY(write_kind(log, LOG_END, &record_end));
     HYSGD_TRY(write_kind(log, LOG_EVENT, &record_event));
     for (size_t i = 0; i < record_event_count; i++)
@@ -196,6 +197,8 @@ static enum hysgd_status log_end(void *self, const struct event_summary *summary
     struct log *log = self;
     for (int i = 0; i < summary->workers; i++)
         HYSGD_TRY(write_record(log, LOG_ACCOUNT, &record_account, &summary->accounts[i]));
+    for (int i = 0; i < summary->class_count; i++)
+        HYSGD_TRY(write_record(log, LOG_CLASS, &record_class, &summary->classes[i]));
     HYSGD_TRY(write_record(log, LOG_END, &record_end, summary));
     HYSGD_TRY(close_block(log));
     return output_close(&log->output);

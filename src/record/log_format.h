@@ -8,9 +8,9 @@
  *
  * A record is a varint, the number of its kind, and the values of the kind's fields. The first records, of kind 0,
  * tell which kinds and fields the log has: number, name, count of the fields, and per field a coding (enum
- * log_coding) and a name. Then come the run, its options, and the events; the accounts and the end come last. An
- * event begins with the fields of the kind "event", then come those of its own kind. Kinds and fields are known by
- * name, so that one can be added without making another format.
+ * log_coding) and a name. Then come the run, its options, and the events; the accounts, the classes and the end
+ * come last. An event begins with the fields of the kind "event", then come those of its own kind. Kinds and fields
+ * are known by name, so that one can be added without making another format.
  *
  * Values: a varint has 7 bits a byte, the lowest first, the high bit set in all but the last. An integer (also a
  * flag, 0 or 1) is the difference, modulo 2^64, to the same field of the record of this kind before, zigzag coded
@@ -36,7 +36,7 @@
 enum log_coding { LOG_INTEGER = 1, LOG_REAL, LOG_TEXT };
 
 /* The numbers of the kinds in the logs that are written here. */
-enum log_kind { LOG_KIND, LOG_RUN, LOG_OPTION, LOG_ACCOUNT, LOG_END, LOG_EVENT, LOG_FIRST_EVENT };
+enum log_kind { LOG_KIND, LOG_RUN, LOG_OPTION, LOG_ACCOUNT, LOG_CLASS, LOG_END, LOG_EVENT, LOG_FIRST_EVENT };
 
 /* Bytes that an integer or a real takes at most. */
 #define LOG_MOST_VALUE 10

@@ -13,11 +13,12 @@
 
 #define MOST_KINDS   64
 #define MOST_OPTIONS 4096
+#define MOST_CLASSES INT32_MAX
 #define MOST_WORKERS ((1 << 24) - 1) /* as in base/random.h */
 #define MOST_NAME    64
 
 /* What a record of the log is for. */
-enum role { ROLE_UNKNOWN, ROLE_RUN, ROLE_OPTION, ROLE_ACCOUNT, ROLE_END, ROLE_COMMON, ROLE_EVENT };
+enum role { ROLE_UNKNOWN, ROLE_RUN, ROLE_OPTION, ROLE_ACCOUNT, ROLE_CLASS, ROLE_END, ROLE_COMMON, ROLE_EVENT };
 
 struct stored_field {
     enum log_coding coding;
@@ -50,6 +51,7 @@ struct log_reader {
     struct growing texts;    /* char *; owned */
     struct growing options;  /* const char *[2] */
     struct growing accounts; /* struct event_account */
+    struct growing classes;  /* struct event_share */
     struct event_summary summary;
     bool has_ended;
     double seconds;    /* of the latest event that must not be earlier than the one before */
@@ -94,6 +96,7 @@ void log_reader_close(struct log_reader *reader) {
     memory_free(reader->texts.items);
     memory_free(reader->options.items);
     memory_free(reader->accounts.items);
+    memory_free(reader->classes.items);
     log_source_fini(&reader->source);
     memory_free(reader);
 }
@@ -185,8 +188,8 @@ static void note_unknown(struct log_reader *reader, const char *kind, const char
 
 static void find_kind(struct stored_kind *stored, const char *name) {
     const struct record_kind *const others[] = {
-        [ROLE_RUN] = &record_run, [ROLE_OPTION] = &record_option, [ROLE_ACCOUNT] = &record_account,
-        [ROLE_END] = &record_end, [ROLE_COMMON] = &record_event,
+        [ROLE_RUN] = &record_run,     [ROLE_OPTION] = &record_option, [ROLE_ACCOUNT] = &record_account,
+        [ROLE_CLASS] = &record_class, [ROLE_END] = &record_end,       [ROLE_COMMON] = &record_event,
     };
     for (enum role role = ROLE_RUN; role <= ROLE_COMMON; role++)
         if (strcmp(others[role]->name, name) == 0) {
@@ -307,6 +310,17 @@ static enum hysgd_status take_account(struct log_reader *reader, const struct st
     return HYSGD_OK;
 }
 
+static enum hysgd_status take_class(struct log_reader *reader, const struct stored_kind *kind) {
+    struct event_share share;
+    if (!reader->has_run || reader->classes.count == MOST_CLASSES)
+        return fail_record(reader, "a class stands before the run or after too many others");
+    HYSGD_TRY(grow(&reader->classes, sizeof share));
+    set_defaults(&record_class, &share);
+    HYSGD_TRY(get_fields(reader, kind, &share));
+    ((struct event_share *)reader->classes.items)[reader->classes.count++] = share;
+    return HYSGD_OK;
+}
+
 static enum hysgd_status take_end(struct log_reader *reader, const struct stored_kind *kind) {
     struct event_summary *summary = &reader->summary;
     if (!reader->has_run || reader->accounts.count != (size_t)reader->run.workers)
@@ -319,6 +333,8 @@ static enum hysgd_status take_end(struct log_reader *reader, const struct stored
         return fail_record(reader, "the run does not say when it ended");
     summary->accounts = reader->accounts.items;
     summary->workers = reader->run.workers;
+    summary->classes = reader->classes.items;
+    summary->class_count = (int)reader->classes.count;
     reader->has_ended = true;
     return HYSGD_OK;
 }
@@ -397,6 +413,8 @@ static enum hysgd_status take_record(struct log_reader *reader, uint64_t number,
         return take_option(reader, kind);
     case ROLE_ACCOUNT:
         return take_account(reader, kind);
+    case ROLE_CLASS:
+        return take_class(reader, kind);
     case ROLE_END:
         return take_end(reader, kind);
     case ROLE_COMMON:

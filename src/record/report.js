@@ -64,6 +64,8 @@ function colourSwatches() {
     made.style.borderTopColor = colour(+made.dataset.run);
     made.style.borderTopStyle = dash(+made.dataset.run) ? 'dashed' : 'solid';
   }
+  for (const made of document.querySelectorAll('.share > span[data-run]'))
+    made.style.background = colour(+made.dataset.run);
   for (const made of document.querySelectorAll('.block[data-activity]'))
     made.style.background = palette.activities[+made.dataset.activity];
 }
@@ -90,6 +92,8 @@ const RUN_COLUMNS = [
   ['mean staleness', (run) => run.summary && sums(run).staleness_sum / sums(run).applied, (v) => number(v, 3), 0],
   ['waiting share', (run) => run.summary && sums(run).waiting_seconds / spent(sums(run)), (v) => percent(v, 1), 0],
   ['server share', (run) => run.summary && run.summary.server_seconds / run.summary.t, (v) => percent(v, 1), 0],
+  ['bias by worker', (run) => run.summary && run.summary.worker_bias, (v) => percent(v, 1), 0],
+  ['bias by class', (run) => run.summary && run.summary.class_bias, (v) => percent(v, 1), 0],
   ['test loss', (run) => run.summary && run.summary.test_loss, number, -1],
   ['final accuracy', (run) => run.summary && run.summary.test_accuracy, (v) => percent(v, 2), 1],
   ['seconds to target', (run) => run.summary && run.summary.target_seconds, number, -1],
@@ -132,6 +136,41 @@ function fillRuns() {
     run.target_loss && 'loss ' + number(run.target_loss)]).filter(Boolean))];
   $('runs-note').textContent = [goals.length ? 'Target: ' + goals.join(', ') + '.' : ''].concat(
     endings.map((text) => text + '.')).filter(Boolean).join(' ');
+}
+
+/* A bar from 0 to `applied` with a mark at `data`, both on a scale that ends at `most`. */
+function shareCell(share, most, i) {
+  const cell = element('td', percent(share && share.applied_share, 1));
+  if (!share || share.applied_share === null) return cell;
+  const bar = cell.appendChild(element('div', null, 'share'));
+  const filled = bar.appendChild(element('span'));
+  filled.dataset.run = i;
+  filled.style.width = 100 * share.applied_share / most + '%';
+  bar.appendChild(element('span')).style.left = 100 * share.data_share / most + '%';
+  return cell;
+}
+
+/* A row for each worker or class, a column for each run. `sharesOf`: the shares of a run, in the order of the rows. */
+function fillShares(figure, heading, sharesOf) {
+  const shares = runs.map((run) => (run.summary ? sharesOf(run.summary) : []));
+  const all = shares.flat().filter(({applied_share: applied}) => applied !== null);
+  const most = Math.max(...all.flatMap((share) => [share.applied_share, share.data_share]));
+  const body = element('tbody');
+  const longest = shares.reduce((a, b) => (b.length > a.length ? b : a), []);
+  longest.forEach((share, k) => {
+    const row = body.appendChild(element('tr'));
+    row.appendChild(element('th', String(k))).scope = 'row';
+    row.appendChild(element('td', percent(share.data_share, 1)));
+    shares.forEach((one, i) => row.appendChild(shareCell(one[k], most, i)));
+  });
+  figure.querySelector('table').append(headRow([heading, 'data'].concat(runs.map((run, i) => breakable(i)))), body);
+  figure.hidden = all.length === 0;
+}
+
+function fillAllShares() {
+  fillShares($('worker-shares'), 'worker', (summary) => summary.accounts);
+  fillShares($('class-shares'), 'class', (summary) => summary.classes);
+  $('shares').hidden = $('worker-shares').hidden && $('class-shares').hidden;
 }
 
 function fillSettings() {
@@ -420,6 +459,7 @@ if (runs.length === 0) {
   fillSubtitle();
   fillRuns();
   fillSettings();
+  fillAllShares();
   openCharts();
   openTimeline();
   darkQuery.addEventListener('change', () => setTheme(darkQuery.matches));

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "record/bias.h"
 #include "record/sinks.h"
 
 #define MOST_ROWS   24 /* with more workers, only the extreme ones are shown */
@@ -324,6 +325,32 @@ static void say_outcome(const struct event_summary *summary, struct paragraph *p
     if (!isnan(summary->target_seconds))
         say(paragraph, "target reached after %s s", cell);
     fputc('\n', paragraph->out);
+    paragraph->used = 0;
+}
+
+/* Below this the bias is no policy's doing: workers do not stop on the same gradient. */
+#define SHOWN_BIAS 0.01
+
+static void say_most(const struct bias *bias, const char *what, struct paragraph *paragraph) {
+    say(paragraph, "%s %d has %.1f %% of them", what, bias->most, 100 * bias->share.applied);
+    say(paragraph, "and %.1f %% of the data", 100 * bias->share.data);
+}
+
+/* Which data the applied gradients were of. */
+static void say_bias(const struct event_summary *summary, struct paragraph *paragraph) {
+    struct bias workers = bias_of_workers(summary), classes = bias_of_classes(summary);
+    if (isnan(workers.distance))
+        return;
+    bool shows_most = workers.distance >= SHOWN_BIAS; /* what classes lack without it is chance */
+    say(paragraph, "samples applied: bias by worker %.1f %%", 100 * workers.distance);
+    if (shows_most)
+        say_most(&workers, "worker", paragraph);
+    if (!isnan(classes.distance))
+        say(paragraph, "bias by class %.1f %%", 100 * classes.distance);
+    if (!isnan(classes.distance) && shows_most)
+        say_most(&classes, "class", paragraph);
+    fputc('\n', paragraph->out);
+    paragraph->used = 0;
 }
 
 static void report_faults(const struct event_summary *summary, FILE *out) {
@@ -341,6 +368,7 @@ void summary_print(const struct event_summary *summary, int columns, FILE *out) 
     columns = columns < LEAST_WIDTH ? LEAST_WIDTH : columns;
     struct paragraph paragraph = {.out = out, .columns = columns};
     say_outcome(summary, &paragraph);
+    say_bias(summary, &paragraph);
     struct table table = {0};
     choose_rows(&table, summary);
     const struct row sum = total(summary);

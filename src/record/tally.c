@@ -140,6 +140,7 @@ void tally_summarize(struct tally *tally, const char *reason, struct event_summa
         struct tally_worker *state = &tally->states[i];
         account->dropped += account->held;
         account->held = 0;
+        account->share = (struct event_share){(double)NAN, (double)NAN}; /* events do not tell */
         if (state->is_lost)
             continue;
         summary_out->unfinished += state->is_under_way;

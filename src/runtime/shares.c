@@ -4,6 +4,7 @@
 
 #include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -14,7 +15,7 @@ static double *delivery_of(const struct shares *shares, int worker) {
 
 static void count_parts(struct shares *shares, const struct partition *partition, double samples) {
     for (int i = 0; i < shares->workers; i++)
-        shares->of_worker[i].data = (double)(partition->first[i + 1] - partition->first[i]) / samples;
+        shares->parts[i] = (double)(partition->first[i + 1] - partition->first[i]) / samples;
 }
 
 static enum hysgd_status count_classes(struct shares *shares, const struct plugin *data,
@@ -46,7 +47,7 @@ enum hysgd_status shares_init(struct shares *shares, const struct partition *par
     HYSGD_TRY(memory_alloc(workers, sizeof *shares->by_worker, &shares->by_worker));
     HYSGD_TRY(memory_alloc(2 * classes, sizeof *shares->by_class, &shares->by_class));
     HYSGD_TRY(memory_alloc(workers, sizeof *shares->holders, &shares->holders));
-    HYSGD_TRY(memory_alloc(workers, sizeof *shares->of_worker, &shares->of_worker));
+    HYSGD_TRY(memory_alloc(workers, sizeof *shares->parts, &shares->parts));
     HYSGD_TRY(memory_alloc(classes, sizeof *shares->of_class, &shares->of_class));
     count_parts(shares, partition, (double)shape->train_count);
     return count_classes(shares, data, shape, partition);
@@ -57,7 +58,7 @@ void shares_fini(struct shares *shares) {
     memory_free(shares->by_worker);
     memory_free(shares->by_class);
     memory_free(shares->holders);
-    memory_free(shares->of_worker);
+    memory_free(shares->parts);
     memory_free(shares->of_class);
     *shares = (struct shares){0};
 }
@@ -119,11 +120,15 @@ bool shares_restore(struct shares *shares) {
 
 void shares_summarize(struct shares *shares) {
     const double *applied = shares->by_class + shares->classes;
-    double sum = 0;
+    shares->applied = 0;
     for (int i = 0; i < shares->workers; i++)
-        sum += shares->by_worker[i].applied;
-    for (int i = 0; i < shares->workers; i++)
-        shares->of_worker[i].applied = sum > 0 ? shares->by_worker[i].applied / sum : 0;
+        shares->applied += shares->by_worker[i].applied;
     for (int i = 0; i < shares->classes; i++)
-        shares->of_class[i].applied = sum > 0 ? applied[i] / sum : 0;
+        shares->of_class[i].applied = applied[i] / shares->applied;
+}
+
+struct event_share shares_of_worker(const struct shares *shares, int worker) {
+    if (shares->workers == 0)
+        return (struct event_share){(double)NAN, (double)NAN};
+    return (struct event_share){shares->parts[worker], shares->by_worker[worker].applied / shares->applied};
 }

@@ -20,8 +20,9 @@ struct shares {
     struct shares_worker *by_worker; /* [workers] */
     double *by_class;                /* [2][classes] weighted samples: held, applied */
     int *holders, holder_count;      /* workers of which something is held */
-    struct event_share *of_worker;   /* [workers] for the summary; `data` are known from the beginning */
-    struct event_share *of_class;    /* [classes] likewise */
+    double *parts;                   /* [workers] their shares of the training set */
+    struct event_share *of_class;    /* [classes] `data` known from the beginning, `applied` by shares_summarize */
+    double applied;                  /* all weighted samples, by shares_summarize */
 };
 
 /* Learns how the training set is shared out. HYSGD_MEMORY. Safe to fini when it fails. */
@@ -42,7 +43,9 @@ void shares_apply(struct shares *shares);
  * follows from them. */
 bool shares_restore(struct shares *shares);
 
-/* Fills `applied` of of_worker and of_class. */
+/* Computes the shares of what has been applied so far; then those of a worker can be had. Not known where shares
+ * are empty or nothing was applied. */
 void shares_summarize(struct shares *shares);
+struct event_share shares_of_worker(const struct shares *shares, int worker);
 
 #endif

@@ -165,11 +165,11 @@ static void gather_shares(struct snapshot_image *image, const struct training *t
                           const struct snapshot_in_flight *in_flight) {
     const struct shares *shares = &training->shares;
     size_t workers = (size_t)shares->workers, classes = (size_t)shares->classes;
-    gather_table(image, "state/shares/workers", (const double *)shares->by_worker, workers, SHARES_FIELDS);
+    gather_table(image, "state/samples", (const double *)shares->by_worker, workers, SHARES_FIELDS);
     if (classes > 0)
-        gather_table(image, "state/shares/classes", shares->by_class, 2, classes);
+        gather_table(image, "state/classes", shares->by_class, 2, classes);
     if (in_flight)
-        gather_table(image, "state/shares/deliveries", shares->deliveries, workers, 1 + classes);
+        gather_table(image, "state/batches", shares->deliveries, workers, 1 + classes);
 }
 
 static void gather_tables(struct snapshot_image *image, struct training *training, double seconds,
@@ -372,12 +372,12 @@ static enum hysgd_status read_shares(struct training *training, const struct saf
                                      const char *path) {
     struct shares *shares = &training->shares;
     uint64_t workers = (uint64_t)shares->workers, classes = (uint64_t)shares->classes;
-    HYSGD_TRY(safetensors_read(file, "state/shares/workers", SAFETENSORS_F64, workers * SHARES_FIELDS,
+    HYSGD_TRY(safetensors_read(file, "state/samples", SAFETENSORS_F64, workers * SHARES_FIELDS,
                                shares->by_worker));
     if (classes > 0)
-        HYSGD_TRY(safetensors_read(file, "state/shares/classes", SAFETENSORS_F64, 2 * classes, shares->by_class));
+        HYSGD_TRY(safetensors_read(file, "state/classes", SAFETENSORS_F64, 2 * classes, shares->by_class));
     if (training->resumed->has_flights)
-        HYSGD_TRY(safetensors_read(file, "state/shares/deliveries", SAFETENSORS_F64, workers * (1 + classes),
+        HYSGD_TRY(safetensors_read(file, "state/batches", SAFETENSORS_F64, workers * (1 + classes),
                                    shares->deliveries));
     return shares_restore(shares) ? HYSGD_OK : fail_state(path, "a count of samples is out of range");
 }

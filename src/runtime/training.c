@@ -97,6 +97,7 @@ uint64_t training_checksum(const struct training *training, const float *vector)
 void training_summarize(struct training *training, double seconds, struct event_summary *summary) {
     const struct engine *engine = &training->engine;
     const float *vector = training->setup->computes_gradients ? server_vector(&training->server) : NULL;
+    shares_summarize(&training->shares);
     for (int i = 0; i < engine->worker_count; i++) {
         const struct engine_worker *worker = &engine->workers[i];
         struct event_account *account = &training->accounts[i];
@@ -106,6 +107,7 @@ void training_summarize(struct training *training, double seconds, struct event_
         account->received = account->applied + account->dropped;
         account->most_staleness = worker->most_staleness;
         account->staleness_sum = worker->staleness_sum;
+        account->share = shares_of_worker(&training->shares, i);
         double *delivered = &training->workers[i].delivered_seconds;
         bool has_waited = worker->activity != ENGINE_LOST && !training->workers[i].is_under_way;
         if (has_waited && seconds > *delivered) {
@@ -113,7 +115,6 @@ void training_summarize(struct training *training, double seconds, struct event_
             *delivered = seconds; /* a second summary adds nothing */
         }
     }
-    shares_summarize(&training->shares);
     *summary = (struct event_summary){.reason = training->reason,
                                       .seconds = seconds,
                                       .updates = engine->progress.version,
@@ -127,7 +128,6 @@ void training_summarize(struct training *training, double seconds, struct event_
                                       .checksum = training_checksum(training, vector),
                                       .accounts = training->accounts,
                                       .workers = engine->worker_count,
-                                      .worker_shares = training->shares.of_worker,
-                                      .class_shares = training->shares.of_class,
-                                      .classes = training->shares.classes};
+                                      .classes = training->shares.of_class,
+                                      .class_count = training->shares.classes};
 }

@@ -2,6 +2,7 @@
 /* Adds up the accounts of a run's workers. */
 #include "train/result.h"
 
+#include "record/bias.h"
 #include "train/json.h"
 
 void result_fill(const struct event_summary *summary, struct hysgd_result *result_out) {
@@ -13,6 +14,8 @@ void result_fill(const struct event_summary *summary, struct hysgd_result *resul
                                     .test_loss = summary->test_loss,
                                     .test_accuracy = summary->test_accuracy,
                                     .target_seconds = summary->target_seconds};
+    result->worker_bias = bias_of_workers(summary).distance;
+    result->class_bias = bias_of_classes(summary).distance;
     for (int i = 0; i < summary->workers; i++) {
         const struct event_account *account = &summary->accounts[i];
         result->received += account->received;
@@ -45,6 +48,7 @@ enum hysgd_status result_print_json(const struct event_summary *summary, FILE *o
     } numbers[] = {{"mean_staleness", result.mean_staleness}, {"waiting_share", result.waiting_share},
                    {"server_share", result.server_share},     {"train_loss", result.train_loss},
                    {"test_loss", result.test_loss},           {"test_accuracy", result.test_accuracy},
+                   {"worker_bias", result.worker_bias},       {"class_bias", result.class_bias},
                    {"target_seconds", result.target_seconds}};
     int failed = json == NULL;
     for (size_t i = 0; !failed && i < sizeof numbers / sizeof numbers[0]; i++)

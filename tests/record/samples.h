@@ -66,14 +66,18 @@ static const struct event_account sample_accounts[2] = {
      .dropped = 10,
      .compute_seconds = 6,
      .transit_seconds = 1,
-     .waiting_seconds = 3},
+     .waiting_seconds = 3,
+     .share = {0.6, 0.5}},
     {.received = 40,
      .applied = 40,
      .compute_seconds = 8,
      .waiting_seconds = 2,
      .most_staleness = 4,
-     .staleness_sum = 20},
+     .staleness_sum = 20,
+     .share = {0.4, 0.5}},
 };
+
+static const struct event_share sample_classes[2] = {{0.5, 0.25}, {0.5, 0.75}};
 
 static const struct event_summary sample_summary = {
     .reason = "epochs",
@@ -86,6 +90,8 @@ static const struct event_summary sample_summary = {
     .target_seconds = (double)NAN,
     .accounts = sample_accounts,
     .workers = 2,
+    .classes = sample_classes,
+    .class_count = 2,
 };
 
 /* A new empty file; the path is in `path`, the caller unlinks it. */

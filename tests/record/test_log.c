@@ -158,6 +158,9 @@ static void the_run_and_its_end_read_back(void **state) {
     assert_same_fields(&record_end, summary, &sample_summary);
     for (int i = 0; i < summary->workers; i++)
         assert_same_fields(&record_account, &summary->accounts[i], &sample_summary.accounts[i]);
+    assert_int_equal(summary->class_count, sample_summary.class_count);
+    for (int i = 0; i < summary->class_count; i++)
+        assert_same_fields(&record_class, &summary->classes[i], &sample_summary.classes[i]);
     log_reader_close(reader);
     free(file.bytes);
 }

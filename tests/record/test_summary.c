@@ -32,6 +32,8 @@ static void the_table_shows_every_worker_and_the_totals(void **state) {
         text,
         "ended after 10.00 s  (epochs)  45 updates  server busy 25.0 %  train loss 0.25  test loss 0.5  "
         "accuracy 87.50 %\n"
+        "samples applied: bias by worker 10.0 %  worker 0 has 50.0 % of them  and 60.0 % of the data  "
+        "bias by class 25.0 %  class 0 has 25.0 % of them  and 50.0 % of the data\n"
         "worker received applied dropped held waiting % staleness most compute s transit s waiting s compute % "
         "transit %\n"
         "     0       60      50      10    0      30.0       0.0    0      6.00      1.00      3.00      60.0 "
@@ -40,6 +42,26 @@ static void the_table_shows_every_worker_and_the_totals(void **state) {
         "      0.0\n"
         "   all      100      90      10    0      25.0       0.2    4     14.00      1.00      5.00      70.0 "
         "      5.0\n");
+    free(text);
+}
+
+static void without_bias_of_workers_the_summary_says_so_briefly(void **state) {
+    (void)state;
+    struct event_account accounts[2] = {sample_accounts[0], sample_accounts[1]};
+    accounts[0].share.applied = 0.6;
+    accounts[1].share.applied = 0.4;
+    struct event_summary summary = sample_summary;
+    summary.accounts = accounts;
+    char *text = print(&summary, 200);
+    assert_non_null(strstr(text, "\nsamples applied: bias by worker 0.0 %  bias by class 25.0 %\n"));
+    free(text);
+    summary.class_count = 0; /* no labels */
+    text = print(&summary, 200);
+    assert_non_null(strstr(text, "\nsamples applied: bias by worker 0.0 %\n"));
+    free(text);
+    accounts[1].share.applied = (double)NAN; /* a log that was cut off does not tell */
+    text = print(&summary, 200);
+    assert_null(strstr(text, "bias"));
     free(text);
 }
 
@@ -121,6 +143,7 @@ static void a_run_that_did_nothing_can_be_printed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_shows_every_worker_and_the_totals),
+        cmocka_unit_test(without_bias_of_workers_the_summary_says_so_briefly),
         cmocka_unit_test(it_fits_every_width),
         cmocka_unit_test(a_width_below_the_least_is_taken_as_the_least),
         cmocka_unit_test(accounts_that_do_not_add_up_are_loud),

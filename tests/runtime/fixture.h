@@ -224,7 +224,7 @@ static inline uint64_t run_hash(const struct run *run) {
     return hash;
 }
 
-/* The accounts of all workers, the totals and the clock, to the last bit. */
+/* The accounts of all workers without their shares, the totals and the clock, to the last bit. */
 static inline uint64_t run_account(const struct run *run) {
     const struct event_summary *summary = &run->summary;
     uint64_t counts[] = {summary->updates, summary->forced_updates, summary->unfinished,
@@ -232,15 +232,21 @@ static inline uint64_t run_account(const struct run *run) {
     double times[] = {summary->seconds, summary->server_seconds};
     uint64_t hash = hash_bytes(UINT64_C(14695981039346656037), counts, sizeof counts);
     hash = hash_bytes(hash, times, sizeof times);
-    return hash_bytes(hash, summary->accounts, (size_t)summary->workers * sizeof *summary->accounts);
+    for (int i = 0; i < summary->workers; i++) {
+        struct event_account account = summary->accounts[i];
+        account.share = (struct event_share){0, 0};
+        hash = hash_bytes(hash, &account, sizeof account);
+    }
+    return hash;
 }
 
 /* The shares of a run with gradients, to the last bit. */
 static inline uint64_t run_shares(const struct run *run) {
     const struct event_summary *summary = &run->summary;
-    size_t workers = (size_t)summary->workers, classes = (size_t)summary->classes;
-    uint64_t hash = hash_bytes(1, summary->worker_shares, workers * sizeof *summary->worker_shares);
-    return hash_bytes(hash, summary->class_shares, classes * sizeof *summary->class_shares);
+    uint64_t hash = 1;
+    for (int i = 0; i < summary->workers; i++)
+        hash = hash_bytes(hash, &summary->accounts[i].share, sizeof summary->accounts[i].share);
+    return hash_bytes(hash, summary->classes, (size_t)summary->class_count * sizeof *summary->classes);
 }
 
 /* Runs, closes, and gives the hash of the parameters. */

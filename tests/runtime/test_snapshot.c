@@ -294,8 +294,8 @@ struct editing {
 };
 
 static const char *const table_names[] = {"state/workers",        "state/run",
-                                          "state/flights",        "state/shares/workers",
-                                          "state/shares/classes", "state/shares/deliveries"};
+                                          "state/flights",        "state/samples",
+                                          "state/classes", "state/batches"};
 
 static void edit_open(struct editing *editing, const char *path) {
     *editing = (struct editing){0};

@@ -131,13 +131,13 @@ static void dropping_leaves_the_slow_workers_classes_short(void **state) {
         run_expect(&run, &setup, HYSGD_OK);
         const struct event_summary *summary = &run.summary;
         assert_true(summary->accounts[4].dropped > 0);
-        assert_true(summary->worker_shares[4].applied < 0.02 && summary->worker_shares[4].data == 0.2);
+        assert_true(summary->accounts[4].share.applied < 0.02 && summary->accounts[4].share.data == 0.2);
         for (int c = 8; c < 10; c++)
-            assert_true(summary->class_shares[c].applied < 0.01 && summary->class_shares[c].data == 0.1);
-        assert_true(bias_distance(summary->worker_shares, 5) > 0.18);
-        assert_true(bias_distance(summary->class_shares, 10) > 0.18);
-        assert_int_equal(bias_most(summary->worker_shares, 5), 4);
-        assert_in_range(bias_most(summary->class_shares, 10), 8, 9);
+            assert_true(summary->classes[c].applied < 0.01 && summary->classes[c].data == 0.1);
+        assert_true(bias_of_workers(summary).distance > 0.18);
+        assert_true(bias_of_classes(summary).distance > 0.18);
+        assert_int_equal(bias_of_workers(summary).most, 4);
+        assert_in_range(bias_of_classes(summary).most, 8, 9);
         run_close(&run);
     }
 }
@@ -147,9 +147,8 @@ static void who_waits_for_all_has_no_bias(void **state) {
     struct run_setup setup = by_label_under("sync");
     struct run run;
     run_expect(&run, &setup, HYSGD_OK);
-    assert_true(bias_distance(run.summary.worker_shares, 5) < 1e-15);
-    assert_true(bias_distance(run.summary.class_shares, 10) <
-                1e-15); /* 200 batches of 4 are 40 passes of 20 samples */
+    assert_true(bias_of_workers(&run.summary).distance < 1e-15);
+    assert_true(bias_of_classes(&run.summary).distance < 1e-15); /* 200 batches of 4 are 40 passes of 20 samples */
     run_close(&run);
 }
 
@@ -159,8 +158,8 @@ static void a_sample_counts_with_the_weight_of_its_gradient(void **state) {
     setup.worker_weights = "4x1,2";
     struct run run;
     run_expect(&run, &setup, HYSGD_OK);
-    assert_true(fabs(run.summary.worker_shares[4].applied - 2.0 / 6) < 1e-6);
-    assert_true(fabs(run.summary.class_shares[9].applied - 1.0 / 6) < 1e-6);
+    assert_true(fabs(run.summary.accounts[4].share.applied - 2.0 / 6) < 1e-6);
+    assert_true(fabs(run.summary.classes[9].applied - 1.0 / 6) < 1e-6);
     run_close(&run);
 }
 
