@@ -21,6 +21,7 @@ PAPER_DEVIATIONS = dict(zip(plan.ABLATION_DEVIATIONS, (3.915, 1.920, 3.012, 2.87
 # Per cent of the test samples, between what all policies reach and what the best end with.
 TARGET = {"mnist": 93, "cifar10": 44, "random": 90}
 LONG_TARGET = {"mnist": 97, "cifar10": 52}
+HOPELESS = 10  # a loss; that of guessing is 2.3
 PHASE = 100  # seconds at the end of a long run, compared with as many before
 
 
@@ -54,6 +55,12 @@ def mean_of(values):
     return statistics.fmean(present) if present else None
 
 
+def is_lost(record):
+    """Whether a run diverged: its loss became infinite, or is hopeless at the end."""
+    losses = sweep.column(record, "test_loss")
+    return record["reason"] == "diverged" or losses[-1] > HOPELESS
+
+
 class Found:
     """The records of a sweep, asked by scene and way."""
 
@@ -66,11 +73,10 @@ class Found:
         return {seed: self.records[key] for seed, key in keys.items() if key in self.records}
 
     def diverged(self, scene, way):
-        return sum(record["reason"] == "diverged" for record in self.of(scene, way).values())
+        return sum(is_lost(record) for record in self.of(scene, way).values())
 
     def _each(self, scene, way, read):
-        return {seed: read(scene, record) for seed, record in self.of(scene, way).items()
-                if record["reason"] != "diverged"}
+        return {seed: read(scene, record) for seed, record in self.of(scene, way).items() if not is_lost(record)}
 
     def figures(self, scene, way):
         return self._each(scene, way, _figures)
@@ -85,7 +91,7 @@ class Found:
 
     def curve(self, scene, way):
         """Seconds, mean accuracy and its standard deviation over the seeds, in per cent."""
-        runs = [record for record in self.of(scene, way).values() if record["reason"] != "diverged"]
+        runs = [record for record in self.of(scene, way).values() if not is_lost(record)]
         if not runs:
             return [], [], []
         rows = min(len(record["rows"]) for record in runs)

@@ -17,10 +17,10 @@ import tables
 SCENE = plan.Scene("random", "fast")
 
 
-def record(way, seed, *accuracies, reason="deadline"):
+def record(way, seed, *accuracies, reason="deadline", loss=1.0):
     return plan.run_of(SCENE, way, seed).key, {
         "reason": reason, "columns": ["seconds", "train_loss", "test_loss", "test_accuracy"],
-        "rows": [[2.0 * row, None, 1.0, value] for row, value in enumerate(accuracies, 1)],
+        "rows": [[2.0 * row, None, loss, value] for row, value in enumerate(accuracies, 1)],
         "result": {"received": 10, "updates": 5, "mean_staleness": 1, "server_share": 0}}
 
 
@@ -55,8 +55,10 @@ class PaperTest(unittest.TestCase):
                           found.differences(SCENE, plan.SYNCS[0], plan.ASYNC, "accuracy")], [15.0])
 
     def test_diverged_runs_are_named_and_not_averaged(self):
-        found = figures.Found(dict([record(plan.ASYNC, 1, 0.5, reason="diverged"), record(plan.SYNCS[0], 1, 0.6)]))
-        self.assertEqual(tables.difference(found, SCENE, plan.SYNCS[0], "accuracy"), "1 diverged")
+        found = figures.Found(dict([record(plan.ASYNC, 1, 0.5, reason="diverged"), record(plan.SYNCS[0], 1, 0.6),
+                                    record(plan.ASYNC, 2, 0.1, loss=1e13), record(plan.SYNCS[0], 2, 0.6),
+                                    record(plan.ASYNC, 3, 0.5), record(plan.SYNCS[0], 3, 0.6)]))
+        self.assertEqual(tables.difference(found, SCENE, plan.SYNCS[0], "accuracy"), "+10.00 (1), 2 diverged")
 
     def test_a_target_is_reached_at_the_first_evaluation_that_has_it(self):
         found = figures.Found(dict([record(plan.ASYNC, 1, 0.5, 0.91, 0.8, 0.92)]))
