@@ -141,6 +141,41 @@ static void every_policy_survives_lost_workers_in_every_runtime(void **state) {
     }
 }
 
+static void one_worker_that_is_left_goes_on_under_every_policy(void **state) {
+    (void)state;
+    for (size_t i = 0; i < subject_count() * runtime_list.count; i++) {
+        struct uniform_model model;
+        struct run run;
+        struct run_setup from = scene(&model, i / runtime_list.count, i % runtime_list.count, 3);
+        from.timing.lose = "1@0.002,0@0.004";
+        from.timing.delay = "all,exponential,mean=0.001";
+        from.limits.gradients = 60;
+        if (is_refused(&run, &from))
+            continue;
+        expect_success(&run);
+        run_close(&run);
+    }
+}
+
+static void every_policy_ends_with_one_line_when_no_worker_is_left(void **state) {
+    (void)state;
+    for (size_t i = 0; i < subject_count() * runtime_list.count; i++) {
+        struct uniform_model model;
+        struct run run;
+        struct run_setup from = scene(&model, i / runtime_list.count, i % runtime_list.count, 3);
+        from.timing.lose = "1@0.002,0@0.004,2@0.006";
+        from.timing.delay = "all,exponential,mean=0.001";
+        from.limits.gradients = 1000000;
+        if (is_refused(&run, &from))
+            continue;
+        assert_int_equal(run_go(&run), HYSGD_FAILED);
+        if (strstr(hysgd_error_message(), "all workers are lost after update") == NULL)
+            fail_msg("%s on %s: %s", from.policy, from.runtime, hysgd_error_message());
+        run_expect_balance(&run);
+        run_close(&run);
+    }
+}
+
 static void every_policy_repeats_itself_in_modelled_time(void **state) {
     (void)state;
     for (size_t i = 0; i < subject_count(); i++) {
@@ -244,6 +279,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_policy_keeps_its_promises_in_every_runtime),
         cmocka_unit_test(every_policy_survives_lost_workers_in_every_runtime),
+        cmocka_unit_test(one_worker_that_is_left_goes_on_under_every_policy),
+        cmocka_unit_test(every_policy_ends_with_one_line_when_no_worker_is_left),
         cmocka_unit_test(every_policy_repeats_itself_in_modelled_time),
         cmocka_unit_test(every_policy_goes_on_after_an_interruption),
         cmocka_unit_test(every_policy_takes_every_correction_in_every_runtime),

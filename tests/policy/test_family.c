@@ -62,6 +62,22 @@ static void backup_needs_all_but_the_spare_ones(void **state) {
     assert_int_equal(threshold_of("backup,spare=3", 8, 8), 5);
 }
 
+static bool is_abandoned(const char *text, uint64_t staleness) {
+    struct plugin policy;
+    open_policy(text, 4, &policy);
+    struct hysgd_progress now = {.workers = 4};
+    bool abandons = policy_ops(&policy)->worker_ops->abandons(policy.self, &now, 1, staleness);
+    close_policy(&policy);
+    return abandons;
+}
+
+static void backup_cancels_late_work_where_asked_to(void **state) {
+    (void)state;
+    assert_false(is_abandoned("backup", 1));
+    assert_false(is_abandoned("backup,cancel=yes", 0));
+    assert_true(is_abandoned("backup,cancel=yes", 1));
+}
+
 static void lost_workers_use_up_the_spare_ones_first(void **state) {
     (void)state;
     assert_int_equal(threshold_of("backup,spare=2", 8, 7), 6);
@@ -308,6 +324,7 @@ int main(void) {
         cmocka_unit_test(only_fresh_gradients_count),
         cmocka_unit_test(stale_gradients_count_where_allowed),
         cmocka_unit_test(backup_needs_all_but_the_spare_ones),
+        cmocka_unit_test(backup_cancels_late_work_where_asked_to),
         cmocka_unit_test(lost_workers_use_up_the_spare_ones_first),
         cmocka_unit_test(batches_do_not_depend_on_who_is_left),
         cmocka_unit_test(a_worker_waits_only_for_its_place_among_the_first),

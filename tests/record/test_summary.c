@@ -65,6 +65,23 @@ static void without_bias_of_workers_the_summary_says_so_briefly(void **state) {
     free(text);
 }
 
+static void what_was_given_up_is_shown_where_there_is_any(void **state) {
+    (void)state;
+    struct event_account accounts[2] = {sample_accounts[0], sample_accounts[1]};
+    accounts[1].abandoned = 12;
+    accounts[1].abandoned_seconds = 10;
+    struct event_summary summary = sample_summary;
+    summary.accounts = accounts;
+    char *text = print(&summary, 200);
+    assert_non_null(strstr(text, " most given up compute s transit s waiting s given up s compute %"));
+    assert_non_null(
+        strstr(text, "    4       12      8.00         0      2.00      10.00      40.0 ")); /* of 20 s */
+    free(text);
+    text = print(&summary, 60);
+    assert_fits(text, 60);
+    free(text);
+}
+
 static void it_fits_every_width(void **state) {
     (void)state;
     struct event_account accounts[2] = {sample_accounts[0], sample_accounts[1]};
@@ -144,6 +161,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_shows_every_worker_and_the_totals),
         cmocka_unit_test(without_bias_of_workers_the_summary_says_so_briefly),
+        cmocka_unit_test(what_was_given_up_is_shown_where_there_is_any),
         cmocka_unit_test(it_fits_every_width),
         cmocka_unit_test(a_width_below_the_least_is_taken_as_the_least),
         cmocka_unit_test(accounts_that_do_not_add_up_are_loud),

@@ -105,6 +105,56 @@ static void a_reached_threshold_makes_an_update_of_parts_ordered_by_worker(void 
     engine_fini(&engine);
 }
 
+static struct engine_verdict abandon(struct engine *engine, int worker) {
+    struct engine_verdict verdict;
+    if (engine_abandon(engine, worker, 1, 0, &verdict) != HYSGD_OK)
+        fail_msg("%s", hysgd_error_message());
+    return verdict;
+}
+
+static void who_gives_up_begins_anew_and_nothing_is_received(void **state) {
+    (void)state;
+    struct script script = {.weight = 1, .threshold = 1, .held = HYSGD_GO, .free = HYSGD_GO};
+    struct engine engine;
+    begin(&engine, &script, ENGINE_MEAN, 3);
+    arrive(&engine, 0);
+    assert_int_equal(engine_updated(&engine, 1, 0), HYSGD_OK);
+    assert_int_equal(abandon(&engine, 1).action, ENGINE_NOTHING);
+    expect_released(&engine, 1, (int[]){1});
+    assert_int_equal(engine.workers[1].read, 1);
+    assert_int_equal(engine.workers[1].abandoned, 1);
+    assert_int_equal(engine.clocks[1], 0);
+    assert_int_equal(engine.progress.received, 1);
+    engine_fini(&engine);
+}
+
+static void an_update_may_become_due_when_a_worker_gives_up(void **state) {
+    (void)state;
+    struct script script = {.weight = 1, .threshold = 2, .held = HYSGD_UNTIL_UPDATE, .free = HYSGD_UNTIL_UPDATE};
+    struct engine engine;
+    begin(&engine, &script, ENGINE_MEAN, 2);
+    arrive(&engine, 0);
+    script.threshold = 1;
+    assert_int_equal(abandon(&engine, 1).action, ENGINE_UPDATE);
+    expect_parts(&engine, 1, (int[]){0});
+    script.held = script.free = HYSGD_GO;
+    assert_int_equal(engine_updated(&engine, 1, 0), HYSGD_OK);
+    expect_released(&engine, 2, (int[]){0, 1});
+    assert_int_equal(engine.forced, 0);
+    engine_fini(&engine);
+}
+
+static void when_the_last_worker_gives_up_the_held_ones_are_applied(void **state) {
+    (void)state;
+    struct script script = {.weight = 1, .threshold = 2, .held = HYSGD_UNTIL_UPDATE, .free = HYSGD_UNTIL_UPDATE};
+    struct engine engine;
+    begin(&engine, &script, ENGINE_MEAN, 2);
+    arrive(&engine, 0);
+    struct engine_verdict verdict = abandon(&engine, 1);
+    assert_true(verdict.action == ENGINE_UPDATE && verdict.is_forced);
+    engine_fini(&engine);
+}
+
 static void the_sum_is_not_divided(void **state) {
     (void)state;
     struct script script = {.weight = 2, .threshold = 1};
@@ -436,6 +486,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_workers_begin_at_version_0),
         cmocka_unit_test(a_reached_threshold_makes_an_update_of_parts_ordered_by_worker),
+        cmocka_unit_test(who_gives_up_begins_anew_and_nothing_is_received),
+        cmocka_unit_test(an_update_may_become_due_when_a_worker_gives_up),
+        cmocka_unit_test(when_the_last_worker_gives_up_the_held_ones_are_applied),
         cmocka_unit_test(the_sum_is_not_divided),
         cmocka_unit_test(a_worker_that_goes_on_has_its_gradient_folded),
         cmocka_unit_test(staleness_counts_the_versions_since_the_release),
