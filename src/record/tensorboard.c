@@ -27,7 +27,7 @@
 #define TAG_BYTES 48
 
 struct board_worker {
-    double delivered; /* when its latest gradient reached the server, or the run began; run clock */
+    double delivered; /* when its latest gradient reached the server or was given up, or the run began; run clock */
     struct histogram compute;
 };
 
@@ -263,6 +263,10 @@ static enum hysgd_status board_event(void *self, const struct event *event) {
         break;
     case EVENT_ARRIVAL:
         return take_arrival(board, event);
+    case EVENT_ABANDONED: /* worked, though in vain */
+        board->busy_seconds += event->abandoned.spent_seconds;
+        board->workers[event->worker].delivered = event->seconds - event->abandoned.queue_seconds;
+        break;
     case EVENT_UPDATE:
         board->rate = event->update.rate;
         board->threshold = event->update.threshold;
