@@ -31,6 +31,7 @@ TITLES = {
     "heavy-tail": "compute times with a heavy tail (lognormal)",
     "slow-server": "half delayed, and a slow server",
 }
+UNEQUAL = [scene for scene in SCENES if scene != "equal"]
 
 # While grids are searched a run is given up earlier, at several times what good configurations need; not for policies
 # with "patient" below.
@@ -42,7 +43,6 @@ ONE_WORKER = {"compute": STEADY, "workers": "1", "deadline": "200"}
 TUNING_SEEDS = (1, 4, 12)  # so many of the seeds 1, 2, ... judge the whole grid, its better part, and the last few
 FINAL_SEEDS = tuple(range(101, 106))
 MORE_FINAL_SEEDS = tuple(range(106, 126))  # reported beside the five, to show how much chance there is in them
-
 
 # Rates are steps of a ladder of the square root of two; a tuning begins with the three around its start, two steps
 # apart, and climbs on where the best is the last.
@@ -83,6 +83,19 @@ POLICIES = {
     "cutoff": {"parameters": {"limit": [2, 4, 8, 16, 32, 64]}, "options": {"staleness-weight": ["none", "inverse"]},
                "start": 0.2},
 }
+
+# MNIST and CIFAR-10 in the scene of bench/paper, with its stated server: 600 s, per cent of the target, and the last
+# seconds over which accuracy at convergence is averaged. `threshold` has the paper's parameters.
+IMAGES = {"mnist": 97, "cifar10": 52}
+IMAGE_SERVER = "stated"
+CONVERGED = 100
+PAPER_RATE = 0.01
+PAPER_WAYS = [("threshold,step=300", "sum"), ("threshold,step=300", "mean"), ("threshold,step=500", "sum"),
+              ("threshold,step=500", "mean")]
+IMAGE_OPTIONS = {"eval_every": "seconds=5", "eval_limit": "5000"}
+IMAGE_ONE_WORKER = {"workers": "1", "deadline": "3000", "eval_every": "gradients=200", "eval_limit": "5000", "delay": ""}
+IMAGE_START = 0.04  # of the ladder for one worker
+IMAGE_TUNING_SEEDS = (1, 2, 3)
 
 
 def options(scene, seed, policy, rate, **others):
