@@ -34,7 +34,7 @@ TITLES = {
 UNEQUAL = [scene for scene in SCENES if scene != "equal"]
 
 # While grids are searched a run is given up earlier, at several times what good configurations need; not for policies
-# with "patient" below.
+# with "patient" below. A policy that never reaches the target by then is searched again without.
 TUNING_DEADLINES = {"equal": "4", "half-delayed": "7", "straggler": "5", "heavy-tail": "5", "slow-server": "12"}
 
 # One worker, for the only rate that `adaptive` is given.
@@ -76,7 +76,10 @@ POLICIES = {
                "options": {"combine": BOTH}, "start": 0.2},
     "bounded": {"parameters": {"staleness": [0, 1, 3, 10, 30], "dynamic": [0, 4]},
                 "options": {"staleness-weight": ["none", "polynomial"]}, "start": 0.2},
-    "backup": {"parameters": {"count": [2, 4, 8, 10, 12, 14, 15]}, "start": 1.6},
+    "backup": {"parameters": {"count": [2, 4, 8, 10, 12, 14, 15], "cancel": ["no", "yes"]},
+               "options": {"micro-batch": [2]}, "start": 1.6},
+    "timeout": {"parameters": {"patience": [0, 0.025, 0.03, 0.04, 0.06, 0.1], "trials": [1, 2]},
+                "options": {"micro-batch": [0, 2]}, "start": 2.26},
     "batch-sync": {"parameters": {"size": [2, 4, 8, 16, 32]}, "start": 1.6},
     "batch-async": {"parameters": {"size": [2, 3, 4, 6, 8, 12, 16, 32]}, "options": {"staleness-weight": WEIGHTS},
                     "start": 0.8},
