@@ -77,7 +77,7 @@ def final(arguments, chosen):
     """The figures of every run by data, name and seed. What was run already is taken from the results file."""
     wanted = {(data, name, seed): run_of(data, policy, combine, rate, seed, **plan.IMAGE_OPTIONS)
               for data in paper.present_images() for name, policy, combine, rate in ways(data, chosen)
-              for seed in plan.FINAL_SEEDS}
+              for seed in plan.IMAGE_FINAL_SEEDS}
     records = sweep.sweep(list(wanted.values()), arguments)
     found = {}
     for (data, name, seed), run in wanted.items():

@@ -96,9 +96,11 @@ PAPER_RATE = 0.01
 PAPER_WAYS = [("threshold,step=300", "sum"), ("threshold,step=300", "mean"), ("threshold,step=500", "sum"),
               ("threshold,step=500", "mean")]
 IMAGE_OPTIONS = {"eval_every": "seconds=5", "eval_limit": "5000"}
-IMAGE_ONE_WORKER = {"workers": "1", "deadline": "3000", "eval_every": "gradients=200", "eval_limit": "5000", "delay": ""}
+IMAGE_ONE_WORKER = {"workers": "1", "deadline": "3000", "eval_every": "gradients=200", "eval_limit": "5000",
+                    "delay": ""}
 IMAGE_START = 0.04  # of the ladder for one worker
 IMAGE_TUNING_SEEDS = (1, 2, 3)
+IMAGE_FINAL_SEEDS = (101, 102, 103)
 
 
 def options(scene, seed, policy, rate, **others):
