@@ -327,10 +327,21 @@ void drive_begin_evaluation(struct training *training, double seconds) {
     training->loss_count = 0;
 }
 
+/* A loss shows only later what an update has broken, or never: a rectifier may hide a NaN from it. */
+static enum hysgd_status check_parameters(const struct training *training, const float *vector, uint64_t version) {
+    char saved[512];
+    if (vector_is_finite(vector, training->server.count))
+        return HYSGD_OK;
+    describe_saved(training, saved, sizeof saved);
+    return hysgd_fail(HYSGD_DIVERGED, "a parameter is not a finite number after update %llu: %s",
+                      (unsigned long long)version, saved);
+}
+
 enum hysgd_status drive_evaluate(struct training *training, const float *vector, struct hysgd_metrics *metrics) {
     *metrics = (struct hysgd_metrics){0};
     if (!training->setup->computes_gradients)
         return HYSGD_OK;
+    HYSGD_TRY(check_parameters(training, vector, training->evaluated_version));
     training->evaluated_checksum = training_checksum(training, vector);
     return evaluator_run(&training->evaluator, HYSGD_TEST, vector, training->setup->evaluate_limit, metrics);
 }
@@ -364,20 +375,10 @@ bool drive_last_evaluation_is_due(const struct training *training, double second
                                             drive_evaluation_is_due(training, seconds));
 }
 
-/* A loss shows only later what an update has broken; until then it must not replace a good checkpoint. */
-static enum hysgd_status check_parameters(const struct training *training) {
-    const struct server *server = &training->server;
-    if (vector_is_finite(server_vector(server), server->count))
-        return HYSGD_OK;
-    char saved[512];
-    describe_saved(training, saved, sizeof saved);
-    return hysgd_fail(HYSGD_DIVERGED, "a parameter is not a finite number after update %llu: %s",
-                      (unsigned long long)training->engine.progress.version, saved);
-}
-
 enum hysgd_status drive_begin_save(struct training *training, double seconds,
                                    const struct snapshot_in_flight *in_flight, struct snapshot_image **image_out) {
-    HYSGD_TRY(check_parameters(training));
+    /* What is not finite must not replace a good checkpoint. */
+    HYSGD_TRY(check_parameters(training, server_vector(&training->server), training->engine.progress.version));
     training->next_save = next_milestone(training, &training->setup->save_every, seconds);
     return snapshot_take(training, seconds, in_flight, image_out);
 }

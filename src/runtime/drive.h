@@ -89,7 +89,8 @@ void drive_plan_milestones(struct training *training, double seconds);
 bool drive_last_evaluation_is_due(const struct training *training, double seconds);
 
 /* Evaluates a vector that does not change meanwhile. In parts, because a runtime may hold its lock for the first
- * and the last only; what it reports is of the moment `seconds` of the first. */
+ * and the last only; what it reports is of the moment `seconds` of the first. HYSGD_DIVERGED when the vector is not
+ * finite. */
 void drive_begin_evaluation(struct training *training, double seconds);
 HYSGD_MUST_CHECK enum hysgd_status drive_evaluate(struct training *training, const float *vector,
                                                   struct hysgd_metrics *metrics_out);

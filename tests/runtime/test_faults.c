@@ -100,6 +100,25 @@ static void parameters_that_are_no_numbers_do_not_replace_a_checkpoint(void **st
     unlink(path);
 }
 
+static void parameters_that_are_no_numbers_are_seen_by_an_evaluation(void **state) {
+    (void)state;
+    static const char *const runtimes[] = {"virtual", "threads"};
+    for (int i = 0; i < 2; i++) {
+        struct breaking breaking = {.parameters_at = 36};
+        struct run_setup from = break_at(&breaking, NULL, runtimes[i]);
+        from.save_every.unit = TRAINING_NEVER;
+        from.limits.gradients = 400;
+        from.evaluate_every = (struct training_cadence){TRAINING_UPDATES, 20};
+        struct run run;
+        run_expect(&run, &from, HYSGD_DIVERGED);
+        assert_non_null(strstr(hysgd_error_message(), "a parameter is not a finite number after update "));
+        assert_string_equal(run.summary.reason, "diverged");
+        if (i == 0)
+            assert_int_equal(run.summary.updates, 160);
+        run_close(&run);
+    }
+}
+
 static void a_gradient_that_is_not_finite_ends_the_run_and_names_its_worker(void **state) {
     (void)state;
     static const char *const runtimes[] = {"virtual", "threads"};
@@ -184,6 +203,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_loss_that_is_no_number_ends_the_run_and_names_the_last_checkpoint),
         cmocka_unit_test(parameters_that_are_no_numbers_do_not_replace_a_checkpoint),
+        cmocka_unit_test(parameters_that_are_no_numbers_are_seen_by_an_evaluation),
         cmocka_unit_test(a_gradient_that_is_not_finite_ends_the_run_and_names_its_worker),
         cmocka_unit_test(a_divergence_before_any_checkpoint_says_so),
         cmocka_unit_test(a_failing_model_fails_the_run_with_its_message),
