@@ -38,6 +38,7 @@ const struct command command_inspect = {
         "Any safetensors file will do. Mean, standard deviation, smallest and largest are over the elements that "
         "are finite numbers; the others are counted.",
     .examples = "  hysgd inspect run.safetensors\n"
-                "  hysgd inspect run.safetensors --json | jq '.tensors[] | select(.not_finite > 0)'\n",
+                "  hysgd inspect run.safetensors --json |\n"
+                "      jq '.tensors[] | select(.not_finite > 0)'\n",
     .run = run,
 };

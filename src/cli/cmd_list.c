@@ -140,7 +140,8 @@ const struct command command_list = {
                 "  hysgd list policies\n"
                 "  hysgd list threshold\n"
                 "  hysgd list --json | jq '.policies[].name'\n"
-                "  hysgd list --completion bash > ~/.local/share/bash-completion/completions/hysgd\n"
+                "  hysgd list --completion bash \\\n"
+                "      > ~/.local/share/bash-completion/completions/hysgd\n"
                 "  hysgd list --man > hysgd.1\n",
     .run = run,
 };
