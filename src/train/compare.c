@@ -3,12 +3,12 @@
  * comparison is still one of equals. */
 #include "train/compare.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "data/data.h"
+#include "record/output.h"
 #include "train/config.h"
 #include "train/outcome.h"
 #include "train/output_paths.h"
@@ -294,17 +294,18 @@ size_t compare_finished(const struct compare *compare) {
 /* ---- The end ---- */
 
 static enum hysgd_status write_csv(const struct compare *compare) {
-    const char *path = compare->own.csv;
-    if (path[0] == '\0')
+    struct output *output;
+    if (compare->own.csv[0] == '\0')
         return HYSGD_OK;
-    FILE *out = fopen(path, "we");
-    if (out == NULL)
-        return hysgd_fail(HYSGD_OUTPUT, "%s: cannot be written: %s", path, strerror(errno));
-    outcomes_print_csv(compare->outcomes, compare->policy_count, out);
-    bool has_failed = ferror(out) != 0;
-    if (fclose(out) != 0 || has_failed)
-        return hysgd_fail(HYSGD_OUTPUT, "%s: cannot be written: %s", path, strerror(errno));
-    return HYSGD_OK;
+    HYSGD_TRY(memory_alloc(1, sizeof *output, &output));
+    enum hysgd_status status = output_open(output, compare->own.csv);
+    if (status == HYSGD_OK) {
+        outcomes_print_csv(compare->outcomes, compare->policy_count, output->stream);
+        status = output_close(output);
+    }
+    output_fini(output);
+    memory_free(output);
+    return status;
 }
 
 static enum hysgd_status write_report(const struct compare *compare) {

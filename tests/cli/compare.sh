@@ -8,6 +8,10 @@ run="-q --runtime virtual --model softmax,kernels=reference --data digits,train=
 hysgd compare $run --deadline 0.5 --policy sync --policy async --policy threshold,step=20,wait=yes --repeat 2 \
     --target accuracy=0.6 --eval-every updates=5 --csv table.csv
 cut -d, -f1-8 table.csv
+echo "--- the CSV table to standard output, and to a full disk:"
+hysgd compare $run --updates 5 --policy sync --csv - | cut -d, -f1-3
+[ -e ./- ] || echo "no file of that name"
+hysgd compare $run --updates 5 --policy sync --csv /dev/full >out || echo $?
 echo "--- narrow:"
 COLUMNS=50 hysgd compare $run --updates 5 --policy 'threshold,step=20,increment=1,counter=gradients; async'
 hysgd compare $run --updates 5 --policy sync --repeat 2 --json |
