@@ -5,6 +5,7 @@
 
 #include "cli/args.h"
 #include "cli/help.h"
+#include "cli/log_table.h"
 #include "cli/terminal.h"
 #include "train/catalog.h"
 
@@ -82,7 +83,7 @@ static enum hysgd_status fail_unknown(const char *word) {
                           near.word);
     return hysgd_fail(HYSGD_USAGE,
                       "list: unknown word '%s': expected policies, optimizers, corrections, models, data, "
-                      "partitions, runtimes, distributions, or the name of one of them",
+                      "partitions, runtimes, distributions, log, or the name of one of them",
                       word);
 }
 
@@ -90,6 +91,12 @@ static enum hysgd_status print_list(const char *word, bool is_json) {
     const struct catalog_kind *kind = NULL;
     const struct hysgd_plugin *entry = NULL;
     int columns = terminal_columns(stdout);
+    if (word != NULL && strcmp(word, LOG_TABLE_WORD) == 0) {
+        if (is_json)
+            return log_table_print_json(stdout);
+        log_table_print(columns, stdout);
+        return HYSGD_OK;
+    }
     if (word != NULL && (kind = catalog_kind(word)) == NULL && (entry = catalog_find(word, &kind)) == NULL)
         return fail_unknown(word);
     if (is_json)
@@ -135,7 +142,7 @@ const struct command command_list = {
         "options.",
     .details =
         "Without a word: everything, a line each. WORD is one of policies, optimizers, corrections, models, data, "
-        "partitions, runtimes, distributions, or a name such as threshold.",
+        "partitions, runtimes, distributions, or a name such as threshold; log: the records and fields of an event log.",
     .examples = "  hysgd list\n"
                 "  hysgd list policies\n"
                 "  hysgd list threshold\n"

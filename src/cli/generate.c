@@ -5,6 +5,7 @@
 #include "base/option_text.h"
 #include "cli/args.h"
 #include "cli/help.h"
+#include "cli/log_table.h"
 #include "train/catalog.h"
 
 /* Calls `visit` for every option that the command takes, the common ones included. */
@@ -72,7 +73,8 @@ void help_print_completion(FILE *out) {
         visit_options(commands[i], print_values, out);
     fputs("    'list list') words='", out);
     for (const struct catalog_kind *kind = catalog_kinds; kind->plural != NULL; kind++)
-        fprintf(out, "%s%s", kind != catalog_kinds ? " " : "", kind->plural);
+        fprintf(out, "%s ", kind->plural);
+    fputs(LOG_TABLE_WORD, out);
     fputs("' ;;\n"
           "    esac\n"
           "  fi\n"
@@ -84,8 +86,7 @@ void help_print_completion(FILE *out) {
 
 /* ---- Manual ---- */
 
-/* Text of a paragraph, with what roff would take for commands made plain. */
-static void print_roff(const char *text, FILE *out) {
+void help_print_roff(const char *text, FILE *out) {
     bool is_line_start = true;
     for (; *text != '\0'; text++) {
         if (is_line_start && (*text == '.' || *text == '\''))
@@ -104,19 +105,19 @@ static void print_option(const struct command *command, const struct hysgd_optio
     char expected[512];
     (void)command;
     fputs(".TP\n\\fB\\-\\-", out);
-    print_roff(option->key, out);
+    help_print_roff(option->key, out);
     fputs("\\fR", out);
     if (option->type != HYSGD_OPTION_BOOL) {
         option_describe(option, expected, sizeof expected);
         fputs(" \\fI", out);
-        print_roff(expected, out);
+        help_print_roff(expected, out);
         fputs("\\fR", out);
     }
     fputc('\n', out);
-    print_roff(option->help, out);
+    help_print_roff(option->help, out);
     if (option->initial != NULL && option->initial[0] != '\0' && option->type != HYSGD_OPTION_BOOL) {
         fputs(" (default ", out);
-        print_roff(option->initial, out);
+        help_print_roff(option->initial, out);
         fputc(')', out);
     }
     fputc('\n', out);
@@ -124,29 +125,29 @@ static void print_option(const struct command *command, const struct hysgd_optio
 
 static void print_command(const struct command *command, FILE *out) {
     fprintf(out, ".SS hysgd %s [OPTIONS] %s\n", command->name, command->words);
-    print_roff(command->summary, out);
+    help_print_roff(command->summary, out);
     fputs("\n.PP\n", out);
-    print_roff(command->details != NULL ? command->details : "", out);
+    help_print_roff(command->details != NULL ? command->details : "", out);
     fputc('\n', out);
     visit_options(command, print_option, out);
     if (command->examples != NULL) {
         fputs(".PP\nExamples:\n.PP\n.nf\n", out);
-        print_roff(command->examples, out);
+        help_print_roff(command->examples, out);
         fputs(".fi\n", out);
     }
 }
 
 static void print_plugin(const struct hysgd_plugin *entry, FILE *out) {
     fputs(".TP\n\\fB", out);
-    print_roff(entry->name, out);
+    help_print_roff(entry->name, out);
     fputs("\\fR", out);
     if (entry->alias != NULL)
         fprintf(out, " (also \\fB%s\\fR)", entry->alias);
     fputc('\n', out);
-    print_roff(entry->summary, out);
+    help_print_roff(entry->summary, out);
     if (entry->source != NULL) {
         fputs(" (", out);
-        print_roff(entry->source, out);
+        help_print_roff(entry->source, out);
         fputc(')', out);
     }
     fputc('\n', out);
@@ -157,13 +158,13 @@ static void print_plugin(const struct hysgd_plugin *entry, FILE *out) {
         char expected[512];
         option_describe(option, expected, sizeof expected);
         fputs(".TP\n\\fB", out);
-        print_roff(option->key, out);
+        help_print_roff(option->key, out);
         fputs("\\fR=", out);
-        print_roff(option->initial != NULL ? option->initial : "", out);
+        help_print_roff(option->initial != NULL ? option->initial : "", out);
         fputc('\n', out);
-        print_roff(option->help, out);
+        help_print_roff(option->help, out);
         fputs(" (", out);
-        print_roff(expected, out);
+        help_print_roff(expected, out);
         fputs(")\n", out);
     }
     fputs(".RE\n", out);
@@ -185,7 +186,8 @@ void help_print_manual(FILE *out) {
         for (size_t i = 0; i < kind->list->count; i++)
             print_plugin(kind->list->entries[i], out);
     }
+    log_table_print_manual(out);
     fputs(".SH EXIT STATUS\n", out);
-    print_roff(help_exit_codes, out);
+    help_print_roff(help_exit_codes, out);
     fputc('\n', out);
 }

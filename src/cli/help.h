@@ -19,6 +19,9 @@ void help_print_top(FILE *out);
 /* A bash script that completes commands, options and the names of plug-ins. */
 void help_print_completion(FILE *out);
 
+/* Text of a paragraph, with what roff would take for commands made plain. */
+void help_print_roff(const char *text, FILE *out);
+
 /* The manual page hysgd(1), as roff. */
 void help_print_manual(FILE *out);
 
