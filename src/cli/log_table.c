@@ -11,14 +11,15 @@
 #define HELP_COLUMN 22
 
 static const char about[] =
-    "A log has these records: the run, its options, then what happened in its order, and at the end an account of each "
-    "worker and the end itself. Every event begins with the fields of `event`. As JSON lines, the run is the first line, "
-    "with the options as an object, and the end is the last one, with the accounts as an array.";
+    "A log has these records: the run, its options, then what happened in its order, and at the end an account of "
+    "each worker, the shares of each class of the data, and the end itself. Every event begins with the fields of "
+    "`event`. As JSON lines, the run is the first line, with the options as an object, and the end is the last one, "
+    "with the accounts and classes as arrays.";
 
 /* All kinds, in the order in which they come in a log; NULL past the last. */
 static const struct record_kind *kind_at(size_t index) {
     static const struct record_kind *const first[] = {&record_run, &record_option, &record_event};
-    static const struct record_kind *const last[] = {&record_account, &record_end};
+    static const struct record_kind *const last[] = {&record_account, &record_class, &record_end};
     const size_t first_count = sizeof first / sizeof *first, last_count = sizeof last / sizeof *last;
     if (index < first_count)
         return first[index];

@@ -28,5 +28,5 @@ try run.hylog --csv same --jsonl same
 try run.hylog --csv run.hylog
 printf 'HYSGDLOG\2\0\0\0' >later.hylog
 try later.hylog --csv other.csv
-{ head -c 2000 run.hylog; printf 'damage'; tail -c +2007 run.hylog; } >damaged.hylog
+{ head -c 200 run.hylog; printf 'damage'; tail -c +207 run.hylog; } >damaged.hylog
 hysgd export damaged.hylog --csv other.csv 2>&1 | sed 's/[0-9]\{2,\}/N/g'

@@ -12,7 +12,7 @@ for line in open("run.jsonl"):
     if "event" not in line:
         assert set(line) - {"hysgd_log", "options"} == table["run"]
     elif line["event"] == "end":
-        assert set(line) - {"event", "accounts"} == table["end"] and set(line["accounts"][0]) == table["account"]
+        assert set(line) - {"event", "accounts", "classes", "worker_bias", "class_bias"} == table["end"] and set(line["accounts"][0]) == table["account"]
     else:
         assert set(line) - {"event"} == table["event"] | table[line["event"]]
 ' || exit
