@@ -3,18 +3,20 @@
  * SGD: Efficient Parallel SGD in the Presence of Heterogeneous and Random Worker Compute Times", UAI 2025, arXiv
  * 2410.04285. In a round every worker i makes B_i = `trials` trials at the round's version w; a trial that takes
  * longer than t_i is interrupted, its gradient is given up, and the next trial takes a new batch. With S the trials
- * that succeeded, w+ = w - rate * combine over s in S of g_s(w) The paper divides by the number of successes that
- * it expects, B = sum_i p_i B_i with p_i = P(time of i <= t_i), which must be known; combine=mean divides by the
- * number that there were, |S|, which has the mean B. A round without success changes nothing and is followed by
- * another.
+ * that succeeded,
+ *     w+ = w - rate * combine over s in S of g_s(w)
+ * The paper divides by the number of successes that it expects, B = sum of p_i B_i with p_i = P(time of i <= t_i),
+ * which must be known; combine=mean divides by the number that there were, |S|, which has the mean B. A round
+ * without success changes nothing and is followed by another.
  *
  * t_i is `patience`, or the median of the worker's own times, which the paper found to work well. A trial that was
  * given up tells only that its time would have been longer, so the median is found by stochastic approximation (H.
- * Robbins, S. Monro, 1951) on the logarithm of t_i: with the k-th trial that had a patience, and a = max(3/k, 0.1)
- * / 2, t_i <- t_i e^a                                   when it was given up t_i <- max(t_i e^-a, the time that it
- * took)      when it was delivered where the maximum has times that do not vary delivered always. The first trial
- * of all has no limit, and measures; the first update takes the gradients of half of the workers, so that nobody
- * waits for the tail then. Others give up, and begin with the time that they have spent. */
+ * Robbins, S. Monro, 1951) on the logarithm of t_i: with a = max(3/k, 0.1) / 2 at the k-th trial that has a limit,
+ *     t_i <- t_i e^a                               after a trial that was given up
+ *     t_i <- max(t_i e^-a, the time of the trial)  after one that was not
+ * where the maximum has times that do not vary delivered always. The first trial of all has no limit, and measures;
+ * the first update takes the gradients of half of the workers, so that nobody waits for the tail then. The others
+ * give up, and begin with the time that they have spent. */
 #include <math.h>
 
 #include "base/memory.h"

@@ -250,6 +250,37 @@ static void threads_cancel_what_injected_slowness_holds_up(void **state) {
     run_close(&run);
 }
 
+/* What was being computed is begun again, so that a round has its trials. */
+static void threads_go_on_after_an_interruption(void **state) {
+    (void)state;
+    static const char *const policies[] = {"backup,count=2,cancel=yes", "timeout",
+                                           "timeout,patience=0.002,trials=2"};
+    char path[] = "/tmp/hysgd-abandon-XXXXXX";
+    close(mkstemp(path));
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
+        struct uniform_model model;
+        struct run_setup from = uniform_setup(&model, 40), rest;
+        struct run run;
+        from.policy = policies[i];
+        from.runtime = "threads";
+        from.workers = 3;
+        from.timing.delay = "all,exponential,mean=0.001";
+        from.limits.gradients = 90;
+        rest = from;
+        from.ring = 64;
+        from.stop_at = 40;
+        from.save_path = path;
+        rest.resume_path = path;
+        run_expect(&run, &from, HYSGD_INTERRUPTED);
+        run_close(&run);
+        run_expect(&run, &rest, HYSGD_OK);
+        assert_int_equal(run.summary.forced_updates, 0);
+        run_expect_balance(&run);
+        run_close(&run);
+    }
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patience_ends_at_its_moment),
@@ -261,6 +292,7 @@ int main(void) {
         cmocka_unit_test(a_resumed_run_gives_up_the_same_gradients),
         cmocka_unit_test(threads_give_up_while_they_sleep_out_a_delay),
         cmocka_unit_test(threads_cancel_what_injected_slowness_holds_up),
+        cmocka_unit_test(threads_go_on_after_an_interruption),
     };
     return cmocka_run_group_tests_name("giving up gradients", tests, NULL, NULL);
 }
