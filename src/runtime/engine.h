@@ -85,6 +85,9 @@ struct engine {
     int *cancelled, cancelled_count; /* by engine_updated: workers that are to give up what they compute */
 };
 
+/* Gradients that are given up one after the other before a run fails: nothing would ever arrive. */
+#define ENGINE_MOST_IN_VAIN 100000
+
 /* What the caller must do before it calls again. */
 enum engine_action {
     ENGINE_NOTHING, /* start the released workers */
@@ -124,9 +127,7 @@ HYSGD_MUST_CHECK enum hysgd_status engine_lose(struct engine *engine, int worker
                                                struct engine_verdict *verdict_out);
 
 /* A computing worker has given up its gradient; its release is asked, and an update may become due. HYSGD_FAILED
- * when the policy lets nobody go on, or ENGINE_MOST_IN_VAIN gradients have been given up one after the other:
- * nothing would ever arrive. */
-#define ENGINE_MOST_IN_VAIN 100000
+ * when the policy lets nobody go on, or ENGINE_MOST_IN_VAIN gradients have been given up in a row. */
 HYSGD_MUST_CHECK enum hysgd_status engine_abandon(struct engine *engine, int worker, double seconds,
                                                   double fraction, struct engine_verdict *verdict_out);
 
