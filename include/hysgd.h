@@ -140,12 +140,26 @@ struct hysgd_progress {
     double fraction;        /* of the run, 0 to 1: the largest over the limits that the job has */
     const uint64_t *clocks; /* [workers ever known] gradients that each worker has delivered */
     uint64_t slowest;       /* the smallest clock of a worker that takes part */
+    int empty_rows;         /* HYSGD_TABLE: rows of this round, of workers that take part, without a gradient yet */
+    bool is_extra; /* HYSGD_TABLE: the gradient that arrived waits for the next round; true: none arrived */
 };
 
 enum hysgd_release {
     HYSGD_GO,           /* read the current version and compute the next gradient now */
     HYSGD_UNTIL_UPDATE, /* wait; ask again after the next update */
-    HYSGD_UNTIL_CLOCK   /* wait; ask again when the slowest clock advances, updates or not */
+    HYSGD_UNTIL_CLOCK,  /* wait; ask again when the slowest clock advances, updates or not */
+    HYSGD_AGAIN /* HYSGD_TABLE only: compute the next gradient now, at the version that it has read already */
+};
+
+/* What an update is made of. */
+enum hysgd_aggregate {
+    HYSGD_HELD, /* the gradients held, combined */
+    /* A table with a row for each worker: the combined gradient is the mean over the rows of the mean of a row, or
+     * with combine=sum their sum. It works in rounds. A row keeps its gradients, and each update takes all rows,
+     * until the round ends: when every worker that takes part has read a version of it. The gradients of a worker
+     * that has, wait for its row of the next round. A gradient counts as held until an update first takes it. The
+     * row of a lost worker stays to the end of the round. Nobody waits: release answers HYSGD_GO or HYSGD_AGAIN. */
+    HYSGD_TABLE
 };
 
 /* An array of one struct per worker that a policy keeps in its state, and what of it goes into checkpoints. */
@@ -182,6 +196,7 @@ struct hysgd_policy_ops {
     const struct hysgd_option
         *saved; /* rows for the fields that change while running, kept in checkpoints; or NULL */
     const struct hysgd_saved_workers *saved_workers; /* the same for what there is per worker; or NULL */
+    enum hysgd_aggregate aggregate;                  /* what its updates are made of */
 
     /* Checks the options against the number of workers. HYSGD_USAGE when they contradict it. NULL: nothing to
      * check. Leaves a state that fini accepts, also when it fails. */

@@ -53,8 +53,15 @@ void drive_restart(struct training *training, double seconds) {
     const struct engine *engine = &training->engine;
     training->engine.progress.seconds = seconds;
     engine_restart(&training->engine);
+    shares_turn(&training->shares, engine->table.round);
     for (int i = 0; i < engine->released_count; i++)
         training->workers[engine->released[i]].delivered_seconds = seconds;
+}
+
+void drive_read(struct training *training, int worker) {
+    const struct engine *engine = &training->engine;
+    if (!engine->table.rows || engine->workers[worker].read == engine->progress.version)
+        server_read(&training->server, worker);
 }
 
 void drive_started(struct training *training, int worker, uint64_t version, double seconds) {
@@ -125,7 +132,9 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
     double fraction = fraction_at(training, arrival->seconds, training->engine.progress.received + 1);
     HYSGD_TRY(engine_arrive(&training->engine, arrival->worker, arrival->seconds, fraction, verdict));
     if (verdict->weight > 0 && training->setup->computes_gradients)
-        shares_hold(&training->shares, arrival->worker, verdict->weight);
+        shares_hold(&training->shares, arrival->worker, verdict->weight,
+                    training->engine.table.rows && training->engine.progress.is_extra);
+    shares_turn(&training->shares, training->engine.table.round);
     training->loss_sum += worker->loss;
     training->loss_count++;
     account->compute_seconds += arrival->compute_seconds;
@@ -154,6 +163,7 @@ enum hysgd_status drive_abandon(struct training *training, const struct drive_ab
     struct event_account *account = &training->accounts[abandonment->worker];
     double fraction = drive_fraction(training, abandonment->seconds);
     HYSGD_TRY(engine_abandon(&training->engine, abandonment->worker, abandonment->seconds, fraction, verdict));
+    shares_turn(&training->shares, training->engine.table.round);
     account->abandoned_seconds += abandonment->spent_seconds;
     worker->delivered_seconds = abandonment->seconds - abandonment->queue_seconds;
     worker->is_under_way = false;
@@ -222,14 +232,15 @@ enum hysgd_status drive_end_action(struct training *training, const struct engin
                           .worker = -1,
                           .seconds = seconds,
                           .version = engine->progress.version + 1,
-                          .update = {.gradients = engine->progress.held,
-                                     .weight = engine->held_weight,
+                          .update = {.gradients = engine_due(engine),
+                                     .weight = engine_due_weight(engine),
                                      .rate = training->rate,
                                      .service_seconds = service_seconds,
                                      .threshold = verdict->threshold,
                                      .is_forced = verdict->is_forced}};
     shares_apply(&training->shares);
     enum hysgd_status status = engine_updated(engine, seconds, drive_fraction(training, seconds));
+    shares_turn(&training->shares, engine->table.round);
     drive_emit(training, &event);
     return status;
 }
@@ -237,6 +248,7 @@ enum hysgd_status drive_end_action(struct training *training, const struct engin
 enum hysgd_status drive_lose(struct training *training, int worker, double seconds,
                              struct engine_verdict *verdict) {
     HYSGD_TRY(engine_lose(&training->engine, worker, seconds, drive_fraction(training, seconds), verdict));
+    shares_turn(&training->shares, training->engine.table.round);
     drive_emit(training, &(struct event){.kind = EVENT_LOST,
                                          .worker = worker,
                                          .seconds = seconds,

@@ -24,6 +24,10 @@ void drive_stop(struct training *training, const char *reason);
  * what is gone counts neither as computing nor as waiting. */
 void drive_restart(struct training *training, double seconds);
 
+/* Lets a released worker read: the present version, unless it goes on at the one that it has. Where gradients are
+ * computed. */
+void drive_read(struct training *training, int worker);
+
 /* A worker begins a gradient at `version`. */
 void drive_started(struct training *training, int worker, uint64_t version, double seconds);
 

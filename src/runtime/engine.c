@@ -15,7 +15,8 @@ enum hysgd_status engine_init(struct engine *engine, const struct plugin *policy
     *engine = (struct engine){.policy = (const struct hysgd_policy_ops *)policy->ops,
                               .policy_self = policy->self,
                               .combine = combine,
-                              .worker_count = workers};
+                              .worker_count = workers,
+                              .misled = -1};
     HYSGD_TRY(memory_alloc(count, sizeof *engine->workers, &engine->workers));
     HYSGD_TRY(memory_alloc(count, sizeof *engine->clocks, &engine->clocks));
     HYSGD_TRY(memory_alloc(count, sizeof *engine->waiting, &engine->waiting));
@@ -24,7 +25,8 @@ enum hysgd_status engine_init(struct engine *engine, const struct plugin *policy
     HYSGD_TRY(memory_alloc(count, sizeof *engine->released, &engine->released));
     HYSGD_TRY(memory_alloc(count, sizeof *engine->cancelled, &engine->cancelled));
     engine->progress.clocks = engine->clocks;
-    return HYSGD_OK;
+    engine->progress.is_extra = true;
+    return engine->policy->aggregate == HYSGD_TABLE ? table_init(&engine->table, workers) : HYSGD_OK;
 }
 
 void engine_fini(struct engine *engine) {
@@ -35,6 +37,7 @@ void engine_fini(struct engine *engine) {
     memory_free(engine->parts);
     memory_free(engine->released);
     memory_free(engine->cancelled);
+    table_fini(&engine->table);
     *engine = (struct engine){0};
 }
 
@@ -68,6 +71,10 @@ void engine_restart(struct engine *engine) {
         engine->workers[i].read = engine->progress.version;
         engine->workers[i].patience = ask_patience(engine, i);
         engine->released[engine->released_count++] = i;
+    }
+    if (engine->table.rows) {
+        table_count(engine);
+        table_turn(engine);
     }
 }
 
@@ -113,7 +120,9 @@ static double worker_factor(const struct engine *engine, int index) {
 /* `share` is the policy's part of the weight. */
 static void hold(struct engine *engine, int index, double share, double weight, uint64_t staleness) {
     struct engine_worker *worker = &engine->workers[index];
-    if (worker->held == 0)
+    if (engine->table.rows)
+        worker->is_first_in_row = table_hold(engine, index, (double)(float)share, (double)(float)weight);
+    else if (worker->held == 0)
         engine->contributors[engine->contributor_count++] = index;
     worker->held++;
     worker->weight = (float)weight;
@@ -132,17 +141,30 @@ static uint64_t ask_threshold(struct engine *engine) {
     return engine->threshold;
 }
 
-/* Lets a worker go on, at the present version. A held gradient must leave its buffer before the next one is written
- * there. */
-static void let_go(struct engine *engine, int index) {
+static void add_part(struct engine *engine, int index) {
+    const struct engine_worker *worker = &engine->workers[index];
+    engine->parts[engine->part_count++] = (struct engine_part){.worker = index,
+                                                               .weight = worker->weight,
+                                                               .row = table_row(&engine->table, worker->read),
+                                                               .is_first = worker->is_first_in_row};
+}
+
+/* Lets a worker go on, at the present version or, `again`, at the one that it has read. A held gradient must leave
+ * its buffer before the next one is written there. */
+static void let_go(struct engine *engine, int index, bool again) {
     struct engine_worker *worker = &engine->workers[index];
     if (worker->is_in_buffer) {
-        engine->parts[engine->part_count++] = (struct engine_part){index, worker->weight};
-        engine->held_folded++;
+        add_part(engine, index);
+        engine->held_folded += !engine->table.rows;
         worker->is_in_buffer = false;
     }
     worker->activity = ENGINE_COMPUTING;
-    worker->read = engine->progress.version;
+    if (!again) {
+        uint64_t before = worker->read;
+        worker->read = engine->progress.version;
+        if (engine->table.rows)
+            table_serve(engine, before);
+    }
     engine->progress.computing++;
     worker->patience = ask_patience(engine, index);
     engine->released[engine->released_count++] = index;
@@ -152,9 +174,12 @@ static void let_go(struct engine *engine, int index) {
 static bool ask_release(struct engine *engine, int index) {
     struct engine_worker *worker = &engine->workers[index];
     worker->wait = engine->policy->release(engine->policy_self, &engine->progress, index, worker->held > 0);
-    if (worker->wait != HYSGD_GO)
+    bool goes = worker->wait == HYSGD_GO || worker->wait == HYSGD_AGAIN;
+    if (engine->table.rows ? !goes : worker->wait == HYSGD_AGAIN)
+        engine->misled = index;
+    if (!goes)
         return false;
-    let_go(engine, index);
+    let_go(engine, index, worker->wait == HYSGD_AGAIN);
     return true;
 }
 
@@ -195,7 +220,7 @@ static void prepare_update(struct engine *engine) {
     for (int i = 0; i < engine->contributor_count; i++) {
         const struct engine_worker *worker = &engine->workers[engine->contributors[i]];
         if (worker->is_in_buffer)
-            engine->parts[engine->part_count++] = (struct engine_part){engine->contributors[i], worker->weight};
+            add_part(engine, engine->contributors[i]);
     }
     sort_parts(engine);
     engine->update_is_due = true;
@@ -207,9 +232,20 @@ static enum hysgd_status fail_nobody_goes_on(const struct engine *engine) {
                       (unsigned long long)engine->progress.version);
 }
 
+static enum hysgd_status check_answers(const struct engine *engine) {
+    if (engine->misled < 0)
+        return HYSGD_OK;
+    return hysgd_fail(HYSGD_FAILED, "policy %s: %s worker %d: expected %s", engine->policy->about.name,
+                      engine->table.rows ? "has a table and stops" : "has no table and sends back", engine->misled,
+                      engine->table.rows ? "HYSGD_GO or HYSGD_AGAIN" : "any answer but HYSGD_AGAIN");
+}
+
 /* What follows once nobody else can be released: an update if nobody computes, or the folding of what lies in the
  * way. */
 static enum hysgd_status settle(struct engine *engine, struct engine_verdict *verdict) {
+    HYSGD_TRY(check_answers(engine));
+    if (engine->table.rows)
+        table_turn(engine);
     sort_parts(engine);
     verdict->action = engine->part_count > 0 ? ENGINE_FOLD : ENGINE_NOTHING;
     if (engine->progress.computing > 0 || engine->progress.workers == 0)
@@ -248,6 +284,7 @@ enum hysgd_status engine_arrive(struct engine *engine, int index, double seconds
     bool clock_advanced = leave_slowest(engine, engine->clocks[index]++);
 
     uint64_t staleness = engine->progress.version - worker->read;
+    engine->progress.is_extra = engine->table.rows && worker->read > engine->table.first;
     double share = 0;
     HYSGD_TRY(ask_share(engine, index, staleness, &share));
     double weight = share * staleness_factor(&engine->weighting, staleness) * worker_factor(engine, index);
@@ -292,9 +329,25 @@ static void ask_computing(struct engine *engine) {
     }
 }
 
+/* An update has taken the gradients of the worker's row that none had taken before. */
+static void take_row(struct engine *engine, int index) {
+    struct engine_worker *worker = &engine->workers[index];
+    uint64_t count = table_apply(engine, index), staleness = engine->progress.version - worker->read;
+    worker->applied += count;
+    worker->held -= count;
+    worker->staleness_sum += (double)count * (double)staleness;
+    if (count > 0 && staleness > worker->most_staleness)
+        worker->most_staleness = staleness;
+    worker->held_staleness = 0;
+    worker->most_held_staleness = 0;
+    worker->is_in_buffer = false;
+}
+
 enum hysgd_status engine_updated(struct engine *engine, double seconds, double fraction) {
     begin_call(engine, seconds, fraction);
-    for (int i = 0; i < engine->contributor_count; i++) {
+    for (int i = 0; i < engine->contributor_count && engine->table.rows; i++)
+        take_row(engine, engine->contributors[i]);
+    for (int i = 0; i < engine->contributor_count && !engine->table.rows; i++) {
         struct engine_worker *worker = &engine->workers[engine->contributors[i]];
         worker->applied += worker->held;
         worker->staleness_sum += worker->held_staleness;
@@ -306,10 +359,10 @@ enum hysgd_status engine_updated(struct engine *engine, double seconds, double f
         worker->is_in_buffer = false;
     }
     engine->contributor_count = 0;
-    engine->applied += engine->progress.held;
-    engine->progress.held = 0;
-    engine->held_weight = 0;
-    engine->held_divisor = 0;
+    engine->applied += engine_due(engine);
+    engine->progress.held = engine->table.later;
+    engine->held_weight = engine->table.later_weight;
+    engine->held_divisor = engine->table.later_weight;
     engine->held_folded = 0;
     engine->progress.version++;
     engine->update_is_due = false;
@@ -319,6 +372,9 @@ enum hysgd_status engine_updated(struct engine *engine, double seconds, double f
     bool clock_advanced = engine->clock_is_due;
     engine->clock_is_due = false;
     ask_waiting(engine, true, clock_advanced);
+    HYSGD_TRY(check_answers(engine));
+    if (engine->table.rows)
+        table_turn(engine);
     if (engine->progress.computing ==
         0) /* the last resort: whoever waits for a clock that nobody is left to advance */
         ask_waiting(engine, true, true);
@@ -342,6 +398,7 @@ enum hysgd_status engine_abandon(struct engine *engine, int index, double second
     *verdict =
         (struct engine_verdict){.action = ENGINE_NOTHING, .staleness = engine->progress.version - worker->read};
     engine->progress.computing--;
+    engine->progress.is_extra = true;
     worker->activity = ENGINE_WAITING;
     worker->abandoned++;
     engine->abandoned++;
@@ -386,8 +443,11 @@ enum hysgd_status engine_lose(struct engine *engine, int index, double seconds, 
     } else {
         remove_waiting(engine, index);
     }
+    if (engine->table.rows)
+        table_leave(engine, index);
     worker->activity = ENGINE_LOST;
     engine->progress.workers--;
+    engine->progress.is_extra = true;
     bool clock_advanced = leave_slowest(engine, engine->clocks[index]);
     bool is_reached = engine->progress.held > 0 && engine->progress.held >= ask_threshold(engine);
     verdict->threshold = engine->threshold;
@@ -410,7 +470,9 @@ void engine_join(struct engine *engine, int index) {
     if (engine->progress.workers > 0 && engine->clocks[index] < engine->progress.slowest)
         engine->clocks[index] = engine->progress.slowest;
     engine->progress.workers++;
-    let_go(engine, index);
+    let_go(engine, index, false);
+    if (engine->table.rows)
+        table_count(engine);
     find_slowest(engine);
 }
 
@@ -435,6 +497,18 @@ void engine_restore(struct engine *engine) {
     for (int i = 0; i < waiting; i++)
         add_waiting(engine, engine->waiting[i]);
     find_slowest(engine);
+    if (!engine->table.rows)
+        return;
+    engine->held_folded = 0;
+    table_count(engine);
+}
+
+uint64_t engine_due(const struct engine *engine) {
+    return engine->progress.held - engine->table.later;
+}
+
+double engine_due_weight(const struct engine *engine) {
+    return engine->held_weight - engine->table.later_weight;
 }
 
 double engine_scale(const struct engine *engine) {

@@ -6,6 +6,7 @@
 #define HYSGD_RUNTIME_ENGINE_H
 
 #include "base/plugin.h"
+#include "runtime/engine_table.h"
 
 /* How the admitted gradients of an update become one: divided by the total weight that the policy gave them, or
  * not.
@@ -35,6 +36,7 @@ struct engine_worker {
     enum engine_activity activity;
     enum hysgd_release wait; /* what a waiting worker waits for */
     uint64_t read;           /* version that its present or latest gradient was computed at */
+    bool is_first_in_row;    /* HYSGD_TABLE: of its latest gradient */
     bool is_in_buffer; /* its latest gradient is held and still lies in the worker's own buffer, not in the server's
                           sum */
     float weight;      /* of that gradient */
@@ -51,6 +53,8 @@ struct engine_worker {
 struct engine_part {
     int worker;
     float weight;
+    int row;       /* HYSGD_TABLE: the parity of the row that it joins, */
+    bool is_first; /* and whether it is the row's first */
 };
 
 struct engine {
@@ -64,16 +68,18 @@ struct engine {
     uint64_t *clocks;              /* [worker_count] gradients delivered */
     int at_slowest;                /* workers that take part whose clock is the smallest */
     struct hysgd_progress progress;
-    double held_weight;   /* total weight of the gradients held */
+    struct engine_table table; /* HYSGD_TABLE; its rows are NULL otherwise */
+    double held_weight;        /* total weight of the gradients held */
     double held_divisor;  /* the same without the factors of staleness and worker: what ENGINE_MEAN divides by */
     uint64_t held_folded; /* of them, in the server's sum */
     uint64_t threshold;   /* the policy's latest answer */
-    uint64_t applied, dropped;   /* gradients of all workers; received = applied + dropped + progress.held */
-    uint64_t forced;             /* updates that no threshold asked for */
-    uint64_t lost;               /* gradients that were being computed when their worker was lost */
-    uint64_t abandoned;          /* gradients that were given up; they are not received */
-    uint64_t in_vain;            /* of them, those since the latest arrival */
-    bool update_is_due;          /* between a verdict ENGINE_UPDATE and engine_updated */
+    uint64_t applied, dropped; /* gradients of all workers; received = applied + dropped + progress.held */
+    uint64_t forced;           /* updates that no threshold asked for */
+    uint64_t lost;             /* gradients that were being computed when their worker was lost */
+    uint64_t abandoned;        /* gradients that were given up; they are not received */
+    uint64_t in_vain;          /* of them, those since the latest arrival */
+    int misled;         /* a worker that the policy has answered what its aggregate does not allow; -1: none */
+    bool update_is_due; /* between a verdict ENGINE_UPDATE and engine_updated */
     int *waiting, waiting_count; /* waiting workers, in the order of their arrival */
     int clock_waiting;           /* the first so many of them all wait for the slowest clock */
     bool clock_is_due; /* the slowest clock has advanced, and an update comes before who waits for it is asked */
@@ -146,5 +152,10 @@ void engine_restart(struct engine *engine);
 
 /* What the combined gradient of the update that is due is multiplied with: 1 / held_divisor, or 1. */
 double engine_scale(const struct engine *engine);
+
+/* The gradients that the update which is due takes first, and their weight: all that are held, unless some wait for
+ * the next round of a table. */
+uint64_t engine_due(const struct engine *engine);
+double engine_due_weight(const struct engine *engine);
 
 #endif

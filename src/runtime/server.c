@@ -45,6 +45,7 @@ enum hysgd_status server_init(struct server *server, const struct plugin *optimi
     HYSGD_TRY(memory_alloc(count + 3, sizeof *server->versions, &server->versions));
     HYSGD_TRY(memory_alloc(count + 3, sizeof *server->readers, &server->readers));
     HYSGD_TRY(memory_alloc(count, sizeof *server->reading, &server->reading));
+    HYSGD_TRY(memory_alloc(count, sizeof *server->folds, &server->folds));
     HYSGD_TRY(memory_alloc(count + 1, sizeof *server->parts, &server->parts));
     HYSGD_TRY(memory_alloc((size_t)server->shard_count, sizeof *server->norms, &server->norms));
     for (int i = 0; i < workers; i++)
@@ -81,6 +82,29 @@ enum hysgd_status server_correct(struct server *server, const struct plugin *cor
     return alloc_zeros(server->parameter_count, &server->state_total);
 }
 
+enum hysgd_status server_keep_table(struct server *server) {
+    server->keeps_reads = true;
+    for (int i = 0; i < 2; i++)
+        HYSGD_TRY(memory_alloc((size_t)server->workers, sizeof *server->rows[i], &server->rows[i]));
+    return HYSGD_OK;
+}
+
+enum hysgd_status server_row(struct server *server, int parity, int worker, float **row_out) {
+    float **row = &server->rows[parity][worker];
+    if (!*row)
+        HYSGD_TRY(memory_alloc_vector(server->count, sizeof(float), row));
+    *row_out = *row;
+    return HYSGD_OK;
+}
+
+static void free_table(struct server *server) {
+    for (int parity = 0; parity < 2; parity++) {
+        for (int i = 0; server->rows[parity] && i < server->workers; i++)
+            memory_free(server->rows[parity][i]);
+        memory_free(server->rows[parity]);
+    }
+}
+
 static void free_correction(struct server *server) {
     for (int i = 0; server->worker_states && i < server->workers; i++)
         memory_free(server->worker_states[i]);
@@ -93,6 +117,7 @@ static void free_correction(struct server *server) {
 
 void server_fini(struct server *server) {
     free_correction(server);
+    free_table(server);
     for (int i = 0; server->gradients && i < server->workers; i++)
         memory_free(server->gradients[i]);
     for (int i = 0; server->versions && i < server->version_count; i++)
@@ -103,6 +128,7 @@ void server_fini(struct server *server) {
     memory_free(server->versions);
     memory_free(server->readers);
     memory_free(server->reading);
+    memory_free(server->folds);
     memory_free(server->parts);
     memory_free(server->norms);
     memory_free(server->regions);
@@ -197,30 +223,67 @@ static void begin_work(struct server *server) {
     atomic_store_explicit(&server->opened, 0, memory_order_release);
 }
 
-static void add_part(struct server *server, const float *vector, float weight, int corrected) {
-    server->parts[server->part_count++] = (struct server_part){vector, weight, corrected};
+/* The gradient of one of the engine's parts. */
+static struct server_part gradient_part(const struct server *server, const struct engine_part *part, float scale) {
+    return (struct server_part){.vector = server->gradients[part->worker],
+                                .weight = part->weight * scale,
+                                .corrected = server->correction ? part->worker : -1};
 }
 
-static void add_parts(struct server *server, const struct engine *engine, float scale) {
+static void add_vector(struct server *server, const float *vector, float weight) {
+    server->parts[server->part_count++] = (struct server_part){vector, weight, -1};
+}
+
+/* The engine's parts go to the sum, or to their workers' rows. */
+static enum hysgd_status add_folds(struct server *server, const struct engine *engine) {
     for (int i = 0; i < engine->part_count; i++) {
-        int worker = engine->parts[i].worker;
-        add_part(server, server->gradients[worker], engine->parts[i].weight * scale,
-                 server->correction ? worker : -1);
+        const struct engine_part *part = &engine->parts[i];
+        struct server_fold *fold = &server->folds[i];
+        *fold = (struct server_fold){.part = gradient_part(server, part, 1),
+                                     .target = server->sum,
+                                     .is_first = server->sum_is_empty && i == 0};
+        if (!engine->table.rows)
+            continue;
+        HYSGD_TRY(server_row(server, part->row, part->worker, &fold->target));
+        fold->is_first = part->is_first;
     }
+    server->fold_count = engine->part_count;
+    return HYSGD_OK;
+}
+
+/* The rows of this round, so weighted that each gives its mean, and all of them theirs. */
+static void add_rows(struct server *server, const struct engine *engine) {
+    const struct engine_table *table = &engine->table;
+    int present = table_present(table);
+    double rows = engine->combine == ENGINE_MEAN ? table->filled : 1;
+    for (int i = 0; i < server->workers; i++)
+        if (table->rows[i].divisor[present] > 0)
+            add_vector(server, server->rows[present][i], (float)(1 / (rows * table->rows[i].divisor[present])));
+    server->scale = 1;
+    server->statistic_scale = rows / table->filled;
+}
+
+static void add_held(struct server *server, const struct engine *engine) {
+    server->scale = (float)engine_scale(engine);
+    server->statistic_scale = 1 / (engine->held_weight * (double)server->scale);
+    if (!server->sum_is_empty)
+        add_vector(server, server->sum, server->scale);
+    for (int i = 0; i < engine->part_count; i++)
+        server->parts[server->part_count++] = gradient_part(server, &engine->parts[i], server->scale);
 }
 
 static void begin_passes(struct server *server) {
-    server->pass_count = 0;
+    server->fold_count = server->part_count = server->pass_count = 0;
     if (server->correction && server->correction->factor)
         server->passes[server->pass_count++] = SERVER_MEASURE;
 }
 
 enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine, double rate) {
-    HYSGD_TRY(server_require_sum(server));
     server->step = (struct optimizer_step){.rate = rate};
-    server->part_count = 0;
-    add_parts(server, engine, 1);
+    if (!engine->table.rows)
+        HYSGD_TRY(server_require_sum(server));
     begin_passes(server);
+    HYSGD_TRY(add_folds(server, engine));
     server->passes[server->pass_count++] = SERVER_FOLD;
     begin_work(server);
     return HYSGD_OK;
@@ -232,15 +295,15 @@ enum hysgd_status server_begin_update(struct server *server, const struct engine
     HYSGD_TRY(find_next(server));
     if (common->clip > 0)
         HYSGD_TRY(server_require_sum(server));
-    server->scale = (float)engine_scale(engine);
-    server->statistic_scale = 1 / (engine->held_weight * (double)server->scale);
-    server->gradient_count = engine->progress.held;
     server->step = *step;
-    server->part_count = 0;
-    if (!server->sum_is_empty)
-        add_part(server, server->sum, server->scale, -1);
-    add_parts(server, engine, server->scale);
+    server->gradient_count = engine_due(engine);
     begin_passes(server);
+    if (engine->table.rows) {
+        HYSGD_TRY(add_folds(server, engine));
+        add_rows(server, engine);
+    } else {
+        add_held(server, engine);
+    }
     if (common->clip > 0)
         server->passes[server->pass_count++] = SERVER_COMBINE;
     server->passes[server->pass_count++] = common->clip > 0 ? SERVER_CLIPPED_STEP : SERVER_STEP;
@@ -250,7 +313,7 @@ enum hysgd_status server_begin_update(struct server *server, const struct engine
 
 void server_end(struct server *server) {
     bool is_fold = server->passes[server->pass_count - 1] == SERVER_FOLD;
-    server->sum_is_empty = !is_fold;
+    server->sum_is_empty = !is_fold || server->rows[0] != NULL;
     if (!is_fold)
         server->current = server->next, server->given = server->next_given;
 }

@@ -21,7 +21,7 @@
 /* What is done to every shard before the next pass begins. */
 enum server_pass {
     SERVER_MEASURE,     /* the squared distances from what the gradients were computed at */
-    SERVER_FOLD,        /* the parts are added to the sum */
+    SERVER_FOLD,        /* the folds, and nothing else */
     SERVER_STEP,        /* combining and the optimizer's step in one */
     SERVER_COMBINE,     /* the combined gradient goes to the place of the sum, its squared norm to the shard's */
     SERVER_CLIPPED_STEP /* the step with it, once the norm is known */
@@ -43,6 +43,13 @@ struct server_part {
     int corrected; /* the worker whose gradient it is, to be corrected on the way; -1: it is taken as it is */
 };
 
+/* A part that is added to a vector of the server. */
+struct server_fold {
+    struct server_part part;
+    float *target;
+    bool is_first; /* it takes the place of what is there */
+};
+
 struct server {
     const struct optimizer_ops *optimizer;
     const void *optimizer_self;    /* begins with a struct optimizer */
@@ -60,6 +67,7 @@ struct server {
     bool keeps_reads; /* a worker's version is kept until it reads again, not only while it computes */
     float *sum;       /* [count] weighted sum of folded gradients; allocated when first needed */
     bool sum_is_empty;
+    float **rows[2]; /* [workers] each [count], NULL until first needed: of a table, by the parity of its round */
     float *states[OPTIMIZER_MOST_STATES]; /* each [parameter_count] */
 
     /* What corrects gradients as they leave their buffers; NULL: nothing. Its states are NULL where it has none. */
@@ -73,6 +81,8 @@ struct server {
     /* The work under way: constant while threads take shards, apart from what they are to find out. */
     enum server_pass passes[SERVER_MOST_PASSES]; /* [pass_count], in this order */
     int pass_count;
+    struct server_fold *folds; /* [fold_count] before anything else is done to a shard; at most workers */
+    int fold_count;
     struct server_part *parts; /* [part_count] to be added up; at most workers + 1 */
     int part_count;
     float scale;             /* of their sum; already in the weights */
@@ -97,6 +107,13 @@ void server_fini(struct server *server);
 
 /* Corrects all gradients from now on; before the first version is read. HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status server_correct(struct server *server, const struct plugin *correction);
+
+/* Keeps a table: gradients are folded into rows of their workers, which go on at what they have read. HYSGD_MEMORY.
+ */
+HYSGD_MUST_CHECK enum hysgd_status server_keep_table(struct server *server);
+
+/* A row of the table, made if it is not there yet. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status server_row(struct server *server, int parity, int worker, float **row_out);
 
 /* The current version's vector. */
 float *server_vector(const struct server *server);

@@ -64,27 +64,33 @@ static size_t block_count(struct range range, size_t first) {
     return range.end - first < BLOCK ? range.end - first : BLOCK;
 }
 
-static void measure_shard(struct server *server, int shard, struct range range) {
+static void measure(struct server *server, const struct server_part *part, int shard, struct range range) {
     const float *present = server->versions[server->current];
     size_t count = parameters_within(server, range.first, range.end - range.first);
-    for (int i = 0; i < server->part_count; i++) {
-        int worker = server->parts[i].corrected;
-        if (worker < 0)
-            continue;
-        const float *read = server_read_vector(server, worker);
-        server->distances[(size_t)shard * (size_t)server->workers + (size_t)worker] =
-            read == present || count == 0
-                ? 0
-                : vector_distance_squared(present + range.first, read + range.first, count);
-    }
+    if (part->corrected < 0)
+        return;
+    const float *read = server_read_vector(server, part->corrected);
+    double squared = 0;
+    if (read != present && count > 0)
+        squared = vector_distance_squared(present + range.first, read + range.first, count);
+    server->distances[(size_t)shard * (size_t)server->workers + (size_t)part->corrected] = squared;
+}
+
+static void measure_shard(struct server *server, int shard, struct range range) {
+    for (int i = 0; i < server->fold_count; i++)
+        measure(server, &server->folds[i].part, shard, range);
+    for (int i = 0; i < server->part_count; i++)
+        measure(server, &server->parts[i], shard, range);
 }
 
 static void fold_shard(struct server *server, struct range range) {
     size_t step = server->correction ? BLOCK : range.end - range.first;
     for (size_t first = range.first; first < range.end; first += step)
-        for (int i = 0; i < server->part_count; i++)
-            accumulate(server, &server->parts[i], server->sum + first, server->sum_is_empty && i == 0, first,
+        for (int i = 0; i < server->fold_count; i++) {
+            const struct server_fold *fold = &server->folds[i];
+            accumulate(server, &fold->part, fold->target + first, fold->is_first, first,
                        range.end - first < step ? range.end - first : step);
+        }
 }
 
 /* The combined gradient of [first, first + count): the part itself where there is only one of weight 1, else in
@@ -234,9 +240,11 @@ static void work_on(struct server *server, int shard, enum server_pass pass, str
         fold_shard(server, range);
         break;
     case SERVER_STEP:
+        fold_shard(server, range);
         step_shard(server, range, stint);
         break;
     case SERVER_COMBINE:
+        fold_shard(server, range);
         combine_shard(server, shard, range);
         break;
     case SERVER_CLIPPED_STEP:
@@ -255,18 +263,22 @@ static void find_clipping(struct server *server) {
     server->clipping = norm > common->clip ? common->clip / norm : 1;
 }
 
-/* The factors of the gradients from their distances, added up in the order of the shards. */
+/* A gradient's factor from its distance, added up in the order of the shards. */
+static void find_factor(struct server *server, const struct server_part *part) {
+    double squared = 0;
+    if (part->corrected < 0)
+        return;
+    for (int shard = 0; shard < server->shard_count; shard++)
+        squared += server->distances[(size_t)shard * (size_t)server->workers + (size_t)part->corrected];
+    server->factors[part->corrected] =
+        (float)server->correction->factor(server->correction_self, server->step.rate, squared);
+}
+
 static void find_factors(struct server *server) {
-    for (int i = 0; i < server->part_count; i++) {
-        int worker = server->parts[i].corrected;
-        if (worker < 0)
-            continue;
-        double squared = 0;
-        for (int shard = 0; shard < server->shard_count; shard++)
-            squared += server->distances[(size_t)shard * (size_t)server->workers + (size_t)worker];
-        server->factors[worker] =
-            (float)server->correction->factor(server->correction_self, server->step.rate, squared);
-    }
+    for (int i = 0; i < server->fold_count; i++)
+        find_factor(server, &server->folds[i].part);
+    for (int i = 0; i < server->part_count; i++)
+        find_factor(server, &server->parts[i]);
 }
 
 /* What follows from all shards of a pass together, by the one thread that finished the last of them. */

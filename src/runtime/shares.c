@@ -45,7 +45,7 @@ enum hysgd_status shares_init(struct shares *shares, const struct partition *par
     *shares = (struct shares){.workers = partition->workers, .classes = shape->classes};
     HYSGD_TRY(memory_alloc(workers * (1 + classes), sizeof *shares->deliveries, &shares->deliveries));
     HYSGD_TRY(memory_alloc(workers, sizeof *shares->by_worker, &shares->by_worker));
-    HYSGD_TRY(memory_alloc(2 * classes, sizeof *shares->by_class, &shares->by_class));
+    HYSGD_TRY(memory_alloc(3 * classes, sizeof *shares->by_class, &shares->by_class));
     HYSGD_TRY(memory_alloc(workers, sizeof *shares->holders, &shares->holders));
     HYSGD_TRY(memory_alloc(workers, sizeof *shares->parts, &shares->parts));
     HYSGD_TRY(memory_alloc(classes, sizeof *shares->of_class, &shares->of_class));
@@ -74,14 +74,15 @@ void shares_add(struct shares *shares, int worker, const int32_t *labels, size_t
         delivery[1 + labels[i]]++;
 }
 
-void shares_hold(struct shares *shares, int worker, double weight) {
+void shares_hold(struct shares *shares, int worker, double weight, bool is_later) {
     struct shares_worker *account = &shares->by_worker[worker];
     const double *delivery = delivery_of(shares, worker);
-    if (account->held == 0)
+    double *by_class = shares->by_class + (is_later ? 2 * shares->classes : 0);
+    if (account->held == 0 && !is_later)
         shares->holders[shares->holder_count++] = worker;
-    account->held += weight * delivery[0];
+    *(is_later ? &account->later : &account->held) += weight * delivery[0];
     for (int i = 0; i < shares->classes; i++)
-        shares->by_class[i] += weight * delivery[1 + i];
+        by_class[i] += weight * delivery[1 + i];
 }
 
 void shares_apply(struct shares *shares) {
@@ -98,6 +99,25 @@ void shares_apply(struct shares *shares) {
     }
 }
 
+void shares_turn(struct shares *shares, uint64_t round) {
+    if (round == shares->round)
+        return;
+    shares->round = round;
+    double *held = shares->by_class, *later = held + 2 * shares->classes;
+    shares->holder_count = 0;
+    for (int i = 0; i < shares->workers; i++) {
+        struct shares_worker *account = &shares->by_worker[i];
+        account->held += account->later;
+        account->later = 0;
+        if (account->held > 0)
+            shares->holders[shares->holder_count++] = i;
+    }
+    for (int i = 0; i < shares->classes; i++) {
+        held[i] += later[i];
+        later[i] = 0;
+    }
+}
+
 static bool is_amount(double value) {
     return value >= 0 && value <= DBL_MAX;
 }
@@ -107,11 +127,11 @@ bool shares_restore(struct shares *shares) {
     shares->holder_count = 0;
     for (int i = 0; i < shares->workers; i++) {
         const struct shares_worker *account = &shares->by_worker[i];
-        is_valid = is_valid && is_amount(account->held) && is_amount(account->applied);
+        is_valid = is_valid && is_amount(account->held) && is_amount(account->applied) && is_amount(account->later);
         if (account->held > 0)
             shares->holders[shares->holder_count++] = i;
     }
-    for (int i = 0; i < 2 * shares->classes; i++)
+    for (int i = 0; i < 3 * shares->classes; i++)
         is_valid = is_valid && is_amount(shares->by_class[i]);
     for (size_t i = 0; i < (size_t)shares->workers * (size_t)(1 + shares->classes); i++)
         is_valid = is_valid && is_amount(shares->deliveries[i]);

@@ -10,7 +10,7 @@
 
 /* Of one worker. */
 struct shares_worker {
-    double held, applied; /* weighted samples */
+    double held, applied, later; /* weighted samples; later: held for the next round of a table */
 };
 
 struct shares {
@@ -18,7 +18,8 @@ struct shares {
     double *deliveries;   /* [workers][1 + classes] samples of the worker's present or latest delivery, and
                              of them those of each class; a row is written by the worker's thread */
     struct shares_worker *by_worker; /* [workers] */
-    double *by_class;                /* [2][classes] weighted samples: held, applied */
+    double *by_class;                /* [3][classes] weighted samples: held, applied, later */
+    uint64_t round;                  /* of a table: what is for later belongs to the next one */
     int *holders, holder_count;      /* workers of which something is held */
     double *parts;                   /* [workers] their shares of the training set */
     struct event_share *of_class;    /* [classes] `data` known from the beginning, `applied` by shares_summarize */
@@ -35,9 +36,11 @@ void shares_fini(struct shares *shares);
 void shares_begin(struct shares *shares, int worker);
 void shares_add(struct shares *shares, int worker, const int32_t *labels, size_t count);
 
-/* The worker's delivery is held with this weight; all that is held has become part of an update. */
-void shares_hold(struct shares *shares, int worker, double weight);
+/* The worker's delivery is held with this weight, or held for later; all that is held has become part of an update;
+ * what was for later is held as soon as the round is another one. */
+void shares_hold(struct shares *shares, int worker, double weight, bool is_later);
 void shares_apply(struct shares *shares);
+void shares_turn(struct shares *shares, uint64_t round);
 
 /* After by_worker and by_class have been read from a checkpoint: whether they can be true; then computes what
  * follows from them. */

@@ -21,11 +21,12 @@
 #define POLICY_KEY     "state/policy"
 
 /* Tables in a checkpoint, at most. */
-#define MOST_TABLES 6
+#define MOST_TABLES 7
 
 enum {
     WORKER_FIELDS = 21,
     RUN_FIELDS = 24,
+    TABLE_FIELDS = 6, /* of a worker */
     FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double),
     SHARES_FIELDS = sizeof(struct shares_worker) / sizeof(double)
 };
@@ -82,7 +83,7 @@ static void visit_worker(struct training *training, int index, struct row *row, 
     double patience =
         isfinite(worker->patience) ? worker->patience : 0; /* 0 stands for INFINITY, which it cannot be */
     VISIT_SMALL(row, enum engine_activity, worker->activity, ENGINE_LOST);
-    VISIT_SMALL(row, enum hysgd_release, worker->wait, HYSGD_UNTIL_CLOCK);
+    VISIT_SMALL(row, enum hysgd_release, worker->wait, HYSGD_AGAIN);
     VISIT_SMALL(row, bool, worker->is_in_buffer, 1);
     visit_count(row, &worker->read, MOST_COUNT);
     visit_count(row, &worker->held, MOST_COUNT);
@@ -138,12 +139,29 @@ static void visit_run(struct training *training, double *seconds, struct row *ro
     visit_amount(row, next_order);
 }
 
+/* The account of a policy's table: [workers][TABLE_FIELDS], then two numbers of the rounds. */
+static void visit_table(struct engine_table *table, int workers, struct row *row) {
+    for (int i = 0; i < workers; i++)
+        for (int parity = 0; parity < 2; parity++) {
+            struct engine_row *of = &table->rows[i];
+            visit_amount(row, &of->divisor[parity]);
+            visit_amount(row, &of->weight[parity]);
+            visit_count(row, &of->held[parity], MOST_COUNT);
+        }
+    visit_count(row, &table->round, MOST_COUNT);
+    visit_count(row, &table->first, MOST_COUNT);
+}
+
+static size_t table_size(int workers) {
+    return (size_t)workers * TABLE_FIELDS + 2;
+}
+
 /* ---- Writing ---- */
 
 /* The tensors of a checkpoint, and the memory behind those that are not vectors of the server. */
 struct snapshot_image {
     struct snapshot_tensors list;
-    double *workers, *flights, run[RUN_FIELDS];
+    double *workers, *flights, *table, run[RUN_FIELDS];
     char *policy; /* by open_memstream */
 };
 
@@ -167,7 +185,7 @@ static void gather_shares(struct snapshot_image *image, const struct training *t
     size_t workers = (size_t)shares->workers, classes = (size_t)shares->classes;
     gather_table(image, "state/samples", (const double *)shares->by_worker, workers, SHARES_FIELDS);
     if (classes > 0)
-        gather_table(image, "state/classes", shares->by_class, 2, classes);
+        gather_table(image, "state/classes", shares->by_class, 3, classes);
     if (in_flight)
         gather_table(image, "state/batches", shares->deliveries, workers, 1 + classes);
 }
@@ -188,6 +206,10 @@ static void gather_tables(struct snapshot_image *image, struct training *trainin
         memcpy(image->flights, in_flight->flights, workers * sizeof *in_flight->flights);
         gather_table(image, "state/flights", image->flights, workers, FLIGHT_FIELDS);
     }
+    if (image->table) {
+        visit_table(&training->engine.table, training->setup->workers, &(struct row){.values = image->table});
+        gather_table(image, "state/table", image->table, 1, table_size(training->setup->workers));
+    }
     gather_shares(image, training, in_flight);
 }
 
@@ -207,6 +229,8 @@ static enum hysgd_status take_image(struct snapshot_image *image, struct trainin
     HYSGD_TRY(snapshot_tensors_init(&image->list, training, MOST_TABLES));
     HYSGD_TRY(memory_alloc(workers * WORKER_FIELDS, sizeof(double), &image->workers));
     HYSGD_TRY(memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &image->flights));
+    if (training->engine.table.rows)
+        HYSGD_TRY(memory_alloc(table_size(training->setup->workers), sizeof(double), &image->table));
     snapshot_gather_vectors(&image->list, training, in_flight ? in_flight->flights : NULL);
     gather_tables(image, training, seconds, in_flight);
     return print_policy(image, training);
@@ -230,6 +254,7 @@ void snapshot_discard(struct snapshot_image *image) {
     snapshot_tensors_fini(&image->list);
     memory_free(image->workers);
     memory_free(image->flights);
+    memory_free(image->table);
     free(image->policy);
     memory_free(image);
 }
@@ -326,6 +351,37 @@ static bool is_sum_of_weights(double sum, uint64_t held) {
     return held > 0 ? sum >= (double)FLT_MIN : sum == 0;
 }
 
+static bool row_is_valid(const struct engine_row *row, uint64_t held) {
+    for (int parity = 0; parity < 2; parity++)
+        if (!is_sum_of_weights(row->weight[parity], row->held[parity]) ||
+            (row->held[parity] > 0 && row->divisor[parity] <= 0))
+            return false;
+    return row->held[0] + row->held[1] == held;
+}
+
+static bool table_is_valid(const struct engine *engine) {
+    const struct engine_table *table = &engine->table;
+    for (int i = 0; table->rows && i < engine->worker_count; i++)
+        if (!row_is_valid(&table->rows[i], engine->workers[i].held))
+            return false;
+    return table->first <= engine->progress.version;
+}
+
+static enum hysgd_status read_table(struct training *training, const struct safetensors_file *file,
+                                    const char *path) {
+    double *values;
+    size_t size = table_size(training->setup->workers);
+    if (!training->engine.table.rows)
+        return HYSGD_OK;
+    HYSGD_TRY(memory_alloc(size, sizeof *values, &values));
+    struct row row = {.values = values, .is_reading = true};
+    enum hysgd_status status = safetensors_read(file, "state/table", SAFETENSORS_F64, size, values);
+    if (status == HYSGD_OK)
+        visit_table(&training->engine.table, training->setup->workers, &row);
+    memory_free(values);
+    return status == HYSGD_OK && row.is_bad ? fail_state(path, "a number of the table is out of range") : status;
+}
+
 /* Whether what was read can be the state of a run: the account of the gradients is the strongest witness. */
 static bool engine_is_valid(const struct engine *engine) {
     uint64_t applied = 0, dropped = 0;
@@ -342,7 +398,7 @@ static bool engine_is_valid(const struct engine *engine) {
     return applied == engine->applied && dropped == engine->dropped &&
            applied + dropped + held == engine->progress.received && is_sum_of_weights(engine->held_weight, held) &&
            is_sum_of_weights(engine->held_divisor, held) &&
-           (engine->progress.computing > 0 || engine->progress.workers == 0);
+           (engine->progress.computing > 0 || engine->progress.workers == 0) && table_is_valid(engine);
 }
 
 static bool flight_is_valid(const struct snapshot_flight *flight) {
@@ -371,14 +427,14 @@ static enum hysgd_status read_flights(struct snapshot *snapshot, const struct sa
 static enum hysgd_status read_shares(struct training *training, const struct safetensors_file *file,
                                      const char *path) {
     struct shares *shares = &training->shares;
+    shares->round = training->engine.table.round;
     uint64_t workers = (uint64_t)shares->workers, classes = (uint64_t)shares->classes;
-    HYSGD_TRY(safetensors_read(file, "state/samples", SAFETENSORS_F64, workers * SHARES_FIELDS,
-                               shares->by_worker));
+    HYSGD_TRY(safetensors_read(file, "state/samples", SAFETENSORS_F64, workers * SHARES_FIELDS, shares->by_worker));
     if (classes > 0)
-        HYSGD_TRY(safetensors_read(file, "state/classes", SAFETENSORS_F64, 2 * classes, shares->by_class));
+        HYSGD_TRY(safetensors_read(file, "state/classes", SAFETENSORS_F64, 3 * classes, shares->by_class));
     if (training->resumed->has_flights)
-        HYSGD_TRY(safetensors_read(file, "state/batches", SAFETENSORS_F64, workers * (1 + classes),
-                                   shares->deliveries));
+        HYSGD_TRY(
+            safetensors_read(file, "state/batches", SAFETENSORS_F64, workers * (1 + classes), shares->deliveries));
     return shares_restore(shares) ? HYSGD_OK : fail_state(path, "a count of samples is out of range");
 }
 
@@ -403,6 +459,7 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
     memory_free(table);
     memory_free(ranks);
     HYSGD_TRY(status);
+    HYSGD_TRY(read_table(training, file, path));
     engine_restore(&training->engine);
     if (!engine_is_valid(&training->engine))
         return fail_state(path, "its accounts contradict each other");

@@ -11,7 +11,8 @@
 enum hysgd_status snapshot_tensors_init(struct snapshot_tensors *list, const struct training *training,
                                         size_t others) {
     size_t workers = (size_t)training->setup->workers;
-    size_t names = 3 * workers + OPTIMIZER_MOST_STATES + 2; /* gradients, old versions, states of a correction */
+    size_t names =
+        5 * workers + OPTIMIZER_MOST_STATES + 2; /* gradients, old versions, states of a correction, rows */
     size_t most = training->layout.tensor_count + names + 2 + others; /* and the sum and what is given */
     HYSGD_TRY(memory_alloc(most, sizeof *list->tensors, &list->tensors));
     return memory_alloc(names, sizeof *list->names, &list->names);
@@ -50,11 +51,12 @@ static bool is_in_flight(const struct training *training, int worker, const stru
            snapshot_has_gradient(&flights[worker]);
 }
 
-/* Whether what the worker has read is still needed and is not the present version. */
+/* Whether what the worker has read is still needed and is not the present version: to correct its gradient, or
+ * because it computes there again. */
 static bool keeps_old_read(const struct training *training, int worker, const struct snapshot_flight *flights) {
     const struct engine_worker *of = &training->engine.workers[worker];
     return training->server.keeps_reads && of->read != training->engine.progress.version &&
-           (of->is_in_buffer || is_in_flight(training, worker, flights));
+           (of->is_in_buffer || (flights && of->activity == ENGINE_COMPUTING));
 }
 
 /* The worker before this one that has read the same old version; -1: none. */
@@ -78,6 +80,19 @@ static void gather_reads(struct snapshot_tensors *list, const struct training *t
     }
     if (server->given != server->current)
         gather_vector(list, "state/given", server->versions[server->given], server->count);
+}
+
+static void gather_table(struct snapshot_tensors *list, const struct training *training) {
+    const struct engine_table *table = &training->engine.table;
+    char suffix[31];
+    for (int i = 0; table->rows && i < 2 * training->server.workers; i++) {
+        int worker = i / 2, parity = i % 2;
+        if (table->rows[worker].divisor[parity] <= 0)
+            continue;
+        snprintf(suffix, sizeof suffix, "%d/%d", parity, worker);
+        gather_vector(list, make_name(list, "row", suffix), training->server.rows[parity][worker],
+                      training->server.count);
+    }
 }
 
 static void gather_correction(struct snapshot_tensors *list, const struct server *server) {
@@ -114,6 +129,7 @@ void snapshot_gather_vectors(struct snapshot_tensors *list, const struct trainin
     }
     gather_reads(list, training, flights);
     gather_correction(list, server);
+    gather_table(list, training);
 }
 
 enum hysgd_status training_read_parameters(const struct safetensors_file *file, const char *path,
@@ -142,10 +158,14 @@ enum hysgd_status training_read_parameters(const struct safetensors_file *file, 
     return HYSGD_OK;
 }
 
+static const struct snapshot_flight *resumed_flights(const struct training *training) {
+    return training->resumed->has_flights ? training->resumed->flights : NULL;
+}
+
 /* What a worker has read and still needs. */
 static enum hysgd_status read_old_read(struct training *training, const struct safetensors_file *file, int worker) {
     struct server *server = &training->server;
-    const struct snapshot_flight *flights = training->resumed->flights;
+    const struct snapshot_flight *flights = resumed_flights(training);
     char name[64];
     float *vector;
     if (!keeps_old_read(training, worker, flights)) {
@@ -167,12 +187,27 @@ static enum hysgd_status read_gradients(struct training *training, const struct 
     for (int i = 0; i < server->workers; i++) {
         const struct engine_worker *worker = &training->engine.workers[i];
         worker_seek(training, i, worker->held + worker->applied + worker->dropped + worker->abandoned);
-        if (!worker->is_in_buffer && !is_in_flight(training, i, training->resumed->flights))
+        if (server->keeps_reads)
+            HYSGD_TRY(read_old_read(training, file, i));
+        if (!worker->is_in_buffer && !is_in_flight(training, i, resumed_flights(training)))
             continue;
         snprintf(name, sizeof name, "state/gradient/%d", i);
         HYSGD_TRY(safetensors_read(file, name, SAFETENSORS_F32, server->count, server->gradients[i]));
-        if (server->keeps_reads)
-            HYSGD_TRY(read_old_read(training, file, i));
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status read_rows(struct training *training, const struct safetensors_file *file) {
+    const struct engine_table *table = &training->engine.table;
+    char name[64];
+    float *row;
+    for (int i = 0; table->rows && i < 2 * training->server.workers; i++) {
+        int worker = i / 2, parity = i % 2;
+        if (table->rows[worker].divisor[parity] <= 0)
+            continue;
+        snprintf(name, sizeof name, "state/row/%d/%d", parity, worker);
+        HYSGD_TRY(server_row(&training->server, parity, worker, &row));
+        HYSGD_TRY(safetensors_read(file, name, SAFETENSORS_F32, training->server.count, row));
     }
     return HYSGD_OK;
 }
@@ -220,5 +255,6 @@ enum hysgd_status snapshot_read_vectors(struct training *training, const struct 
         server->sum_is_empty = false;
     }
     HYSGD_TRY(read_gradients(training, file));
+    HYSGD_TRY(read_rows(training, file));
     return read_correction(server, file);
 }

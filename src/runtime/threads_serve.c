@@ -106,7 +106,7 @@ void threads_release(struct threads_run *run) {
     for (int i = 0; i < engine->released_count; i++) {
         struct lane *lane = &run->lanes[engine->released[i]];
         if (training->setup->computes_gradients)
-            server_read(&training->server, lane->worker);
+            drive_read(training, lane->worker);
         atomic_store_explicit(&lane->is_cancelled, false, memory_order_relaxed);
         lane->is_released = true;
         lane_call(lane);

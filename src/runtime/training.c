@@ -17,6 +17,8 @@ static enum hysgd_status init_vectors(struct training *training) {
     const struct training_setup *setup = training->setup;
     const struct hysgd_model_ops *model = model_ops(setup->model);
     HYSGD_TRY(server_init(&training->server, setup->optimizer, &training->layout, setup->workers));
+    if (training->engine.table.rows)
+        HYSGD_TRY(server_keep_table(&training->server));
     if (setup->correction)
         HYSGD_TRY(server_correct(&training->server, setup->correction));
     if (model->start)

@@ -40,14 +40,14 @@ static enum hysgd_status compute_gradient(struct virtual_run *run, int worker) {
         training->workers[worker].draws++;
         return HYSGD_OK;
     }
+    enum hysgd_status status = HYSGD_OK;
+    drive_read(training, worker);
     if (run->flights[worker].gives_up > 0) {
         worker_seek(training, worker, training->workers[worker].draws + 1);
-        return HYSGD_OK;
+    } else {
+        HYSGD_TRY(worker_open(training, worker));
+        status = worker_compute(training, worker, server_read_vector(&training->server, worker), NULL);
     }
-    HYSGD_TRY(worker_open(training, worker));
-    server_read(&training->server, worker);
-    enum hysgd_status status =
-        worker_compute(training, worker, server_read_vector(&training->server, worker), NULL);
     server_has_read(&training->server, worker);
     return status;
 }
@@ -59,7 +59,7 @@ static enum hysgd_status start_worker(struct virtual_run *run, int worker) {
     const struct training_setup *setup = training->setup;
     struct snapshot_flight *flight = &run->flights[worker];
     uint64_t draw = training->workers[worker].draws;
-    drive_started(training, worker, training->engine.progress.version, flight->started);
+    drive_started(training, worker, training->engine.workers[worker].read, flight->started);
     flight->compute_seconds = timing_compute(setup->timing, worker, draw);
     flight->transit_seconds = timing_delay(setup->timing, worker, draw);
     flight->arrives = flight->started + flight->compute_seconds + flight->transit_seconds;

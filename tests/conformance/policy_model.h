@@ -22,6 +22,8 @@ struct model_worker {
     double patience;   /* seconds; INFINITY: any number */
     bool is_cancelled; /* what it computes is of no more use */
     uint64_t received, applied, dropped, held;
+    bool has_row, has_next_row; /* of a table */
+    uint64_t later;             /* held gradients that wait for the next round of a table */
 };
 
 struct policy_model {
@@ -33,6 +35,7 @@ struct policy_model {
     uint64_t bound;                                           /* of the staleness, while nobody was lost */
     uint64_t abandoned, in_vain;                              /* gradients given up; since the latest arrival */
     uint64_t trace;                                           /* hash of all events and answers so far */
+    uint64_t round_first;                                     /* version at which the round of a table began */
     const char *fault;                                        /* the first broken promise; NULL: none */
     struct model_worker workers[MODEL_MOST_WORKERS];
     uint64_t clocks[MODEL_MOST_WORKERS];
@@ -71,6 +74,8 @@ static inline void model_begin(struct policy_model *model, const struct hysgd_po
     model->limit = limit;
     model->trace = UINT64_C(14695981039346656037);
     model->now.workers = workers;
+    model->now.empty_rows = ops->aggregate == HYSGD_TABLE ? workers : 0;
+    model->now.is_extra = true;
     model->bound = ops->staleness_bound == NULL ? UINT64_MAX : ops->staleness_bound(self, workers);
     model->now.clocks = model->clocks;
     model->now.computing = workers;
@@ -102,15 +107,43 @@ static inline bool model_set_slowest(struct policy_model *model) {
     return model->now.slowest > before;
 }
 
+static inline bool model_has_table(const struct policy_model *model) {
+    return model->ops->aggregate == HYSGD_TABLE;
+}
+
+static inline void model_count_rows(struct policy_model *model) {
+    model->now.empty_rows = 0;
+    for (int w = 0; w < model->known && model_has_table(model); w++)
+        model->now.empty_rows += model->workers[w].activity != MODEL_LOST && !model->workers[w].has_row;
+}
+
+/* A round is over when everyone who takes part has read a version of it. */
+static inline void model_end_round(struct policy_model *model) {
+    for (int w = 0; w < model->known; w++)
+        if (model->workers[w].activity != MODEL_LOST && model->workers[w].read <= model->round_first)
+            return;
+    for (int w = 0; w < model->known; w++) {
+        model->workers[w].has_row = model->workers[w].has_next_row;
+        model->workers[w].has_next_row = false;
+        model->workers[w].later = 0;
+    }
+    model->round_first = model->now.version;
+}
+
 static inline void model_release(struct policy_model *model, int w) {
     struct model_worker *worker = &model->workers[w];
     enum hysgd_release answer = model->ops->release(model->self, model_now(model), w, worker->latest_is_held);
     model_note(model, (uint64_t)w << 8 | answer);
     worker->activity = MODEL_WAITING;
+    model_expect(model, model_has_table(model) == (answer == HYSGD_AGAIN) || answer == HYSGD_GO,
+                 "the answers are those that the aggregate allows");
     worker->wait = answer;
-    if (answer == HYSGD_GO) {
+    if (answer == HYSGD_GO || answer == HYSGD_AGAIN) {
+        uint64_t read = worker->read;
         model->now.computing++;
         model_start(model, w);
+        if (answer == HYSGD_AGAIN)
+            worker->read = read;
     }
 }
 
@@ -128,12 +161,15 @@ static inline void model_cancel(struct policy_model *model) {
 static inline void model_apply(struct policy_model *model) {
     for (int w = 0; w < model->known; w++) {
         struct model_worker *worker = &model->workers[w];
-        worker->applied += worker->held;
-        worker->held = 0;
-        worker->latest_is_held = false;
+        uint64_t taken = worker->held - worker->later, staleness = model->now.version - worker->read;
+        if (model_has_table(model) && taken > 0 && staleness > model->most_staleness)
+            model->most_staleness = staleness;
+        worker->applied += taken;
+        worker->held = worker->later;
+        worker->latest_is_held = worker->later > 0;
+        model->applied += taken;
+        model->now.held -= taken;
     }
-    model->applied += model->now.held;
-    model->now.held = 0;
     model->now.version++;
     if (model->ops->updated != NULL)
         model->ops->updated(model->self, model_now(model));
@@ -152,6 +188,10 @@ static inline bool model_ask_threshold(struct policy_model *model) {
 }
 
 static inline void model_check(struct policy_model *model) {
+    if (model_has_table(model)) {
+        model_end_round(model);
+        model_count_rows(model);
+    }
     uint64_t received = 0, applied = 0, dropped = 0, held = 0;
     for (int w = 0; w < model->known; w++) {
         const struct model_worker *worker = &model->workers[w];
@@ -204,6 +244,7 @@ static inline void model_arrive(struct policy_model *model, int w, double second
     model->now.seconds = seconds;
     model->now.fraction = (double)model->now.received / (double)model->limit;
     bool has_advanced = model_set_slowest(model);
+    model->now.is_extra = model_has_table(model) && worker->read > model->round_first;
     double weight = model->ops->admit == NULL ? 1 : model->ops->admit(model->self, model_now(model), w, staleness);
     model_note(model, (uint64_t)w << 32 | staleness);
     model_expect(model, weight >= 0 && weight < 1e6, "a weight is finite and not negative");
@@ -211,7 +252,11 @@ static inline void model_arrive(struct policy_model *model, int w, double second
     if (weight > 0) {
         worker->held++;
         model->now.held++;
-        model->most_staleness = staleness > model->most_staleness ? staleness : model->most_staleness;
+        worker->later += model->now.is_extra;
+        *(model->now.is_extra ? &worker->has_next_row : &worker->has_row) = model_has_table(model);
+        model_count_rows(model);
+        if (!model_has_table(model) && staleness > model->most_staleness)
+            model->most_staleness = staleness;
         has_updated = model_ask_threshold(model);
     } else {
         worker->dropped++;
@@ -225,6 +270,7 @@ static inline void model_arrive(struct policy_model *model, int w, double second
 static inline void model_abandon(struct policy_model *model, int w, double seconds) {
     const struct hysgd_policy_worker_ops *ops = model->ops->worker_ops;
     model->workers[w].activity = MODEL_WAITING;
+    model->now.is_extra = true;
     model->abandoned++;
     model_expect(model, ++model->in_vain < 10000, "something is delivered");
     model_note(model, (uint64_t)w << 40);
@@ -243,6 +289,8 @@ static inline void model_lose(struct policy_model *model, int w) {
     if (model->now.workers == 0)
         return;
     bool has_advanced = model_set_slowest(model);
+    model->now.is_extra = true;
+    model_count_rows(model);
     model_settle(model, -1, model_ask_threshold(model), has_advanced);
 }
 

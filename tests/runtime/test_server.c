@@ -46,7 +46,7 @@ static void close_bench(struct bench *bench) {
 
 /* Puts a gradient of a worker among the parts. */
 static void hold(struct bench *bench, int worker, float weight) {
-    bench->parts[bench->engine.part_count++] = (struct engine_part){worker, weight};
+    bench->parts[bench->engine.part_count++] = (struct engine_part){.worker = worker, .weight = weight};
     bench->engine.progress.held++;
     bench->engine.held_weight += (double)weight;
     bench->engine.held_divisor += (double)weight;

@@ -35,6 +35,8 @@ static const struct run_setup subjects[] = {
     {.policy = "batch-async,size=3", .correction = "delay-compensation,adaptive=yes", .model = "softmax"},
     {.policy = "threshold,step=40,wait=yes", .correction = "distance,scale=1e-6", .model = "softmax"},
     {.policy = "batch-async,size=3", .correction = "dana", .model = "dense 7, norm, relu, dense"},
+    {.policy = "table", .optimizer = "sgd,rate=0.05", .model = "dense 7, norm, relu, dense"},
+    {.policy = "table", .correction = "delay-compensation", .model = "softmax"},
     {.policy = "bounded,staleness=1", .correction = "dana,momentum=0.5", .model = "softmax"},
     {.policy = "switch,at=0.5", .optimizer = "momentum,rate=0.02,schedule=cosine", .model = "softmax"},
 };

@@ -249,12 +249,116 @@ static void bounded_is_ssp_to_the_last_bit(void **state) {
     assert_int_equal(transcribe_ssp(tape, 1000000000), 0);
 }
 
+/* Ringleader ASGD, algorithm 1 (arXiv 2509.22860); workers go on by themselves at the point that they were sent last. Single precision in the order of the
+ * workers, so that not a bit may differ. */
+struct leader {
+    struct clerk clerks[WORKERS];
+    float points[WORKERS][DIMENSION]; /* what each worker computes at, until it is sent another */
+    float x[DIMENSION], sums[WORKERS][DIMENSION], next_sums[WORKERS][DIMENSION]; /* G, G+ */
+    int counts[WORKERS], next_counts[WORKERS];                                   /* b, b+ */
+    uint64_t k, extras;
+};
+
+static void gather(float *sum, int *count, const float *gradient) {
+    for (int i = 0; i < DIMENSION; i++)
+        sum[i] = *count > 0 ? sum[i] + gradient[i] : gradient[i];
+    ++*count;
+}
+
+/* x(k+1) = x(k) - gamma / n sum_i G_i / b_i */
+static void lead(struct leader *leader, const struct tape *tape) {
+    float mean[DIMENSION] = {0};
+    for (int w = 0; w < WORKERS; w++)
+        for (int i = 0; i < DIMENSION; i++)
+            mean[i] += (float)(1.0 / (WORKERS * leader->counts[w])) * leader->sums[w][i];
+    descend(leader->x, mean);
+    expect_iterate(tape, leader->x, ++leader->k, 0);
+}
+
+/* Broadcast x(k+1) to worker j. */
+static void send(struct leader *leader, int worker) {
+    memcpy(leader->points[worker], leader->x, sizeof leader->x);
+}
+
+/* Receive a gradient from worker j. */
+static void receive(struct leader *leader, int worker, float *gradient) {
+    memcpy(gradient, leader->clerks[worker].gradient, sizeof leader->clerks[worker].gradient);
+}
+
+static void restart(struct leader *leader, int worker) {
+    compute(&leader->clerks[worker], worker, leader->points[worker], leader->k);
+}
+
+static bool are_filled(const struct leader *leader) {
+    for (int w = 0; w < WORKERS; w++)
+        if (leader->counts[w] == 0)
+            return false;
+    return true;
+}
+
+static void transcribe_ringleader(struct leader *leader, const struct tape *tape) {
+    float gradient[DIMENSION];
+    uint64_t t = 0;
+    *leader = (struct leader){0};
+    for (int w = 0; w < WORKERS; w++)
+        restart(leader, w);
+    for (;;) {
+        int j = -1, left = WORKERS - 1;
+        bool is_left[WORKERS];        /* the set S */
+        while (!are_filled(leader)) { /* phase 1: await a gradient from everyone */
+            if (j >= 0)
+                restart(leader, j);
+            if (t == tape->arrival_count)
+                return;
+            j = tape->arrivals[t++];
+            receive(leader, j, gradient);
+            gather(leader->sums[j], &leader->counts[j], gradient);
+        }
+        lead(leader, tape); /* phase 2: exactly one update for every worker, beginning with j */
+        send(leader, j);
+        restart(leader, j);
+        for (int w = 0; w < WORKERS; w++)
+            is_left[w] = w != j;
+        while (left > 0) {
+            if (t == tape->arrival_count)
+                return;
+            j = tape->arrivals[t++];
+            receive(leader, j, gradient);
+            if (is_left[j]) {
+                gather(leader->sums[j], &leader->counts[j], gradient);
+                lead(leader, tape);
+                send(leader, j);
+                is_left[j] = false;
+                left--;
+            } else {
+                gather(leader->next_sums[j], &leader->next_counts[j], gradient);
+                leader->extras++;
+            }
+            restart(leader, j);
+        }
+        memcpy(leader->sums, leader->next_sums, sizeof leader->sums); /* G = G+, b = b+ */
+        memcpy(leader->counts, leader->next_counts, sizeof leader->counts);
+        memset(leader->next_counts, 0, sizeof leader->next_counts);
+    }
+}
+
+static void table_is_ringleader_to_the_last_bit(void **state) {
+    static struct leader leader;
+    struct tape *tape = *state;
+    play(tape, "table", ENGINE_MEAN);
+    transcribe_ringleader(&leader, tape);
+    assert_int_equal(leader.k, tape->update_count);
+    assert_true(leader.k > MOST_ARRIVALS / 10);
+    assert_true(leader.extras > MOST_ARRIVALS / 5);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cutoff_is_ringmaster_to_the_last_bit),
         cmocka_unit_test(async_is_ringmaster_without_a_threshold_to_the_last_bit),
         cmocka_unit_test(batch_sync_is_rennala),
         cmocka_unit_test(batch_async_is_fedbuff),
+        cmocka_unit_test(table_is_ringleader_to_the_last_bit),
         cmocka_unit_test(bounded_is_ssp_to_the_last_bit),
     };
     return cmocka_run_group_tests_name("transcripts of published algorithms", tests, set_tape, clear_tape);
