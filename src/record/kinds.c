@@ -53,7 +53,8 @@ static const struct record_field evaluation_fields[] = {
     {"accuracy", REAL, AT(evaluation.accuracy), NULL, "0 to 1; none where the model has none"},
     {"epochs", REAL, AT(evaluation.epochs), "epochs", "samples received / size of the training set"},
     {"received", COUNT, AT(evaluation.received), "gradients", "so far"},
-    {"checksum", COUNT, AT(evaluation.checksum), NULL, "CRC-32 of the parameters and statistics; 0: there are none"},
+    {"checksum", COUNT, AT(evaluation.checksum), NULL,
+     "CRC-32 of the parameters and statistics; 0: there are none"},
     {0},
 };
 
@@ -160,7 +161,8 @@ static const struct record_field class_fields[] = {
     {0},
 };
 
-const struct record_kind record_class = {"class", "of the data, in their order; at the end", class_fields, false, false};
+const struct record_kind record_class = {"class", "of the data, in their order; at the end", class_fields, false,
+                                         false};
 
 #undef AT
 #define AT(member) offsetof(struct event_summary, member)

@@ -23,14 +23,15 @@ extern const struct sink_ops sink_csv;
 HYSGD_MUST_CHECK enum hysgd_status sink_csv_alloc(const char *path, void **self_out);
 void sink_csv_free(void *self);
 
-/* A trace for Perfetto: a track per worker, one per worker with gradients held, one of the updates, and counters. */
+/* A trace for Perfetto: a track per worker, one per worker with gradients held, one of the updates, and counters.
+ */
 extern const struct sink_ops sink_trace;
 HYSGD_MUST_CHECK enum hysgd_status sink_trace_alloc(const char *path, void **self_out);
 void sink_trace_free(void *self);
 
 /* A file for TensorBoard in the directory `path`, which is made if it is not there: scalars (losses, accuracy,
- * threshold, staleness, rate, waiting) and histograms (staleness, compute seconds per worker). HYSGD_USAGE in a build
- * without the libraries for it. */
+ * threshold, staleness, rate, waiting) and histograms (staleness, compute seconds per worker). HYSGD_USAGE in a
+ * build without the libraries for it. */
 extern const struct sink_ops sink_tensorboard;
 HYSGD_MUST_CHECK enum hysgd_status sink_tensorboard_alloc(const char *path, void **self_out);
 void sink_tensorboard_free(void *self);
