@@ -129,6 +129,17 @@ struct hysgd_plugin {
 
 /* ---- Policy: does this gradient count, are there enough of them, who may go on? ---- */
 
+/* What the gradients and the clock have shown so far, for a policy that `wants_estimates`; NaN: not known yet. Of
+ * the latest few gradients of each worker. g is the gradient of one batch, without momentum or clipping. */
+struct hysgd_estimates {
+    double noise;     /* E||g - E g||^2; by chance it, and the two below, can come out negative */
+    double signal;    /* ||E g||^2: the inner product of gradients that have not seen each other */
+    double agreement; /* the same between gradients that have, and those that they have seen: what steps leave */
+    double receive_seconds, apply_seconds; /* the server's for a gradient, and for an update */
+    double arrivals_per_second;            /* of all workers, if none had to wait and the server took no time */
+    double blocks; /* how often noise, signal and agreement have been brought up to date; never NaN */
+};
+
 /* What a policy may know besides the event itself. Written by the engine, constant during a call. */
 struct hysgd_progress {
     int workers;            /* workers that take part now; workers lost are not counted */
@@ -142,6 +153,7 @@ struct hysgd_progress {
     uint64_t slowest;       /* the smallest clock of a worker that takes part */
     int empty_rows;         /* HYSGD_TABLE: rows of this round, of workers that take part, without a gradient yet */
     bool is_extra; /* HYSGD_TABLE: the gradient that arrived waits for the next round; true: none arrived */
+    const struct hysgd_estimates *estimates; /* NULL where the policy does not want them */
 };
 
 enum hysgd_release {
@@ -221,6 +233,12 @@ struct hysgd_policy_ops {
      * UINT64_MAX for no bound. NULL: no bound. */
     uint64_t (*staleness_bound)(const void *self, int workers);
 
+    /* What the learning rate of the update that is due is multiplied with, at least 0; the update then takes the
+     * mean of the held gradients, whatever the run combines them to. NULL: 1, and as the run says. */
+    double (*gain)(void *self, const struct hysgd_progress *now);
+    /* The staleness from which on gradients are dropped at present, for the record; NULL: none. */
+    uint64_t (*cutoff)(const void *self);
+    bool wants_estimates; /* fill `estimates`: it costs a look at each gradient */
     const struct hysgd_policy_worker_ops *worker_ops; /* or NULL */
 };
 

@@ -80,6 +80,17 @@ VECTOR_CODE double vector_distance_squared(const float *left, const float *right
     return add_lanes(lanes);
 }
 
+VECTOR_CODE double vector_dot(const float *left, const float *right, size_t count) {
+    double lanes[NORM_LANES] = {0};
+    size_t whole = count - count % NORM_LANES;
+    for (size_t i = 0; i < whole; i += NORM_LANES)
+        for (size_t lane = 0; lane < NORM_LANES; lane++)
+            lanes[lane] += (double)left[i + lane] * (double)right[i + lane];
+    for (size_t i = whole; i < count; i++)
+        lanes[i - whole] += (double)left[i] * (double)right[i];
+    return add_lanes(lanes);
+}
+
 /* A float is infinite or not a number when all bits of its exponent are set. */
 #define EXPONENT_BITS 0x7f800000u
 

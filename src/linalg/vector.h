@@ -33,6 +33,9 @@ double vector_norm_squared(const float *values, size_t count);
 /* The same of left - right. */
 double vector_distance_squared(const float *left, const float *right, size_t count);
 
+/* The sum of products, likewise. */
+double vector_dot(const float *left, const float *right, size_t count);
+
 /* Whether every value is finite. */
 int vector_is_finite(const float *values, size_t count);
 

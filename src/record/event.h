@@ -16,7 +16,8 @@ enum event_kind {
     EVENT_CHECKPOINT, /* the state was saved */
     EVENT_LOST,       /* a worker left for good */
     EVENT_JOINED,     /* a worker (re)joined */
-    EVENT_ABANDONED   /* a worker gave up its gradient, which never arrives */
+    EVENT_ABANDONED,  /* a worker gave up its gradient, which never arrives */
+    EVENT_ESTIMATE    /* a policy that estimates has new estimates; after the update that completed them */
 };
 
 struct event {
@@ -62,6 +63,14 @@ struct event {
             double queue_seconds; /* from giving up to the verdict */
             bool is_cancelled;    /* the policy had no more use for it; else the worker's patience ended */
         } abandoned;
+        struct {
+            double noise, signal, agreement;       /* struct hysgd_estimates; NaN: not known yet */
+            double receive_seconds, apply_seconds; /* likewise */
+            double arrivals_per_second;            /* likewise */
+            double gain;                           /* of the update */
+            uint64_t threshold;                    /* K at the update */
+            double cutoff;                         /* staleness from which on gradients are dropped; NaN: none */
+        } estimate;
     };
 };
 

@@ -59,6 +59,7 @@ static enum hysgd_status history_begin(void *self, const struct event_run *run) 
     history->run.title = history->title;
     history->run.runtime = history->runtime;
     history->loss.origin = history->staleness.origin = history->seconds = run->first_seconds;
+    history->ratio.origin = history->gain.origin = history->cutoff.origin = run->first_seconds;
     history->has_begun = true;
     return HYSGD_OK;
 }
@@ -70,6 +71,14 @@ static void take_arrival(struct history *history, const struct event *event) {
     steps_add(&history->threshold, event->seconds, (double)event->arrival.threshold);
 }
 
+/* A signal that is lost in the noise has come out as 0 or below: there is no ratio then. */
+static void take_estimate(struct history *history, const struct event *event) {
+    if (event->estimate.signal > 0 && event->estimate.noise > 0)
+        curve_add(&history->ratio, event->seconds, event->estimate.noise / event->estimate.signal);
+    curve_add(&history->gain, event->seconds, event->estimate.gain);
+    curve_add(&history->cutoff, event->seconds, event->estimate.cutoff);
+}
+
 static enum hysgd_status history_event(void *self, const struct event *event) {
     struct history *history = self;
     if (event->seconds > history->seconds)
@@ -77,6 +86,8 @@ static enum hysgd_status history_event(void *self, const struct event *event) {
     timeline_add(&history->timeline, event);
     if (event->kind == EVENT_ARRIVAL)
         take_arrival(history, event);
+    if (event->kind == EVENT_ESTIMATE)
+        take_estimate(history, event);
     if (event->kind == EVENT_EVALUATION) {
         const struct point point = {.seconds = event->seconds,
                                     .loss = event->evaluation.loss,

@@ -15,6 +15,7 @@ struct history {
     struct curve loss;      /* of the batches */
     struct curve staleness; /* of the gradients that were not dropped */
     struct steps threshold;
+    struct curve ratio, gain, cutoff; /* noise / signal, and what the policy made of it; empty for most policies */
     struct points evaluations;
     struct timeline timeline;
     double seconds;               /* the run's clock at the latest event, or at the end */

@@ -72,6 +72,19 @@ static const struct record_field abandoned_fields[] = {
     {0},
 };
 
+static const struct record_field estimate_fields[] = {
+    {"noise", REAL, AT(estimate.noise), NULL, "E||g - E g||^2 of the gradient g of a batch"},
+    {"signal", REAL, AT(estimate.signal), NULL, "||E g||^2"},
+    {"agreement", REAL, AT(estimate.agreement), NULL, "<g, h> of gradients h that have seen the steps that g led to"},
+    {"receive_seconds", REAL, AT(estimate.receive_seconds), "s", "that the server spends on a gradient"},
+    {"apply_seconds", REAL, AT(estimate.apply_seconds), "s", "that the server spends on an update"},
+    {"arrival_rate", REAL, AT(estimate.arrivals_per_second), "gradients/s", "if no worker had to wait"},
+    {"gain", REAL, AT(estimate.gain), NULL, "what the policy multiplied the learning rate with"},
+    {"threshold", COUNT, AT(estimate.threshold), "gradients", "that make an update"},
+    {"cutoff", REAL, AT(estimate.cutoff), "updates", "the staleness from which on gradients are dropped"},
+    {0},
+};
+
 static const struct record_field no_fields[] = {{0}};
 
 const struct record_kind record_event = {"event", "what every event begins with", event_fields, false, false};
@@ -88,6 +101,8 @@ const struct record_kind record_events[] = {
     [EVENT_JOINED] = {"joined", "a worker joined again", no_fields, true, false},
     [EVENT_ABANDONED] = {"abandoned", "a worker gave up its gradient, which never arrives", abandoned_fields, true,
                          false},
+    [EVENT_ESTIMATE] = {"estimate", "what the policy knows of the gradients and of the server", estimate_fields,
+                        false, false},
 };
 const size_t record_event_count = sizeof record_events / sizeof record_events[0];
 

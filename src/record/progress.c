@@ -334,6 +334,7 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
         show_change(progress, event, "joined");
         break;
     case EVENT_CHECKPOINT:
+    case EVENT_ESTIMATE:
         break;
     }
     return HYSGD_OK;

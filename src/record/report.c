@@ -140,6 +140,9 @@ static enum hysgd_status write_run(FILE *stream, const struct history *history, 
     fprintf(stream, ",\"seconds\":%s", NUMBER(history->seconds));
     write_curve(stream, "loss", &history->loss);
     write_curve(stream, "staleness", &history->staleness);
+    write_curve(stream, "ratio", &history->ratio);
+    write_curve(stream, "gain", &history->gain);
+    write_curve(stream, "cutoff", &history->cutoff);
     write_steps(stream, "threshold", &history->threshold);
     write_evaluations(stream, &history->evaluations);
     write_timeline(stream, &history->timeline, group);

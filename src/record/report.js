@@ -250,6 +250,13 @@ const CHARTS = [
     series: (run) => [{points: run.threshold.concat(run.threshold.length
       ? [[run.seconds, run.threshold[run.threshold.length - 1][1]]] : []),
     look: {stepPlot: true, drawPoints: false}}]},
+  {id: 'ratio', title: 'Noise to signal', unit: 'of one gradient, as the policy estimates it', digits: 3, isLogarithmic: true,
+    series: (run) => [{points: condense(run.ratio).map((b) => [b[0], b[1]]), look: {drawPoints: false}}]},
+  {id: 'gain', title: 'Gain', unit: 'factor of the learning rate', digits: 3, fromZero: true,
+    series: (run) => [{points: condense(run.gain).map((b) => [b[0], b[1]]), look: {drawPoints: false}}]},
+  {id: 'cutoff', title: 'Cut-off', unit: 'staleness from which on gradients are dropped, versions', digits: 3,
+    fromZero: true,
+    series: (run) => [{points: condense(run.cutoff).map((b) => [b[0], b[1]]), look: {drawPoints: false}}]},
   {id: 'staleness', title: 'Staleness', unit: 'versions; thick: mean per interval, thin: largest', digits: 3,
     fromZero: true,
     series: (run) => [
@@ -380,7 +387,7 @@ function openChart(spec) {
     highlightCircleSize: 3, xRangePad: 4, yRangePad: 6, rightGap: 8, axisLabelFontSize: 12,
     axes: {x: {drawGrid: false, axisLabelFormatter: tick, pixelsPerLabel: 70, axisLabelWidth: 64},
       y: {axisLabelFormatter: (value) => number(value, 4), axisLabelWidth: 46, pixelsPerLabel: 36}},
-    underlayCallback: spec.isLoss ? drawSpread : null,
+    logscale: Boolean(spec.isLogarithmic), underlayCallback: spec.isLoss ? drawSpread : null,
     highlightCallback: (event, x) => showValues(chart, x),
     unhighlightCallback: () => showValues(chart, null),
     zoomCallback: (from, to) => (chart.graph.isZoomed('x') ? setRange(from, to) : showWhole()),

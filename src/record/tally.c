@@ -126,6 +126,7 @@ void tally_add(struct tally *tally, const struct event *event) {
         tally->states[event->worker].is_under_way = true;
         break;
     case EVENT_CHECKPOINT:
+    case EVENT_ESTIMATE:
         break;
     }
 }

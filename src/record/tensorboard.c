@@ -276,6 +276,7 @@ static enum hysgd_status board_event(void *self, const struct event *event) {
     case EVENT_CHECKPOINT:
     case EVENT_LOST:
     case EVENT_JOINED:
+    case EVENT_ESTIMATE:
         break;
     }
     return HYSGD_OK;

@@ -118,6 +118,7 @@ void timeline_add(struct timeline *timeline, const struct event *event) {
     case EVENT_UPDATE:
     case EVENT_EVALUATION:
     case EVENT_CHECKPOINT:
+    case EVENT_ESTIMATE:
         break;
     }
 }

@@ -271,6 +271,8 @@ static enum hysgd_status trace_event(void *self, const struct event *event) {
     case EVENT_JOINED:
         trace->states[event->worker].activity = ABSENT;
         break;
+    case EVENT_ESTIMATE:
+        break;
     }
     return output_check(&trace->output);
 }

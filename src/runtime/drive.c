@@ -130,6 +130,8 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
     struct event_account *account = &training->accounts[arrival->worker];
     HYSGD_TRY(check_loss(training, arrival->worker, worker->loss));
     double fraction = fraction_at(training, arrival->seconds, training->engine.progress.received + 1);
+    estimate_arrival(&training->estimator, arrival->worker, arrival->compute_seconds + arrival->transit_seconds,
+                     arrival->receive_seconds);
     HYSGD_TRY(engine_arrive(&training->engine, arrival->worker, arrival->seconds, fraction, verdict));
     if (verdict->weight > 0 && training->setup->computes_gradients)
         shares_hold(&training->shares, arrival->worker, verdict->weight,
@@ -142,6 +144,8 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
     worker->delivered_seconds = arrival->seconds - arrival->queue_seconds;
     worker->is_under_way = false;
     uint64_t version = training->engine.progress.version;
+    if (verdict->weight > 0)
+        estimate_held(&training->estimator, version - verdict->staleness);
     drive_emit(training, &(struct event){.kind = EVENT_ARRIVAL,
                                          .worker = arrival->worker,
                                          .seconds = arrival->seconds,
@@ -192,9 +196,25 @@ static struct optimizer_step next_step(const struct training *training, double s
                                    .number = engine->progress.version + 1};
 }
 
+/* The policy's factor of the learning rate. */
+static enum hysgd_status ask_gain(struct training *training) {
+    const struct engine *engine = &training->engine;
+    const struct hysgd_policy_ops *policy = engine->policy;
+    training->gain = policy->gain ? policy->gain(engine->policy_self, &engine->progress) : 1;
+    if (training->gain >= 0 && training->gain <= DBL_MAX)
+        return HYSGD_OK;
+    return hysgd_fail(HYSGD_FAILED, "policy %s: gives update %llu the gain %g: expected 0 to %g",
+                      policy->about.name, (unsigned long long)engine->progress.version + 1, training->gain,
+                      DBL_MAX);
+}
+
 enum hysgd_status drive_begin_action(struct training *training, enum engine_action action, double seconds) {
+    if (action != ENGINE_NOTHING)
+        estimate_begin(&training->estimator, &training->engine, action == ENGINE_UPDATE);
     if (action == ENGINE_UPDATE) {
         struct optimizer_step step = next_step(training, seconds);
+        HYSGD_TRY(ask_gain(training));
+        step.rate *= training->gain;
         training->rate = step.rate;
         if (training->setup->computes_gradients)
             return server_begin_update(&training->server, &training->engine, &step);
@@ -217,6 +237,28 @@ static enum hysgd_status fail_gradient(const struct training *training) {
                       (unsigned long long)engine->progress.version + 1, saved);
 }
 
+/* After `update`. */
+static void emit_estimate(struct training *training, const struct event *update) {
+    const struct engine *engine = &training->engine;
+    const struct hysgd_estimates *values = &training->estimator.state.values;
+    if (!estimate_is_new(&training->estimator))
+        return;
+    uint64_t cutoff = engine->policy->cutoff ? engine->policy->cutoff(engine->policy_self) : UINT64_MAX;
+    drive_emit(training, &(struct event){.kind = EVENT_ESTIMATE,
+                                         .worker = -1,
+                                         .seconds = update->seconds,
+                                         .version = update->version,
+                                         .estimate = {.noise = values->noise,
+                                                      .signal = values->signal,
+                                                      .agreement = values->agreement,
+                                                      .receive_seconds = values->receive_seconds,
+                                                      .apply_seconds = values->apply_seconds,
+                                                      .arrivals_per_second = values->arrivals_per_second,
+                                                      .gain = training->gain,
+                                                      .threshold = update->update.threshold,
+                                                      .cutoff = cutoff < UINT64_MAX ? (double)cutoff : NAN}});
+}
+
 enum hysgd_status drive_end_action(struct training *training, const struct engine_verdict *verdict, double seconds,
                                    double service_seconds) {
     struct engine *engine = &training->engine;
@@ -224,8 +266,11 @@ enum hysgd_status drive_end_action(struct training *training, const struct engin
         return HYSGD_OK;
     if (training->setup->computes_gradients)
         server_end(&training->server);
-    if (verdict->action == ENGINE_FOLD)
+    if (verdict->action == ENGINE_FOLD) {
+        estimate_end_fold(&training->estimator, engine, service_seconds);
         return HYSGD_OK;
+    }
+    estimate_end_update(&training->estimator, engine, service_seconds);
     if (training->setup->computes_gradients && atomic_load(&training->server.is_bad))
         return fail_gradient(training);
     struct event event = {.kind = EVENT_UPDATE,
@@ -242,6 +287,7 @@ enum hysgd_status drive_end_action(struct training *training, const struct engin
     enum hysgd_status status = engine_updated(engine, seconds, drive_fraction(training, seconds));
     shares_turn(&training->shares, engine->table.round);
     drive_emit(training, &event);
+    emit_estimate(training, &event);
     return status;
 }
 
@@ -249,6 +295,7 @@ enum hysgd_status drive_lose(struct training *training, int worker, double secon
                              struct engine_verdict *verdict) {
     HYSGD_TRY(engine_lose(&training->engine, worker, seconds, drive_fraction(training, seconds), verdict));
     shares_turn(&training->shares, training->engine.table.round);
+    estimate_lost(&training->estimator, worker);
     drive_emit(training, &(struct event){.kind = EVENT_LOST,
                                          .worker = worker,
                                          .seconds = seconds,

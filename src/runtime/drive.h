@@ -38,6 +38,7 @@ struct drive_arrival {
     double compute_seconds; /* it took to compute */
     double transit_seconds; /* it was on the way */
     double queue_seconds;   /* it waited for the server before the verdict */
+    double receive_seconds; /* of them, the server took it in; NaN: not known */
 };
 
 /* Checks the loss, asks the engine, keeps the account, emits the event. HYSGD_DIVERGED names worker, update and

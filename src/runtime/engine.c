@@ -9,6 +9,9 @@
 
 #include "base/memory.h"
 
+/* Until the caller points to better ones. */
+static const struct hysgd_estimates nothing_known = {NAN, NAN, NAN, NAN, NAN, NAN, 0};
+
 enum hysgd_status engine_init(struct engine *engine, const struct plugin *policy, enum engine_combine combine,
                               int workers) {
     size_t count = (size_t)workers;
@@ -25,6 +28,10 @@ enum hysgd_status engine_init(struct engine *engine, const struct plugin *policy
     HYSGD_TRY(memory_alloc(count, sizeof *engine->released, &engine->released));
     HYSGD_TRY(memory_alloc(count, sizeof *engine->cancelled, &engine->cancelled));
     engine->progress.clocks = engine->clocks;
+    if (engine->policy->gain)
+        engine->combine = ENGINE_MEAN;
+    if (engine->policy->wants_estimates)
+        engine->progress.estimates = &nothing_known;
     engine->progress.is_extra = true;
     return engine->policy->aggregate == HYSGD_TABLE ? table_init(&engine->table, workers) : HYSGD_OK;
 }

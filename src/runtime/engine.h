@@ -111,7 +111,8 @@ struct engine_verdict {
     bool is_forced;     /* of ENGINE_UPDATE: no threshold was reached, but nobody could have gone on otherwise */
 };
 
-/* `policy` has been opened and its init called with `workers`. HYSGD_MEMORY. Safe to fini when it fails. */
+/* `policy` has been opened and its init called with `workers`. A caller that has estimates for it sets
+ * progress.estimates afterwards. HYSGD_MEMORY. Safe to fini when it fails. */
 HYSGD_MUST_CHECK enum hysgd_status engine_init(struct engine *engine, const struct plugin *policy,
                                                enum engine_combine combine, int workers);
 void engine_fini(struct engine *engine);

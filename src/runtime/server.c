@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "runtime/probe.h"
 
 /* As memory_alloc, but on huge pages where there are any. */
 static enum hysgd_status alloc_zeros(size_t count, float **vector_out) {
@@ -215,6 +216,8 @@ enum hysgd_status server_require_sum(struct server *server) {
 }
 
 static void begin_work(struct server *server) {
+    if (server->probe)
+        probe_begin(server->probe, 1 / (double)server->scale);
     for (int i = 0; i < server->region_count; i++)
         for (int pass = 0; pass < server->pass_count; pass++)
             atomic_store_explicit(&server->regions[i].taken[pass], 0, memory_order_relaxed);
@@ -280,6 +283,7 @@ static void begin_passes(struct server *server) {
 
 enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine, double rate) {
     server->step = (struct optimizer_step){.rate = rate};
+    server->scale = 1;
     if (!engine->table.rows)
         HYSGD_TRY(server_require_sum(server));
     begin_passes(server);

@@ -36,6 +36,8 @@ struct server_region {
     int first, count;
 };
 
+struct probe; /* probe.h */
+
 /* A vector to be added up. */
 struct server_part {
     const float *vector; /* [count] */
@@ -91,6 +93,7 @@ struct server {
     struct optimizer_step step;
     int next;                      /* version being written; the current one itself when nobody reads it */
     int next_given;                /* the same for the workers, where they compute ahead */
+    struct probe *probe;           /* looks at the gradients while they are combined; NULL: nobody asked for it */
     double *norms;                 /* [shard_count] squared norms, for clipping */
     double clipping;               /* factor of the combined gradient, after SERVER_COMBINE */
     struct server_region *regions; /* [region_count] */

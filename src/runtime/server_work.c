@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "linalg/vector.h"
+#include "runtime/probe.h"
 #include "runtime/server.h"
 
 /* Elements that are combined and stepped at a time: 4 KiB each of combined gradient, new values and states. */
@@ -83,13 +84,26 @@ static void measure_shard(struct server *server, int shard, struct range range) 
         measure(server, &server->parts[i], shard, range);
 }
 
-static void fold_shard(struct server *server, struct range range) {
+/* Shows the probe the parts of [first, first + count), but not the sum of those that it saw when they were folded,
+ * and what was made of them. */
+static void observe(struct server *server, int shard, const float *combined, size_t first, size_t count) {
+    count = parameters_within(server, first, count);
+    for (int i = server->parts[0].vector == server->sum; i < server->part_count; i++)
+        probe_add_part(server->probe, shard, server->parts[i].vector + first, server->parts[i].weight, count);
+    probe_add_combined(server->probe, shard, combined, first, count);
+}
+
+static void fold_shard(struct server *server, int shard, struct range range) {
     size_t step = server->correction ? BLOCK : range.end - range.first;
     for (size_t first = range.first; first < range.end; first += step)
         for (int i = 0; i < server->fold_count; i++) {
             const struct server_fold *fold = &server->folds[i];
             accumulate(server, &fold->part, fold->target + first, fold->is_first, first,
                        range.end - first < step ? range.end - first : step);
+            if (server->probe)
+                probe_add_part(
+                    server->probe, shard, fold->part.vector + first, fold->part.weight,
+                    parameters_within(server, first, range.end - first < step ? range.end - first : step));
         }
 }
 
@@ -206,11 +220,14 @@ static void step_block(struct server *server, const float *gradient, struct stin
         look_ahead(server, first, count, parameters);
 }
 
-static void step_shard(struct server *server, struct range range, struct stint *stint) {
+static void step_shard(struct server *server, int shard, struct range range, struct stint *stint) {
     float block[BLOCK] __attribute__((aligned(64)));
     for (size_t first = range.first; first < range.end; first += BLOCK) {
         size_t count = block_count(range, first);
-        step_block(server, combine(server, first, count, block), stint, first, count, 1);
+        const float *combined = combine(server, first, count, block);
+        if (server->probe)
+            observe(server, shard, combined, first, count);
+        step_block(server, combined, stint, first, count, 1);
     }
 }
 
@@ -218,7 +235,10 @@ static void combine_shard(struct server *server, int shard, struct range range) 
     float block[BLOCK] __attribute__((aligned(64)));
     for (size_t first = range.first; first < range.end; first += BLOCK) {
         size_t count = block_count(range, first);
-        memmove(server->sum + first, combine(server, first, count, block), count * sizeof *block);
+        const float *combined = combine(server, first, count, block);
+        if (server->probe)
+            observe(server, shard, combined, first, count);
+        memmove(server->sum + first, combined, count * sizeof *block);
     }
     size_t end = range.end < server->parameter_count ? range.end : server->parameter_count;
     server->norms[shard] =
@@ -237,14 +257,14 @@ static void work_on(struct server *server, int shard, enum server_pass pass, str
         measure_shard(server, shard, range);
         break;
     case SERVER_FOLD:
-        fold_shard(server, range);
+        fold_shard(server, shard, range);
         break;
     case SERVER_STEP:
-        fold_shard(server, range);
-        step_shard(server, range, stint);
+        fold_shard(server, shard, range);
+        step_shard(server, shard, range, stint);
         break;
     case SERVER_COMBINE:
-        fold_shard(server, range);
+        fold_shard(server, shard, range);
         combine_shard(server, shard, range);
         break;
     case SERVER_CLIPPED_STEP:

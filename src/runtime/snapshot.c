@@ -21,7 +21,7 @@
 #define POLICY_KEY     "state/policy"
 
 /* Tables in a checkpoint, at most. */
-#define MOST_TABLES 7
+#define MOST_TABLES 8
 
 enum {
     WORKER_FIELDS = 21,
@@ -161,7 +161,7 @@ static size_t table_size(int workers) {
 /* The tensors of a checkpoint, and the memory behind those that are not vectors of the server. */
 struct snapshot_image {
     struct snapshot_tensors list;
-    double *workers, *flights, *table, run[RUN_FIELDS];
+    double *workers, *flights, *table, *estimates, run[RUN_FIELDS];
     char *policy; /* by open_memstream */
 };
 
@@ -211,6 +211,10 @@ static void gather_tables(struct snapshot_image *image, struct training *trainin
         gather_table(image, "state/table", image->table, 1, table_size(training->setup->workers));
     }
     gather_shares(image, training, in_flight);
+    if (training->estimator.is_wanted) {
+        estimate_store(&training->estimator, image->estimates);
+        gather_table(image, "state/estimates", image->estimates, 1, estimate_fields(&training->estimator));
+    }
 }
 
 /* The policy's changing fields as text. */
@@ -231,6 +235,7 @@ static enum hysgd_status take_image(struct snapshot_image *image, struct trainin
     HYSGD_TRY(memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &image->flights));
     if (training->engine.table.rows)
         HYSGD_TRY(memory_alloc(table_size(training->setup->workers), sizeof(double), &image->table));
+    HYSGD_TRY(memory_alloc(estimate_fields(&training->estimator), sizeof(double), &image->estimates));
     snapshot_gather_vectors(&image->list, training, in_flight ? in_flight->flights : NULL);
     gather_tables(image, training, seconds, in_flight);
     return print_policy(image, training);
@@ -255,6 +260,7 @@ void snapshot_discard(struct snapshot_image *image) {
     memory_free(image->workers);
     memory_free(image->flights);
     memory_free(image->table);
+    memory_free(image->estimates);
     free(image->policy);
     memory_free(image);
 }
@@ -467,6 +473,21 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
     return read_shares(training, file, path);
 }
 
+static enum hysgd_status read_estimates(struct training *training, const struct safetensors_file *file,
+                                        const char *path) {
+    struct estimator *estimator = &training->estimator;
+    size_t count = estimate_fields(estimator);
+    double *table;
+    if (!estimator->is_wanted)
+        return HYSGD_OK;
+    HYSGD_TRY(memory_alloc(count, sizeof *table, &table));
+    enum hysgd_status status = safetensors_read(file, "state/estimates", SAFETENSORS_F64, count, table);
+    if (status == HYSGD_OK && !estimate_restore(estimator, table))
+        status = fail_state(path, "a number of the estimates is out of range");
+    memory_free(table);
+    return status;
+}
+
 static enum hysgd_status read_policy(struct training *training, const struct safetensors_file *file,
                                      const char *path) {
     const char *text = safetensors_metadata(file, POLICY_KEY);
@@ -483,6 +504,7 @@ static enum hysgd_status read_all(struct training *training, const struct safete
                                   const char *path) {
     HYSGD_TRY(check_description(training, file, path));
     HYSGD_TRY(read_tables(training, file, path));
+    HYSGD_TRY(read_estimates(training, file, path));
     HYSGD_TRY(snapshot_read_vectors(training, file, path));
     HYSGD_TRY(read_policy(training, file, path));
     drive_plan_milestones(training, training->start_seconds);

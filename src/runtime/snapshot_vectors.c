@@ -13,7 +13,7 @@ enum hysgd_status snapshot_tensors_init(struct snapshot_tensors *list, const str
     size_t workers = (size_t)training->setup->workers;
     size_t names =
         5 * workers + OPTIMIZER_MOST_STATES + 2; /* gradients, old versions, states of a correction, rows */
-    size_t most = training->layout.tensor_count + names + 2 + others; /* and the sum and what is given */
+    size_t most = training->layout.tensor_count + names + 4 + others; /* and the sum, what is given, the probe's */
     HYSGD_TRY(memory_alloc(most, sizeof *list->tensors, &list->tensors));
     return memory_alloc(names, sizeof *list->names, &list->names);
 }
@@ -112,6 +112,14 @@ static void gather_correction(struct snapshot_tensors *list, const struct server
     }
 }
 
+static void gather_probe(struct snapshot_tensors *list, const struct estimator *estimator) {
+    const struct probe *probe = &estimator->probe;
+    if (estimator->has_probe && !probe->is_empty)
+        gather_vector(list, "state/probe/present", probe->sums[probe->present], probe->count);
+    if (estimator->has_probe && probe->has_before)
+        gather_vector(list, "state/probe/before", probe->sums[!probe->present], probe->count);
+}
+
 void snapshot_gather_vectors(struct snapshot_tensors *list, const struct training *training,
                              const struct snapshot_flight *flights) {
     const struct server *server = &training->server;
@@ -130,6 +138,7 @@ void snapshot_gather_vectors(struct snapshot_tensors *list, const struct trainin
     gather_reads(list, training, flights);
     gather_correction(list, server);
     gather_table(list, training);
+    gather_probe(list, &training->estimator);
 }
 
 enum hysgd_status training_read_parameters(const struct safetensors_file *file, const char *path,
@@ -160,6 +169,18 @@ enum hysgd_status training_read_parameters(const struct safetensors_file *file, 
 
 static const struct snapshot_flight *resumed_flights(const struct training *training) {
     return training->resumed->has_flights ? training->resumed->flights : NULL;
+}
+
+/* The estimator's own state has been read. */
+static enum hysgd_status read_probe(struct estimator *estimator, const struct safetensors_file *file) {
+    struct probe *probe = &estimator->probe;
+    if (estimator->has_probe && !probe->is_empty)
+        HYSGD_TRY(safetensors_read(file, "state/probe/present", SAFETENSORS_F32, probe->count,
+                                   probe->sums[probe->present]));
+    if (estimator->has_probe && probe->has_before)
+        HYSGD_TRY(safetensors_read(file, "state/probe/before", SAFETENSORS_F32, probe->count,
+                                   probe->sums[!probe->present]));
+    return HYSGD_OK;
 }
 
 /* What a worker has read and still needs. */
@@ -256,5 +277,6 @@ enum hysgd_status snapshot_read_vectors(struct training *training, const struct 
     }
     HYSGD_TRY(read_gradients(training, file));
     HYSGD_TRY(read_rows(training, file));
+    HYSGD_TRY(read_probe(&training->estimator, file));
     return read_correction(server, file);
 }

@@ -158,7 +158,8 @@ static enum hysgd_status take_delivery(struct threads_run *run, const struct lan
                                     .seconds = seconds,
                                     .compute_seconds = lane->compute_seconds,
                                     .transit_seconds = lane->transit_seconds,
-                                    .queue_seconds = seconds - lane->delivered};
+                                    .queue_seconds = seconds - lane->delivered,
+                                    .receive_seconds = NAN};
     return drive_arrive(run->training, &arrival, verdict_out);
 }
 

@@ -49,6 +49,18 @@ static enum hysgd_status init_weighting(struct training *training) {
     return HYSGD_OK;
 }
 
+static enum hysgd_status init_estimator(struct training *training) {
+    const struct training_setup *setup = training->setup;
+    size_t count = setup->computes_gradients ? training->layout.parameter_count : 0;
+    HYSGD_TRY(estimate_init(&training->estimator, training->engine.policy, setup->workers, count,
+                            training->server.shard_count));
+    if (training->estimator.is_wanted)
+        training->engine.progress.estimates = &training->estimator.state.values;
+    if (training->estimator.has_probe)
+        training->server.probe = &training->estimator.probe;
+    return HYSGD_OK;
+}
+
 enum hysgd_status training_init(struct training *training, const struct training_setup *setup) {
     *training = (struct training){.setup = setup,
                                   .evaluated_version = UINT64_MAX,
@@ -64,6 +76,7 @@ enum hysgd_status training_init(struct training *training, const struct training
     HYSGD_TRY(init_workers(training));
     HYSGD_TRY(init_weighting(training));
     HYSGD_TRY(setup->computes_gradients ? init_vectors(training) : HYSGD_OK);
+    HYSGD_TRY(init_estimator(training));
     engine_begin(&training->engine);
     drive_plan_milestones(training, 0);
     return HYSGD_OK;
@@ -76,6 +89,7 @@ void training_fini(struct training *training) {
         worker_fini(training, i);
     evaluator_fini(&training->evaluator);
     server_fini(&training->server);
+    estimate_fini(&training->estimator);
     engine_fini(&training->engine);
     shares_fini(&training->shares);
     partition_fini(&training->partition);

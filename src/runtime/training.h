@@ -13,6 +13,7 @@
 #include "data/sampler.h"
 #include "record/recorder.h"
 #include "runtime/engine.h"
+#include "runtime/estimate.h"
 #include "runtime/evaluator.h"
 #include "runtime/server.h"
 #include "runtime/shares.h"
@@ -74,6 +75,7 @@ struct training {
     struct shares shares;            /* empty where there are no gradients */
     struct engine engine;
     struct server server;
+    struct estimator estimator;
     struct evaluator evaluator;
     struct event_account
         *accounts;        /* [setup->workers]; the times as the run goes, the counts by training_summarize */
@@ -84,6 +86,7 @@ struct training {
     uint64_t evaluated_checksum;       /* of the vector, see training_checksum */
     double server_seconds;             /* the server was busy */
     double rate;                       /* learning rate of the latest update */
+    double gain;                       /* of the policy, in that rate */
     double loss_sum;                   /* of the gradients received since the latest evaluation */
     uint64_t loss_count;
     double train_loss, test_loss, test_accuracy, target_seconds; /* the latest; NaN: not yet */

@@ -39,6 +39,7 @@ struct policy_model {
     const char *fault;                                        /* the first broken promise; NULL: none */
     struct model_worker workers[MODEL_MOST_WORKERS];
     uint64_t clocks[MODEL_MOST_WORKERS];
+    struct hysgd_estimates estimates; /* made up, for a policy that wants them */
 };
 
 static inline void model_note(struct policy_model *model, uint64_t value) {
@@ -63,6 +64,21 @@ static inline void model_start(struct policy_model *model, int w) {
         worker->patience = INFINITY;
 }
 
+/* Estimates of every kind in turn: none yet, ordinary ones, and such as chance brings. */
+static inline void model_estimate(struct policy_model *model) {
+    uint64_t turn = model->now.version % 97;
+    double signal = turn % 5 == 0 ? -1e-3 : 1 / (1 + (double)turn);
+    if (model->now.version >= 3)
+        model->estimates =
+            (struct hysgd_estimates){.noise = turn % 7 == 0 ? 0 : (double)turn,
+                                     .signal = signal,
+                                     .agreement = turn % 11 == 0 ? NAN : signal * (3 - (double)(turn % 6)),
+                                     .receive_seconds = turn % 3 == 0 ? NAN : 1e-3,
+                                     .apply_seconds = 1e-3 * (double)turn,
+                                     .arrivals_per_second = turn % 13 == 0 ? NAN : 1 + (double)turn,
+                                     .blocks = (double)(model->now.version / 4)};
+}
+
 static inline void model_begin(struct policy_model *model, const struct hysgd_policy_ops *ops, void *self,
                                int workers, uint64_t limit) {
     memset(model, 0, offsetof(struct policy_model, workers));
@@ -76,6 +92,9 @@ static inline void model_begin(struct policy_model *model, const struct hysgd_po
     model->now.workers = workers;
     model->now.empty_rows = ops->aggregate == HYSGD_TABLE ? workers : 0;
     model->now.is_extra = true;
+    model->estimates = (struct hysgd_estimates){NAN, NAN, NAN, NAN, NAN, NAN, 0};
+    if (ops->wants_estimates)
+        model->now.estimates = &model->estimates;
     model->bound = ops->staleness_bound == NULL ? UINT64_MAX : ops->staleness_bound(self, workers);
     model->now.clocks = model->clocks;
     model->now.computing = workers;
@@ -159,6 +178,9 @@ static inline void model_cancel(struct policy_model *model) {
 }
 
 static inline void model_apply(struct policy_model *model) {
+    double gain = model->ops->gain != NULL ? model->ops->gain(model->self, &model->now) : 1;
+    model_expect(model, gain >= 0 && gain <= 1e12, "a gain is finite and not negative");
+    model_estimate(model);
     for (int w = 0; w < model->known; w++) {
         struct model_worker *worker = &model->workers[w];
         uint64_t taken = worker->held - worker->later, staleness = model->now.version - worker->read;

@@ -47,6 +47,7 @@ static void begin(struct duel *duel, const char *text, int workers, uint64_t gra
     assert_int_equal(engine_init(&duel->engine, &duel->policies[0], ENGINE_MEAN, workers), HYSGD_OK);
     engine_begin(&duel->engine);
     model_begin(&duel->model, policy_ops(&duel->policies[1]), duel->policies[1].self, workers, gradients);
+    duel->engine.progress.estimates = duel->model.now.estimates;
 }
 
 static void expect_equal(const struct duel *duel, const char *text) {

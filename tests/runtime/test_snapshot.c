@@ -31,6 +31,8 @@ static const struct run_setup subjects[] = {
     {.policy = "cyclic,sync=3,async=5", .optimizer = "sgd,rate=0.05", .model = "dense 7, norm, relu, dense"},
     {.policy = "switch,at=15,unit=updates", .optimizer = "adamw,rate=0.01", .model = "softmax"},
     {.policy = "async", .optimizer = "delayed-nesterov,rate=0.05,period=7", .model = "softmax"},
+    {.policy = "adaptive", .optimizer = "sgd,rate=0.05", .model = "dense 7, norm, relu, dense"},
+    {.policy = "adaptive", .optimizer = "momentum,rate=0.02,clip=0.3", .model = "softmax"},
     {.policy = "async", .correction = "delay-compensation", .model = "dense 7, norm, relu, dense"},
     {.policy = "batch-async,size=3", .correction = "delay-compensation,adaptive=yes", .model = "softmax"},
     {.policy = "threshold,step=40,wait=yes", .correction = "distance,scale=1e-6", .model = "softmax"},
