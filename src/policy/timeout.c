@@ -3,11 +3,11 @@
  * SGD: Efficient Parallel SGD in the Presence of Heterogeneous and Random Worker Compute Times", UAI 2025, arXiv
  * 2410.04285. In a round every worker i makes B_i = `trials` trials at the round's version w; a trial that takes
  * longer than t_i is interrupted, its gradient is given up, and the next trial takes a new batch. With S the trials
- * that succeeded,
- *     w+ = w - rate * combine over s in S of g_s(w)
- * The paper divides by the number of successes that it expects, B = sum of p_i B_i with p_i = P(time of i <= t_i),
- * which must be known; combine=mean divides by the number that there were, |S|, which has the mean B. A round
- * without success changes nothing and is followed by another.
+ * that succeeded and p_i = P(time of worker i <= t_i),
+ *     w+ = w - rate / B * sum over s in S of g_s(w),     B = sum over i of p_i B_i
+ * whatever the run combines gradients to: a round moves w by what its trials yield on average, so one with few
+ * successes makes a small step. B is |trials of the round| p, with p the share of all trials so far that succeeded.
+ * A round without success changes nothing and is followed by another.
  *
  * t_i is `patience`, or the median of the worker's own times, which the paper found to work well. A trial that was
  * given up tells only that its time would have been longer, so the median is found by stochastic approximation (H.
@@ -35,10 +35,12 @@ struct timeout_worker {
 };
 
 struct timeout {
-    double patience; /* t_i, in seconds; 0: by the median */
-    int64_t trials;  /* B_i */
-    int64_t round;   /* from 1 */
-    int64_t active;  /* trials of the round that have not ended */
+    double patience;        /* t_i, in seconds; 0: by the median */
+    int64_t trials;         /* B_i */
+    int64_t round;          /* from 1 */
+    int64_t active;         /* trials of the round that have not ended */
+    int64_t ended;          /* trials of the round that have */
+    int64_t all, successes; /* trials that have ended in their rounds; those of them that delivered */
     int workers;
     int asked;                   /* whose trial has ended, and who is asked for its release next; -1: nobody */
     struct timeout_worker *each; /* [workers] */
@@ -55,6 +57,9 @@ static const struct hysgd_option options[] = {
 static const struct hysgd_option saved[] = {
     {"round", HYSGD_OPTION_INT, offsetof(struct timeout, round), "1", 1, 1e15, NULL, "rounds"},
     {"active", HYSGD_OPTION_INT, offsetof(struct timeout, active), "0", 0, 1e9, NULL, "trials"},
+    {"ended", HYSGD_OPTION_INT, offsetof(struct timeout, ended), "0", 0, 1e15, NULL, "trials"},
+    {"all", HYSGD_OPTION_INT, offsetof(struct timeout, all), "0", 0, 1e15, NULL, "trials"},
+    {"successes", HYSGD_OPTION_INT, offsetof(struct timeout, successes), "0", 0, 1e15, NULL, "trials"},
     {.key = NULL},
 };
 
@@ -92,6 +97,7 @@ static void timeout_fini(void *self) {
 static void begin_round(struct timeout *state) {
     state->round++;
     state->active = 0;
+    state->ended = 0;
 }
 
 /* A trial begins. Also asked about one that is under way, when a process begins: then it begins again. */
@@ -131,6 +137,11 @@ static void end_trial(struct timeout *state, const struct hysgd_progress *now, i
         state->active--;
     own->is_active = false;
     own->trials++;
+    if (is_of_round) {
+        state->ended++;
+        state->all++;
+        state->successes += is_delivered;
+    }
     bool tells = is_of_round || is_delivered || own->patience <= 0; /* what was cut off: only of an unknown t_i */
     if (state->patience <= 0 && tells)
         learn(own, fmax(now->seconds - own->begun, 0), is_delivered);
@@ -195,6 +206,13 @@ static void timeout_updated(void *self, const struct hysgd_progress *now) {
     begin_round(state);
 }
 
+/* |S| / B, for the mean over S. */
+static double timeout_gain(void *self, const struct hysgd_progress *now) {
+    const struct timeout *state = self;
+    double expected = (double)state->successes / (double)state->all * (double)state->ended;
+    return expected > 0 ? (double)now->held / expected : 1;
+}
+
 static uint64_t timeout_staleness_bound(const void *self, int workers) {
     (void)self, (void)workers;
     return 0;
@@ -225,5 +243,6 @@ const struct hysgd_policy_ops policy_timeout = {
     .release = timeout_release,
     .updated = timeout_updated,
     .staleness_bound = timeout_staleness_bound,
+    .gain = timeout_gain,
     .worker_ops = &worker_ops,
 };

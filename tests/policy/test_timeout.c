@@ -159,6 +159,26 @@ static void a_given_limit_stays(void **state) {
     close_policy(&play.policy);
 }
 
+static double gain(struct play *play) {
+    return ops_of(play)->gain(play->policy.self, &play->now);
+}
+
+static void an_update_is_divided_by_the_successes_to_be_expected(void **state) {
+    (void)state;
+    struct play play;
+    begin(&play, "timeout,patience=1", 2);
+    deliver(&play, 0, 0.5);
+    deliver(&play, 1, 0.6);
+    assert_true(gain(&play) == 1); /* 2 of 2, as always so far */
+    update(&play);
+    release(&play, 0);
+    release(&play, 1);
+    deliver(&play, 1, 1);
+    give_up(&play, 0, 1.6);
+    assert_float_equal(gain(&play), 1 / 1.5, 1e-12); /* 3 of 4 trials have succeeded: 1.5 were expected */
+    close_policy(&play.policy);
+}
+
 static void options_out_of_range_are_refused(void **state) {
     (void)state;
     static const char *const bad[] = {"timeout,patience=-1", "timeout,trials=0", "timeout,patience=nan",
@@ -177,6 +197,7 @@ int main(void) {
         cmocka_unit_test(the_first_update_takes_half_of_the_workers),
         cmocka_unit_test(the_limit_moves_towards_the_median),
         cmocka_unit_test(a_given_limit_stays),
+        cmocka_unit_test(an_update_is_divided_by_the_successes_to_be_expected),
         cmocka_unit_test(options_out_of_range_are_refused),
     };
     return cmocka_run_group_tests_name("the policy timeout", tests, NULL, NULL);
