@@ -240,11 +240,12 @@ static enum hysgd_status read_state(const struct server *server, const struct sa
     return safetensors_read(file, full, SAFETENSORS_F32, server->parameter_count, state);
 }
 
-static enum hysgd_status read_correction(struct server *server, const struct safetensors_file *file) {
+static enum hysgd_status read_correction(struct training *training, const struct safetensors_file *file) {
+    struct server *server = &training->server;
     const struct correction_ops *correction = server->correction;
     char name[40];
     float *given;
-    if (correction && correction->look_ahead && safetensors_find(file, "state/given")) {
+    if (correction && correction->look_ahead && training->engine.progress.version > 0) {
         HYSGD_TRY(server_give_other(server, &given));
         HYSGD_TRY(safetensors_read(file, "state/given", SAFETENSORS_F32, server->count, given));
     }
@@ -278,5 +279,5 @@ enum hysgd_status snapshot_read_vectors(struct training *training, const struct 
     HYSGD_TRY(read_gradients(training, file));
     HYSGD_TRY(read_rows(training, file));
     HYSGD_TRY(read_probe(&training->estimator, file));
-    return read_correction(server, file);
+    return read_correction(training, file);
 }

@@ -9,6 +9,7 @@
 
 #include "data/data.h"
 #include "model/model.h"
+#include "policy/policy.h"
 #include "optimizer/optimizer.h"
 #include "runtime/runtime.h"
 #include "train/identity.h"
@@ -67,6 +68,8 @@ static enum hysgd_status check_memory(const struct run *run) {
         resolved->description.micro_batch > 0 ? 2 : 1; /* a worker's gradient, and that of a piece of it */
     double vectors = each * (double)resolved->description.workers + 2 + optimizer_ops(&resolved->optimizer)->states;
     vectors += correction_vectors(&resolved->correction, (int)resolved->description.workers);
+    if (policy_ops(&resolved->policy)->aggregate == HYSGD_TABLE) /* two rows, and what each has read */
+        vectors += 3 * (double)resolved->description.workers;
     double needed = vectors * (double)(layout.parameter_count + layout.statistic_count) * sizeof(float);
     if (needed < 0.1 * GIBIBYTE)
         return HYSGD_OK;
