@@ -215,12 +215,19 @@ def _duration(seconds):
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
+def _finished(waiting):
+    """Futures as they are done. Wakes every second, as a signal on the brink of a wait does not end it."""
+    while waiting:
+        done, waiting = concurrent.futures.wait(waiting, timeout=1, return_when=concurrent.futures.FIRST_COMPLETED)
+        yield from done
+
+
 def _do(missing, file, processes, jobs):
     start = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         try:
-            waiting = {pool.submit(processes.run, run): run for run in missing}
-            for done, future in enumerate(concurrent.futures.as_completed(waiting), 1):
+            waiting = {pool.submit(processes.run, run) for run in missing}
+            for done, future in enumerate(_finished(waiting), 1):
                 record = future.result()
                 file.add(record)
                 took = time.monotonic() - start
