@@ -56,6 +56,23 @@ static void a_gradient_is_followed_through_its_activities(void **state) {
     history_free(history);
 }
 
+static void estimates_become_curves_and_a_lost_signal_has_no_ratio(void **state) {
+    (void)state;
+    struct history *history = begin_history(1);
+    struct event event = {.kind = EVENT_ESTIMATE,
+                          .worker = -1,
+                          .seconds = 1,
+                          .estimate = {.noise = 6, .signal = 2, .gain = 0.5, .cutoff = (double)NAN}};
+    feed(history, event);
+    event.estimate.signal = -1;
+    feed(history, event);
+    assert_int_equal(history->ratio.buckets[CURVE_BUCKETS / 2].count, 1);
+    assert_true(history->ratio.buckets[CURVE_BUCKETS / 2].sum == 3);
+    assert_int_equal(history->gain.buckets[CURVE_BUCKETS / 2].count, 2);
+    assert_true(history->cutoff.width == 0);
+    history_free(history);
+}
+
 static void a_gradient_that_is_given_up_is_a_span_of_its_own(void **state) {
     (void)state;
     struct history *history = begin_history(1);
@@ -263,6 +280,7 @@ static void memory_failures_leave_nothing_behind(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gradient_is_followed_through_its_activities),
+        cmocka_unit_test(estimates_become_curves_and_a_lost_signal_has_no_ratio),
         cmocka_unit_test(a_gradient_that_is_given_up_is_a_span_of_its_own),
         cmocka_unit_test(a_worker_that_was_away_has_a_gap),
         cmocka_unit_test(an_arrival_without_a_start_begins_when_its_computing_did),
