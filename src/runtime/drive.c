@@ -183,14 +183,14 @@ enum hysgd_status drive_abandon(struct training *training, const struct drive_ab
     return HYSGD_OK;
 }
 
-/* The learning rate of the update that is due. */
-static struct optimizer_step next_step(const struct training *training, double seconds) {
+/* The learning rate of the update that is due, at the moment of the verdict, which the log of the run has. */
+static struct optimizer_step next_step(const struct training *training) {
     const struct engine *engine = &training->engine;
     double samples = (double)engine->applied * (double)training->setup->batch;
     struct optimizer_clock clock = {.updates = engine->progress.version,
                                     .samples = samples,
                                     .epochs = samples / (double)training->shape.train_count,
-                                    .fraction = drive_fraction(training, seconds)};
+                                    .fraction = engine->progress.fraction};
     return (struct optimizer_step){.rate = optimizer_rate(training->setup->optimizer->self, &clock),
                                    .scale = 1,
                                    .number = engine->progress.version + 1};
@@ -208,18 +208,18 @@ static enum hysgd_status ask_gain(struct training *training) {
                       DBL_MAX);
 }
 
-enum hysgd_status drive_begin_action(struct training *training, enum engine_action action, double seconds) {
+enum hysgd_status drive_begin_action(struct training *training, enum engine_action action) {
     if (action != ENGINE_NOTHING)
         estimate_begin(&training->estimator, &training->engine, action == ENGINE_UPDATE);
     if (action == ENGINE_UPDATE) {
-        struct optimizer_step step = next_step(training, seconds);
+        struct optimizer_step step = next_step(training);
         HYSGD_TRY(ask_gain(training));
         step.rate *= training->gain;
         training->rate = step.rate;
         if (training->setup->computes_gradients)
             return server_begin_update(&training->server, &training->engine, &step);
     } else if (action == ENGINE_FOLD && training->setup->computes_gradients) {
-        double rate = training->server.correction ? next_step(training, seconds).rate : 0;
+        double rate = training->server.correction ? next_step(training).rate : 0;
         return server_begin_fold(&training->server, &training->engine, rate);
     }
     return HYSGD_OK;
