@@ -259,6 +259,20 @@ static void emit_estimate(struct training *training, const struct event *update)
                                                       .cutoff = cutoff < UINT64_MAX ? (double)cutoff : NAN}});
 }
 
+/* The event is for repeating a run: what the policy is told must be known. */
+static void end_fold(struct training *training, double seconds, double service_seconds) {
+    const struct engine *engine = &training->engine;
+    estimate_end_fold(&training->estimator, engine, service_seconds);
+    if (!training->estimator.is_wanted)
+        return;
+    drive_emit(training, &(struct event){.kind = EVENT_FOLD,
+                                         .worker = -1,
+                                         .seconds = seconds,
+                                         .version = engine->progress.version,
+                                         .fold = {.gradients = (uint64_t)engine->part_count,
+                                                  .service_seconds = service_seconds}});
+}
+
 enum hysgd_status drive_end_action(struct training *training, const struct engine_verdict *verdict, double seconds,
                                    double service_seconds) {
     struct engine *engine = &training->engine;
@@ -267,7 +281,7 @@ enum hysgd_status drive_end_action(struct training *training, const struct engin
     if (training->setup->computes_gradients)
         server_end(&training->server);
     if (verdict->action == ENGINE_FOLD) {
-        estimate_end_fold(&training->estimator, engine, service_seconds);
+        end_fold(training, seconds, service_seconds);
         return HYSGD_OK;
     }
     estimate_end_update(&training->estimator, engine, service_seconds);
