@@ -101,7 +101,7 @@ static double epochs_of(const struct training *training, uint64_t gradients) {
     return (double)gradients * (double)training->setup->batch / (double)training->shape.train_count;
 }
 
-static double epochs_done(const struct training *training) {
+double drive_epochs(const struct training *training) {
     return epochs_of(training, training->engine.progress.received);
 }
 
@@ -320,7 +320,7 @@ enum hysgd_status drive_lose(struct training *training, int worker, double secon
 bool drive_is_over(struct training *training, double seconds) {
     const struct training_limits *limits = &training->setup->limits;
     const struct hysgd_progress *progress = &training->engine.progress;
-    if (limits->epochs > 0 && epochs_done(training) >= limits->epochs)
+    if (limits->epochs > 0 && drive_epochs(training) >= limits->epochs)
         drive_stop(training, "epochs");
     else if (limits->gradients > 0 && progress->received >= limits->gradients)
         drive_stop(training, "gradients");
@@ -337,7 +337,7 @@ bool drive_is_over(struct training *training, double seconds) {
 static double unit_value(const struct training *training, enum training_unit unit, double seconds) {
     switch (unit) {
     case TRAINING_EPOCHS:
-        return epochs_done(training);
+        return drive_epochs(training);
     case TRAINING_SECONDS:
         return seconds;
     case TRAINING_UPDATES:

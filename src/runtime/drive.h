@@ -73,6 +73,9 @@ HYSGD_MUST_CHECK enum hysgd_status drive_end_action(struct training *training, c
 HYSGD_MUST_CHECK enum hysgd_status drive_lose(struct training *training, int worker, double seconds,
                                               struct engine_verdict *verdict_out);
 
+/* Passes over the training data that the gradients received are. */
+double drive_epochs(const struct training *training);
+
 /* Share of the run done at `seconds`, 0 to 1. */
 double drive_fraction(const struct training *training, double seconds);
 
