@@ -36,7 +36,7 @@ struct command {
 };
 
 extern const struct command command_train, command_compare, command_evaluate, command_predict, command_inspect,
-    command_export, command_list;
+    command_export, command_replay, command_list;
 
 /* The first row at or after `option` that the table's command takes; the end of the table otherwise. */
 const struct hysgd_option *command_option(const struct command_table *table, const struct hysgd_option *option);
