@@ -18,7 +18,8 @@ enum random_purpose {
     RANDOM_DROPOUT,   /* dropout masks */
     RANDOM_DATA,      /* generated data */
     RANDOM_PARTITION, /* which worker has which sample */
-    RANDOM_TEST       /* tests */
+    RANDOM_TEST,      /* tests */
+    RANDOM_BOOTSTRAP  /* resampling of measured times */
 };
 
 /* The worker number of streams that belong to no worker. Workers count from 0 to 2^24 - 2. */

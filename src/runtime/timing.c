@@ -192,18 +192,28 @@ static double draw(const struct timing *timing, const struct plugin *distributio
 }
 
 double timing_compute(const struct timing *timing, int worker, uint64_t index) {
+    if (timing->measured)
+        return measured_at(timing->measured, worker, index)->compute_seconds;
     return draw(timing, &timing->compute, (uint32_t)worker, RANDOM_COMPUTE, index) / timing->speeds[worker];
 }
 
 double timing_delay(const struct timing *timing, int worker, uint64_t index) {
+    if (timing->measured)
+        return measured_at(timing->measured, worker, index)->transit_seconds;
     int group = timing->group_of[worker];
     return group < 0 ? 0 : draw(timing, &timing->groups[group], (uint32_t)worker, RANDOM_DELAY, index);
 }
 
 double timing_receive(struct timing *timing) {
-    return draw(timing, &timing->receive, RANDOM_NO_WORKER, RANDOM_SERVICE, timing->received++);
+    uint64_t index = timing->received++;
+    if (timing->measured && timing->measured->receive.count > 0)
+        return timing->measured->receive.seconds[index % timing->measured->receive.count];
+    return draw(timing, &timing->receive, RANDOM_NO_WORKER, RANDOM_SERVICE, index);
 }
 
 double timing_apply(struct timing *timing) {
-    return draw(timing, &timing->apply, RANDOM_NO_WORKER - 1, RANDOM_SERVICE, timing->applied++);
+    uint64_t index = timing->applied++;
+    if (timing->measured && timing->measured->apply.count > 0)
+        return timing->measured->apply.seconds[index % timing->measured->apply.count];
+    return draw(timing, &timing->apply, RANDOM_NO_WORKER - 1, RANDOM_SERVICE, index);
 }

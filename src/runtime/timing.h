@@ -7,6 +7,7 @@
 
 #include "base/plugin.h"
 #include "base/random.h"
+#include "runtime/measured.h"
 
 /* A distribution of seconds. Draws below 0 are taken as 0. */
 struct distribution_ops {
@@ -41,7 +42,9 @@ struct timing {
     int group_count;
     int *group_of; /* [workers] index into groups; -1: no delay */
     uint64_t seed;
-    uint64_t received, applied; /* draws of receive and apply so far */
+    uint64_t received, applied;      /* draws of receive and apply so far */
+    const struct measured *measured; /* of all workers, borrowed: stands in place of speeds, compute and delay, and
+                                        of receive and apply where it has them; NULL: none */
 };
 
 /* HYSGD_USAGE names the text, the place and what was expected; HYSGD_INPUT for traces. Safe to fini when it fails.
