@@ -26,6 +26,7 @@ struct resolved {
     bool policy_is_ready, data_is_ready; /* its init has been called */
     bool data_is_shared;                 /* its fini is not ours */
     struct timing timing;
+    bool is_timing_only; /* no gradients are computed; set by the caller */
     struct training_limits limits;
     struct training_cadence evaluate_every, save_every;
 };
