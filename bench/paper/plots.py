@@ -67,10 +67,10 @@ def curves(data, lowest, highest):
 def converged(found):
     figure, panels = pyplot.subplots(1, 2, figsize=(9.5, 3.9))
     ways = [ASYNC, hybrid(300), hybrid(300, "mean"), *SYNCS, plan.FALLING[0], BUFFERED, ADAPTIVE]
-    for axes, data, lowest in zip(panels, plan.IMAGES, (92, 36)):
+    for axes, data, low, high in zip(panels, plan.IMAGES, (92, 36), (97.8, 56)):
         draw_curves(axes, found, Scene(data, "stated", length="long"), ways)
         axes.set(title=f"{NAMES[data]}, (300,32), server: {SERVER_WORDS['stated']}", xlabel="virtual seconds",
-                 xlim=(0, plan.LENGTH["long"]), ylim=(lowest, None))
+                 xlim=(0, plan.LENGTH["long"]), ylim=(low, high))
     panels[0].set_ylabel("test accuracy, %")
     add_legend(figure)
     return figure

@@ -170,6 +170,9 @@ static enum hysgd_status read_word(const struct reader *reader, const char *word
     }
     if (command->most_words == 0)
         return hysgd_fail(HYSGD_USAGE, "%s: unexpected word '%s': options begin with --", command->name, word);
+    if (command->most_words > 1)
+        return hysgd_fail(HYSGD_USAGE, "%s: '%s' is one word too many: expected at most %d (%s)", command->name,
+                          word, command->most_words, command->words);
     return hysgd_fail(HYSGD_USAGE, "%s: unexpected word '%s': expected only %s", command->name, word,
                       command->words);
 }

@@ -5,7 +5,7 @@
 
 #include "cli/command.h"
 
-#define ARGS_MOST_WORDS 8
+#define ARGS_MOST_WORDS 64
 
 enum args_help { ARGS_NO_HELP, ARGS_SHORT_HELP, ARGS_FULL_HELP };
 

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hysgd export: other forms of an event log. */
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "cli/command.h"
 #include "train/export.h"
 
@@ -32,12 +29,7 @@ static enum hysgd_status export(const char *path, const void *options) {
                                                                            .report = own->report};
     struct export_result result;
     HYSGD_TRY(export_log(path, &paths, &result));
-    if (result.is_cut) fprintf(stderr,
-                               "hysgd: %s: the log is cut at byte %" PRIu64
-                               ", before the end of its run: exported %" PRIu64 " events\n",
-                               path, result.bytes, result.events);
-    if (result.unknown[0] != '\0')
-        fprintf(stderr, "hysgd: %s: left out what this program does not know, such as %s\n", path, result.unknown);
+    command_note_log(path, &result);
     return HYSGD_OK;
 }
 

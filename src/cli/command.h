@@ -5,6 +5,7 @@
 
 #include "base/options.h"
 #include "train/config.h"
+#include "train/export.h"
 
 /* A table of options that a command understands. */
 struct command_table {
@@ -36,7 +37,7 @@ struct command {
 };
 
 extern const struct command command_train, command_compare, command_evaluate, command_predict, command_inspect,
-    command_export, command_advise, command_list;
+    command_export, command_report_logs, command_replay, command_advise, command_list;
 
 /* The first row at or after `option` that the table's command takes; the end of the table otherwise. */
 const struct hysgd_option *command_option(const struct command_table *table, const struct hysgd_option *option);
@@ -49,6 +50,14 @@ extern const size_t command_count;
  * that it initializes and finishes, then acts. Returns the exit code. */
 typedef enum hysgd_status command_on_file(const char *path, const void *options);
 int command_run_on_file(const struct command *command, int argc, char **argv, void *options, command_on_file *act);
+
+/* The same with at least one word, each a file. */
+typedef enum hysgd_status command_on_files(const char *const *paths, size_t count, const void *options);
+int command_run_on_files(const struct command *command, int argc, char **argv, void *options,
+                         command_on_files *act);
+
+/* Tells on standard error what was amiss with a log that was read: that it was cut, or holds what is not known. */
+void command_note_log(const char *path, const struct export_result *result);
 
 /* Prints "hysgd: MESSAGE" of the latest failure to standard error unless all is well; returns the exit code. */
 int command_report(enum hysgd_status status);

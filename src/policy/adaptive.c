@@ -6,14 +6,16 @@
  *
  * The step s of a gradient, in parts of the rate. An update of k gradients takes their mean with the gain k s, so
  * that s does not depend on K. With n gradients received,
- *     d ln s / d ln n = x / 2,     x = A / max(M2, |A|).
- * As E<g, h> = -d/ds of the loss for a gradient g, the step s that it makes, and a gradient h after it, x > 0 says
- * that steps are shorter than what pays at once, and x < 0 that they are longer, be it for the noise or because too
- * many gradients are under way. As long as no step shows, x = 1 and s grows as sqrt(n); where noise takes away what
- * signal brings, x = -1 and s falls as 1 / sqrt(n), the classical schedule of stochastic approximation. That is
- * also why the halves are no matter of tuning, and at n no step counts for more than those before it: there is no
- * time scale. It begins at s = 1 / sqrt(N), as N independent gradients are under way, whose noise adds up to that
- * of sqrt(N), and until x falls to 1/2 for the first time every block doubles it, up to the rate given, s = 1.
+ *     d ln s / d ln n = x / 2 for x > 0, -x^2 / 2 for x < 0,    x = A / max(M2, |A|),    s = min(1, 16 / N) at
+ * first. For a gradient g, the step s that it makes, and a gradient h after it, E<g, h> is -d/ds of the loss: x > 0
+ * says that steps are shorter than what pays at once, and x < 0 that they are longer, be it for the noise or
+ * because too many gradients are under way. As long as no step shows, x = 1 and s grows as sqrt(n); where noise
+ * takes away what the signal brings, x = -1 and s falls as 1 / sqrt(n), the classical schedule of stochastic
+ * approximation. In between the square holds s back from falling: at x = -1/2 a step still brings three quarters of
+ * the most, and shorter ones would be paid for later, in directions of little curvature (Wu et al., "Understanding
+ * Short-Horizon Bias", ICLR 2018). n is the only time scale. The beginning is linear scaling, with which N workers
+ * take N steps at once; 16 of them are taken to be safe without looking, and are a fraction of what Goyal et al.
+ * (2017) found to be.
  *
  * The threshold K = argmax P(K), K = 1 .. N, with the throughput X(K) of N workers that queue for the server:
  *     P(K) = X(K) / (1 + q + N + (K - 1) / 2),    q = S2 / M2.
@@ -23,9 +25,9 @@
  * one raises it to what relieves the server, and more so when noise grows, since then it matters less what a
  * gradient has not seen.
  *
- * The cut-off: gradients of a staleness above R are dropped, R = CROWD N + q, counted in gradients. In Ringmaster
- * (Maranjyan et al., ICML 2025) R = sigma^2 / epsilon, with epsilon the signal at the end: there, q. CROWD N more
- * never cuts off workers of about the same speed, whose staleness is N.
+ * The cut-off: gradients of a staleness above R are dropped, R = 2 N + q, counted in gradients. In Ringmaster
+ * (Maranjyan et al., ICML 2025) R = sigma^2 / epsilon, with epsilon the signal at the end: there, q. 2 N more never
+ * cuts off workers of about the same speed, whose staleness is N.
  *
  * All workers go on at once: whatever has arrived is in the next update, so nothing is gained by waiting. */
 #include <math.h>
@@ -35,7 +37,6 @@
 struct adaptive {
     int64_t threshold; /* K */
     double step;       /* s */
-    bool has_ramped;   /* s follows x */
     double cutoff;     /* R, in gradients; 0: none yet */
     double blocks;     /* of the estimates, when s and R were set */
     double moved;      /* gradients received then */
@@ -45,7 +46,6 @@ struct adaptive {
 static const struct hysgd_option saved[] = {
     {"threshold", HYSGD_OPTION_INT, offsetof(struct adaptive, threshold), "1", 1, 1e9, NULL, "K, in gradients"},
     {"step", HYSGD_OPTION_REAL, offsetof(struct adaptive, step), "1", 0, 1e9, NULL, "s"},
-    {"has_ramped", HYSGD_OPTION_BOOL, offsetof(struct adaptive, has_ramped), "no", 0, 0, NULL, "s follows x"},
     {"cutoff", HYSGD_OPTION_REAL, offsetof(struct adaptive, cutoff), "0", 0, 1e15, NULL, "R, in gradients"},
     {"blocks", HYSGD_OPTION_REAL, offsetof(struct adaptive, blocks), "0", 0, 1e15, NULL, "blocks"},
     {"moved", HYSGD_OPTION_REAL, offsetof(struct adaptive, moved), "0", 0, 1e15, NULL, "gradients"},
@@ -53,8 +53,9 @@ static const struct hysgd_option saved[] = {
     {.key = NULL},
 };
 
-/* Twice the staleness of equal workers: room for the usual variation, as in policy/cutoff.c. */
-#define CROWD 2
+/* See above: steps under way at first, and the part of R that noise does not add. */
+#define FIRST_STEPS 16
+#define CROWD       2
 
 /* Where the rate given is far from what one worker needs, s follows as far as this; finite whatever happens. */
 #define MOST_STEP  1e6
@@ -63,7 +64,7 @@ static const struct hysgd_option saved[] = {
 static enum hysgd_status adaptive_init(void *self, int workers) {
     struct adaptive *state = self;
     state->threshold = 1;
-    state->step = 1 / sqrt((double)workers);
+    state->step = fmin(1, FIRST_STEPS / (double)workers);
     return HYSGD_OK;
 }
 
@@ -94,13 +95,9 @@ static double adaptive_gain(void *self, const struct hysgd_progress *now) {
     return state->step * (double)now->held;
 }
 
-/* x is known from the second block on. */
 static void move_step(struct adaptive *state, double received, double x) {
-    state->has_ramped = state->has_ramped || x <= 0.5 || state->step >= 1;
-    if (!state->has_ramped)
-        state->step = fmin(2 * state->step, 1);
-    else if (state->moved > 0)
-        state->step *= pow(received / state->moved, x / 2);
+    if (state->moved > 0)
+        state->step *= pow(received / state->moved, (x > 0 ? x : -x * x) / 2);
     state->step = fmin(fmax(state->step, LEAST_STEP), MOST_STEP);
     state->moved = received;
 }

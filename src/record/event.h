@@ -17,7 +17,8 @@ enum event_kind {
     EVENT_LOST,       /* a worker left for good */
     EVENT_JOINED,     /* a worker (re)joined */
     EVENT_ABANDONED,  /* a worker gave up its gradient, which never arrives */
-    EVENT_ESTIMATE    /* a policy that estimates has new estimates; after the update that completed them */
+    EVENT_ESTIMATE,   /* a policy that estimates has new estimates; after the update that completed them */
+    EVENT_FOLD        /* gradients were added to the server's sum, of which a policy that estimates sees the time */
 };
 
 struct event {
@@ -71,6 +72,10 @@ struct event {
             uint64_t threshold;                    /* K at the update */
             double cutoff;                         /* staleness from which on gradients are dropped; NaN: none */
         } estimate;
+        struct {
+            uint64_t gradients;
+            double service_seconds; /* that the server spent on it */
+        } fold;
     };
 };
 

@@ -21,6 +21,7 @@ static void forget(struct history *history) {
     memory_free(history->description);
     memory_free(history->title);
     memory_free(history->runtime);
+    memory_free(history->source);
     memory_free(history->reason);
     memory_free(history->accounts);
     memory_free(history->classes);
@@ -33,6 +34,14 @@ void history_free(struct history *history) {
         return;
     forget(history);
     memory_free(history);
+}
+
+enum hysgd_status history_name(struct history *history, const char *source) {
+    char *copy;
+    HYSGD_TRY(memory_copy_text(source, &copy));
+    memory_free(history->source);
+    history->source = copy;
+    return HYSGD_OK;
 }
 
 static enum hysgd_status copy_description(struct history *history, const struct event_run *run) {
@@ -58,13 +67,16 @@ static enum hysgd_status history_begin(void *self, const struct event_run *run) 
     HYSGD_TRY(timeline_init(&history->timeline, run->workers));
     history->run.title = history->title;
     history->run.runtime = history->runtime;
-    history->loss.origin = history->staleness.origin = history->seconds = run->first_seconds;
+    history->received = run->first_received;
+    history->gradients.origin = history->loss.origin = history->staleness.origin = history->seconds =
+        run->first_seconds;
     history->ratio.origin = history->gain.origin = history->cutoff.origin = run->first_seconds;
     history->has_begun = true;
     return HYSGD_OK;
 }
 
 static void take_arrival(struct history *history, const struct event *event) {
+    curve_add(&history->gradients, event->seconds, (double)++history->received);
     curve_add(&history->loss, event->seconds, event->arrival.loss);
     if (event->arrival.weight > 0)
         curve_add(&history->staleness, event->seconds, (double)(event->version - event->arrival.read));

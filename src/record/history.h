@@ -10,8 +10,11 @@
 struct history {
     struct event_run run; /* its strings are copies, owned here */
     char *title, *runtime;
+    char *source;            /* where it comes from, a path; NULL: from a run of this program */
     char *(*description)[2]; /* [run.description_count] */
     bool has_begun, has_ended;
+    uint64_t received;      /* gradients so far, those before a resumed run included */
+    struct curve gradients; /* received so far, at each arrival: where others lie when not drawn against time */
     struct curve loss;      /* of the batches */
     struct curve staleness; /* of the gradients that were not dropped */
     struct steps threshold;

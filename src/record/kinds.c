@@ -85,6 +85,12 @@ static const struct record_field estimate_fields[] = {
     {0},
 };
 
+static const struct record_field fold_fields[] = {
+    {"gradients", COUNT, AT(fold.gradients), NULL, "added"},
+    {"service_seconds", REAL, AT(fold.service_seconds), "s", "that the server spent on it"},
+    {0},
+};
+
 static const struct record_field no_fields[] = {{0}};
 
 const struct record_kind record_event = {"event", "what every event begins with", event_fields, false, false};
@@ -103,6 +109,8 @@ const struct record_kind record_events[] = {
                          false},
     [EVENT_ESTIMATE] = {"estimate", "what the policy knows of the gradients and of the server", estimate_fields,
                         false, false},
+    [EVENT_FOLD] = {"fold", "gradients were added to the server's sum; where the policy sees how long that takes", fold_fields, false,
+                    false},
 };
 const size_t record_event_count = sizeof record_events / sizeof record_events[0];
 

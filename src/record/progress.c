@@ -335,6 +335,7 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
         break;
     case EVENT_CHECKPOINT:
     case EVENT_ESTIMATE:
+    case EVENT_FOLD:
         break;
     }
     return HYSGD_OK;

@@ -137,7 +137,10 @@ static enum hysgd_status write_run(FILE *stream, const struct history *history, 
     HYSGD_TRY(write_value(stream, encode_run(&history->run)));
     fputs(",\"summary\":", stream);
     HYSGD_TRY(write_value(stream, history->has_ended ? encode_summary(&history->summary) : json_null()));
+    fputs(",\"source\":", stream);
+    HYSGD_TRY(write_value(stream, history->source != NULL ? encode_text(history->source) : json_null()));
     fprintf(stream, ",\"seconds\":%s", NUMBER(history->seconds));
+    write_curve(stream, "gradients", &history->gradients);
     write_curve(stream, "loss", &history->loss);
     write_curve(stream, "staleness", &history->staleness);
     write_curve(stream, "ratio", &history->ratio);

@@ -26,7 +26,13 @@ let palette = darkQuery.matches ? PALETTES.dark : PALETTES.light;
 
 const colour = (i) => palette.runs[i % palette.runs.length];
 const dash = (i) => DASHES[Math.floor(i / palette.runs.length) % DASHES.length];
-const title = (i) => runs[i].run.title || 'run ' + (i + 1);
+
+/* The policy; with the file that it comes from, or its number, where another run has the same. */
+function title(i) {
+  const own = runs[i].run.title || 'run ' + (i + 1);
+  if (runs.every(({run}, k) => k === i || run.title !== runs[i].run.title)) return own;
+  return own + ' · ' + (runs[i].source || 'run ' + (i + 1));
+}
 
 /* ---- Texts ---- */
 
@@ -64,7 +70,7 @@ function colourSwatches() {
     made.style.borderTopColor = colour(+made.dataset.run);
     made.style.borderTopStyle = dash(+made.dataset.run) ? 'dashed' : 'solid';
   }
-  for (const made of document.querySelectorAll('.share > span[data-run]'))
+  for (const made of document.querySelectorAll('.share > span[data-run], .parts > span[data-run]'))
     made.style.background = colour(+made.dataset.run);
   for (const made of document.querySelectorAll('.block[data-activity]'))
     made.style.background = palette.activities[+made.dataset.activity];
@@ -154,7 +160,7 @@ function shareCell(share, most, i) {
 function fillShares(figure, heading, sharesOf) {
   const shares = runs.map((run) => (run.summary ? sharesOf(run.summary) : []));
   const all = shares.flat().filter(({applied_share: applied}) => applied !== null);
-  const most = Math.max(...all.flatMap((share) => [share.applied_share, share.data_share]));
+  const most = all.reduce((a, share) => Math.max(a, share.applied_share, share.data_share), 0);
   const body = element('tbody');
   const longest = shares.reduce((a, b) => (b.length > a.length ? b : a), []);
   longest.forEach((share, k) => {
@@ -167,10 +173,42 @@ function fillShares(figure, heading, sharesOf) {
   figure.hidden = all.length === 0;
 }
 
+/* A bar of the worker's gradients: applied, then dropped and given up paler, on a scale that ends at `most`. */
+function gradientsCell(account, most, i) {
+  if (!account) return element('td', '–');
+  const lost = account.dropped + account.abandoned;
+  const cell = element('td', count(account.applied) + (lost > 0 ? ' + ' + count(lost) : ''));
+  const bar = cell.appendChild(element('div', null, 'parts'));
+  for (const part of [account.applied, lost]) {
+    const filled = bar.appendChild(element('span'));
+    filled.dataset.run = i;
+    filled.style.width = 100 * part / most + '%';
+  }
+  return cell;
+}
+
+/* A row for each worker, a column for each run. */
+function fillGradients() {
+  const accounts = runs.map((run) => (run.summary ? run.summary.accounts : []));
+  const sizes = accounts.flat().map((account) => account.applied + account.dropped + account.abandoned);
+  const most = sizes.reduce((a, b) => Math.max(a, b), 0);
+  const body = element('tbody');
+  for (let worker = 0; worker < Math.max(...accounts.map((one) => one.length)); worker++) {
+    const row = body.appendChild(element('tr'));
+    row.appendChild(element('th', String(worker))).scope = 'row';
+    accounts.forEach((one, i) => row.appendChild(gradientsCell(one[worker], most, i)));
+  }
+  $('worker-gradients').querySelector('table').append(
+    headRow(['worker'].concat(runs.map((run, i) => breakable(i)))), body);
+  $('worker-gradients').hidden = most === 0;
+}
+
 function fillAllShares() {
+  fillGradients();
   fillShares($('worker-shares'), 'worker', (summary) => summary.accounts);
   fillShares($('class-shares'), 'class', (summary) => summary.classes);
-  $('shares').hidden = $('worker-shares').hidden && $('class-shares').hidden;
+  $('shares').hidden = [...$('shares').querySelectorAll('figure')].every((figure) => figure.hidden);
+  $('shares-note').hidden = $('worker-shares').hidden && $('class-shares').hidden;
 }
 
 function fillSettings() {
@@ -211,22 +249,60 @@ function fillSubtitle() {
 const shown = runs.map(() => true);
 const charts = []; /* {spec, series, graph, values, box} */
 const INTERVALS = 150; /* of means and extremes, over the width of a chart */
-const lastSecond = Math.max(0, ...runs.map((run) => run.seconds));
-const firstSecond = Math.min(...runs.map((run) => run.run.first_seconds)); /* not 0 in resumed runs */
-const whole = [firstSecond, lastSecond];
-let range = whole; /* seconds that the charts show, [from, to] */
 
-/* Joins buckets [seconds, mean, least, most, count] that lie in one interval of the visible range. */
-function condense(buckets) {
+/* The gradients of a run at a time: recorded as means of short spans, and straight lines between them. */
+function gradientsAt(run, seconds) {
+  const points = run.gradients;
+  let first = 0, end = points.length;
+  while (first < end) {
+    const middle = (first + end) >> 1;
+    if (points[middle][0] <= seconds) first = middle + 1;
+    else end = middle;
+  }
+  const before = first > 0 ? points[first - 1] : [run.run.first_seconds, run.run.first_received || 0];
+  const after = first < points.length ? points[first]
+    : [run.seconds, points.length > 0 ? points[points.length - 1][3] : before[1]];
+  const part = after[0] > before[0] ? Math.min(1, Math.max(0, (seconds - before[0]) / (after[0] - before[0]))) : 1;
+  return before[1] + part * (after[1] - before[1]);
+}
+
+/* What the charts can be drawn against: where a time of a run lies. */
+const AXES = {
+  seconds: {unit: 's', place: (run, seconds) => seconds},
+  gradients: {unit: 'gradients', place: gradientsAt},
+  samples: {unit: 'samples', place: (run, seconds) => run.run.batch * gradientsAt(run, seconds)},
+};
+let axis = 'seconds';
+const placeOf = (run, seconds) => AXES[axis].place(run, seconds);
+
+/* Of all runs on the axis; a resumed one does not begin at 0. */
+function wholeRange() {
+  return [Math.min(...runs.map((run) => placeOf(run, run.run.first_seconds))),
+    Math.max(...runs.map((run) => placeOf(run, run.seconds)))];
+}
+
+let whole = wholeRange();
+let range = whole; /* of the axis, which the charts show, [from, to] */
+
+/* Evaluations know how many gradients there were; [place, ...the rest]. */
+function evaluationsOf(run) {
+  const exact = {seconds: (e) => e[0], gradients: (e) => e[4], samples: (e) => run.run.batch * e[4]}[axis];
+  return run.evaluations.map((e) => [exact(e), ...e.slice(1)]);
+}
+
+/* Joins buckets [seconds, mean, least, most, count] that lie in one interval of the visible range, and puts them at
+ * their places on the axis. */
+function condense(run, buckets) {
   const [from, to] = range, joined = [];
   let interval = null;
   for (const [seconds, mean, least, most, weight] of buckets) {
-    const place = Math.floor(((seconds - from) / (to - from)) * INTERVALS), last = joined[joined.length - 1];
+    const at = placeOf(run, seconds), last = joined[joined.length - 1];
+    const place = Math.floor(((at - from) / (to - from)) * INTERVALS);
     if (place !== interval) {
-      joined.push([seconds, mean, least, most, weight]);
+      joined.push([at, mean, least, most, weight]);
     } else {
       const sum = last[4] + weight;
-      last[0] += ((seconds - last[0]) * weight) / sum;
+      last[0] += ((at - last[0]) * weight) / sum;
       last[1] += ((mean - last[1]) * weight) / sum;
       last[2] = Math.min(last[2], least);
       last[3] = Math.max(last[3], most);
@@ -237,44 +313,45 @@ function condense(buckets) {
   return joined;
 }
 
-/* A chart is made of series: {run, part, points [[seconds, value], ...], look}; without points it is left out. */
+/* A chart is made of series: {run, part, points [[place, value], ...], look}; without points it is left out. */
 const CHARTS = [
   {id: 'accuracy', title: 'Test accuracy', unit: '%', digits: 4,
-    series: (run) => [{points: run.evaluations.map((e) => [e[0], e[2] === null ? null : 100 * e[2]])}]},
+    series: (run) => [{points: evaluationsOf(run).map((e) => [e[0], e[2] === null ? null : 100 * e[2]])}]},
   {id: 'loss', title: 'Loss', unit: 'thick: test; thin: training, mean per interval', digits: 4, isLoss: true,
     series: (run) => [
-      {part: 'test', points: run.evaluations.map((e) => [e[0], e[1]])},
-      {part: 'training', points: condense(run.loss).map((b) => [b[0], b[1]]),
+      {part: 'test', points: evaluationsOf(run).map((e) => [e[0], e[1]])},
+      {part: 'training', points: condense(run, run.loss).map((b) => [b[0], b[1]]),
         look: {strokeWidth: 0.9, drawPoints: false}}]},
   {id: 'threshold', title: 'Threshold K', unit: 'gradients per update', digits: 4, fromZero: true,
     series: (run) => [{points: run.threshold.concat(run.threshold.length
-      ? [[run.seconds, run.threshold[run.threshold.length - 1][1]]] : []),
+      ? [[run.seconds, run.threshold[run.threshold.length - 1][1]]] : [])
+      .map(([seconds, value]) => [placeOf(run, seconds), value]),
     look: {stepPlot: true, drawPoints: false}}]},
   {id: 'ratio', title: 'Noise to signal', unit: 'of one gradient, as the policy estimates it', digits: 3, isLogarithmic: true,
-    series: (run) => [{points: condense(run.ratio).map((b) => [b[0], b[1]]), look: {drawPoints: false}}]},
+    series: (run) => [{points: condense(run, run.ratio).map((b) => [b[0], b[1]]), look: {drawPoints: false}}]},
   {id: 'gain', title: 'Gain', unit: 'factor of the learning rate', digits: 3, fromZero: true,
-    series: (run) => [{points: condense(run.gain).map((b) => [b[0], b[1]]), look: {drawPoints: false}}]},
+    series: (run) => [{points: condense(run, run.gain).map((b) => [b[0], b[1]]), look: {drawPoints: false}}]},
   {id: 'cutoff', title: 'Cut-off', unit: 'staleness from which on gradients are dropped, versions', digits: 3,
     fromZero: true,
-    series: (run) => [{points: condense(run.cutoff).map((b) => [b[0], b[1]]), look: {drawPoints: false}}]},
+    series: (run) => [{points: condense(run, run.cutoff).map((b) => [b[0], b[1]]), look: {drawPoints: false}}]},
   {id: 'staleness', title: 'Staleness', unit: 'versions; thick: mean per interval, thin: largest', digits: 3,
     fromZero: true,
     series: (run) => [
-      {part: 'mean', points: condense(run.staleness).map((b) => [b[0], b[1]]), look: {drawPoints: false}},
-      {part: 'largest', points: condense(run.staleness).map((b) => [b[0], b[3]]),
+      {part: 'mean', points: condense(run, run.staleness).map((b) => [b[0], b[1]]), look: {drawPoints: false}},
+      {part: 'largest', points: condense(run, run.staleness).map((b) => [b[0], b[3]]),
         look: {strokeWidth: 1, drawPoints: false, strokePattern: [2, 2]}}]},
 ];
 
-/* Rows [seconds, value of series 0, ...] at every time of any series; dygraphs joins the points across nulls. */
+/* Rows [place, value of series 0, ...] at every place of any series; dygraphs joins the points across nulls. */
 function joinRows(series) {
   const rows = new Map();
   series.forEach(({points}, i) => {
-    for (const [seconds, value] of points) {
-      if (!rows.has(seconds)) rows.set(seconds, new Array(series.length).fill(null));
-      rows.get(seconds)[i] = value;
+    for (const [place, value] of points) {
+      if (!rows.has(place)) rows.set(place, new Array(series.length).fill(null));
+      rows.get(place)[i] = value;
     }
   });
-  return [...rows.entries()].sort((a, b) => a[0] - b[0]).map(([seconds, values]) => [seconds].concat(values));
+  return [...rows.entries()].sort((a, b) => a[0] - b[0]).map(([place, values]) => [place].concat(values));
 }
 
 function looks(series) {
@@ -286,22 +363,23 @@ function looks(series) {
   return made;
 }
 
-/* The latest value at or before the time. */
-function valueAt(points, seconds) {
+/* The latest value at or before the place. */
+function valueAt(points, place) {
   let first = 0, end = points.length;
   while (first < end) {
     const middle = (first + end) >> 1;
-    if (points[middle][0] <= seconds) first = middle + 1;
+    if (points[middle][0] <= place) first = middle + 1;
     else end = middle;
   }
   for (let i = first - 1; i >= 0; i--) if (points[i][1] !== null) return points[i][1];
   return null;
 }
 
-/* The line above a chart: what the visible series are at a time, or at their end. */
-function showValues(chart, seconds) {
-  const at = seconds === null ? lastSecond : seconds;
-  chart.values.replaceChildren(element('span', seconds === null ? 'at the end' : 'at ' + number(at) + ' s'));
+/* The line above a chart: what the visible series are at a place, or at their end. */
+function showValues(chart, place) {
+  const at = place === null ? Infinity : place;
+  chart.values.replaceChildren(element('span', place === null ? 'at the end'
+    : 'at ' + number(at) + ' ' + AXES[axis].unit));
   const visible = chart.series.filter(({run}) => shown[run]);
   for (const {run, part, points} of visible.slice(0, 12)) {
     const made = element('span');
@@ -315,19 +393,48 @@ function showValues(chart, seconds) {
 function describe({spec, series}) {
   const ends = series.map(({run, part, points}) => title(run) + (part ? ' ' + part : '') + ' ends at ' +
     number(valueAt(points, Infinity), spec.digits));
-  return spec.title + ' over time. ' + ends.join('; ');
+  return spec.title + ' against ' + axis + '. ' + ends.join('; ');
 }
 
 /* Every chart shows the same range, with its intervals made anew. */
 function setRange(from, to) {
-  range = [Math.max(firstSecond, from), Math.min(lastSecond, to)];
+  range = [Math.max(whole[0], from), Math.min(whole[1], to)];
   for (const chart of charts) {
     chart.series = seriesOf(chart.spec);
-    chart.graph.updateOptions({file: joinRows(chart.series), dateWindow: range});
+    chart.graph.updateOptions({file: joinRows(chart.series), dateWindow: range, xlabel: axis});
   }
   const isWhole = range[0] === whole[0] && range[1] === whole[1];
   $('from').value = isWhole ? '' : +range[0].toPrecision(6);
   $('to').value = isWhole ? '' : +range[1].toPrecision(6);
+}
+
+/* The same part of the whole, in the keyboard's and the buttons' steps. */
+function zoomCharts(factor) {
+  const centre = (range[0] + range[1]) / 2, half = Math.max((range[1] - range[0]) * factor, 1e-6 *
+    (whole[1] - whole[0])) / 2;
+  setRange(centre - half, centre + half);
+}
+
+function panCharts(part) {
+  const span = range[1] - range[0];
+  const from = Math.min(Math.max(range[0] + part * span, whole[0]), whole[1] - span);
+  setRange(from, from + span);
+}
+
+const CHART_KEYS = {'+': () => zoomCharts(0.5), '=': () => zoomCharts(0.5), '-': () => zoomCharts(2),
+  ArrowLeft: () => panCharts(-0.25), ArrowRight: () => panCharts(0.25), '0': () => showWhole(),
+  Escape: () => showWhole()};
+
+function chooseAxis(name) {
+  axis = name;
+  for (const unit of document.querySelectorAll('.axis-unit')) unit.textContent = AXES[axis].unit;
+  whole = wholeRange();
+  range = whole;
+  showWhole();
+  for (const chart of charts) {
+    chart.box.setAttribute('aria-label', describe(chart));
+    showValues(chart, null);
+  }
 }
 
 /* Undoes every zoom. Resetting a chart calls its zoomCallback, which ends here again. */
@@ -351,7 +458,7 @@ function drawSpread(context, area, graph) {
   const visible = runs.map((run, i) => i).filter((i) => shown[i]);
   if (visible.length > 3) return;
   for (const i of visible) {
-    const buckets = condense(runs[i].loss);
+    const buckets = condense(runs[i], runs[i].loss);
     if (buckets.length < 2) continue;
     context.fillStyle = colour(i);
     context.globalAlpha = 0.13;
@@ -379,10 +486,16 @@ function openChart(spec) {
   const chart = {spec, series, values: figure.appendChild(element('div', '', 'values'))};
   chart.box = figure.appendChild(element('div', '', 'chart'));
   chart.box.setAttribute('role', 'img');
+  chart.box.tabIndex = 0;
+  chart.box.addEventListener('keydown', (event) => {
+    if (!(event.key in CHART_KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    CHART_KEYS[event.key]();
+  });
   chart.box.setAttribute('aria-label', describe(chart));
   chart.graph = new Dygraph(chart.box, joinRows(series), {
-    labels: ['seconds'].concat(series.map((one, i) => 's' + i)), dateWindow: range,
-    series: looks(series), connectSeparatedPoints: true, legend: 'never', xlabel: 'seconds', xLabelHeight: 16,
+    labels: ['place'].concat(series.map((one, i) => 's' + i)), dateWindow: range,
+    series: looks(series), connectSeparatedPoints: true, legend: 'never', xlabel: axis, xLabelHeight: 16,
     includeZero: Boolean(spec.fromZero), gridLineWidth: 1, gridLineColor: palette.line, axisLineColor: palette.line,
     highlightCircleSize: 3, xRangePad: 4, yRangePad: 6, rightGap: 8, axisLabelFontSize: 12,
     axes: {x: {drawGrid: false, axisLabelFormatter: tick, pixelsPerLabel: 70, axisLabelWidth: 64},
@@ -416,13 +529,14 @@ function openLegend() {
 
 function openRange() {
   const apply = () => {
-    const from = $('from').value === '' ? firstSecond : +$('from').value;
-    const to = $('to').value === '' ? lastSecond : +$('to').value;
+    const from = $('from').value === '' ? whole[0] : +$('from').value;
+    const to = $('to').value === '' ? whole[1] : +$('to').value;
     if (to > from) setRange(from, to);
   };
   $('from').addEventListener('change', apply);
   $('to').addEventListener('change', apply);
   $('whole').addEventListener('click', showWhole);
+  $('axis').addEventListener('change', () => chooseAxis($('axis').value));
   $('logarithmic').addEventListener('change', () => {
     for (const chart of charts)
       if (chart.spec.isLoss) chart.graph.updateOptions({logscale: $('logarithmic').checked});
@@ -473,3 +587,10 @@ if (runs.length === 0) {
   window.addEventListener('beforeprint', () => setTheme(false)); /* paper is white */
   window.addEventListener('afterprint', () => setTheme(darkQuery.matches));
 }
+
+/* For whoever looks after pages by program: what is drawn, and after how many milliseconds. */
+requestAnimationFrame(() => setTimeout(() => {
+  document.documentElement.dataset.drawn = charts.map(({spec}) => spec.id).concat(runs.length ? 'timeline' : [])
+    .join(' ');
+  document.documentElement.dataset.milliseconds = Math.round(performance.now());
+}));

@@ -52,6 +52,9 @@ extern const struct sink_ops sink_history;
 HYSGD_MUST_CHECK enum hysgd_status history_alloc(struct history **history_out);
 void history_free(struct history *history);
 
+/* Says where the run that it holds comes from, once the run has begun: the path of its log. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status history_name(struct history *history, const char *source);
+
 /* Writes one self-contained HTML file about one or several runs; charts by dygraphs, inlined. Written whole or not
  * at all. */
 HYSGD_MUST_CHECK enum hysgd_status report_write(const char *path, const char *title,

@@ -127,6 +127,7 @@ void tally_add(struct tally *tally, const struct event *event) {
         break;
     case EVENT_CHECKPOINT:
     case EVENT_ESTIMATE:
+    case EVENT_FOLD:
         break;
     }
 }

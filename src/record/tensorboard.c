@@ -277,6 +277,7 @@ static enum hysgd_status board_event(void *self, const struct event *event) {
     case EVENT_LOST:
     case EVENT_JOINED:
     case EVENT_ESTIMATE:
+    case EVENT_FOLD:
         break;
     }
     return HYSGD_OK;

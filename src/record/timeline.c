@@ -119,6 +119,7 @@ void timeline_add(struct timeline *timeline, const struct event *event) {
     case EVENT_EVALUATION:
     case EVENT_CHECKPOINT:
     case EVENT_ESTIMATE:
+    case EVENT_FOLD:
         break;
     }
 }

@@ -272,6 +272,7 @@ static enum hysgd_status trace_event(void *self, const struct event *event) {
         trace->states[event->worker].activity = ABSENT;
         break;
     case EVENT_ESTIMATE:
+    case EVENT_FOLD:
         break;
     }
     return output_check(&trace->output);

@@ -101,7 +101,7 @@ static double epochs_of(const struct training *training, uint64_t gradients) {
     return (double)gradients * (double)training->setup->batch / (double)training->shape.train_count;
 }
 
-static double epochs_done(const struct training *training) {
+double drive_epochs(const struct training *training) {
     return epochs_of(training, training->engine.progress.received);
 }
 
@@ -183,14 +183,14 @@ enum hysgd_status drive_abandon(struct training *training, const struct drive_ab
     return HYSGD_OK;
 }
 
-/* The learning rate of the update that is due. */
-static struct optimizer_step next_step(const struct training *training, double seconds) {
+/* The learning rate of the update that is due, at the moment of the verdict, which the log of the run has. */
+static struct optimizer_step next_step(const struct training *training) {
     const struct engine *engine = &training->engine;
     double samples = (double)engine->applied * (double)training->setup->batch;
     struct optimizer_clock clock = {.updates = engine->progress.version,
                                     .samples = samples,
                                     .epochs = samples / (double)training->shape.train_count,
-                                    .fraction = drive_fraction(training, seconds)};
+                                    .fraction = engine->progress.fraction};
     return (struct optimizer_step){.rate = optimizer_rate(training->setup->optimizer->self, &clock),
                                    .scale = 1,
                                    .number = engine->progress.version + 1};
@@ -208,18 +208,18 @@ static enum hysgd_status ask_gain(struct training *training) {
                       DBL_MAX);
 }
 
-enum hysgd_status drive_begin_action(struct training *training, enum engine_action action, double seconds) {
+enum hysgd_status drive_begin_action(struct training *training, enum engine_action action) {
     if (action != ENGINE_NOTHING)
         estimate_begin(&training->estimator, &training->engine, action == ENGINE_UPDATE);
     if (action == ENGINE_UPDATE) {
-        struct optimizer_step step = next_step(training, seconds);
+        struct optimizer_step step = next_step(training);
         HYSGD_TRY(ask_gain(training));
         step.rate *= training->gain;
         training->rate = step.rate;
         if (training->setup->computes_gradients)
             return server_begin_update(&training->server, &training->engine, &step);
     } else if (action == ENGINE_FOLD && training->setup->computes_gradients) {
-        double rate = training->server.correction ? next_step(training, seconds).rate : 0;
+        double rate = training->server.correction ? next_step(training).rate : 0;
         return server_begin_fold(&training->server, &training->engine, rate);
     }
     return HYSGD_OK;
@@ -259,6 +259,20 @@ static void emit_estimate(struct training *training, const struct event *update)
                                                       .cutoff = cutoff < UINT64_MAX ? (double)cutoff : NAN}});
 }
 
+/* The event is for repeating a run: what the policy is told must be known. */
+static void end_fold(struct training *training, double seconds, double service_seconds) {
+    const struct engine *engine = &training->engine;
+    estimate_end_fold(&training->estimator, engine, service_seconds);
+    if (!training->estimator.is_wanted)
+        return;
+    drive_emit(training, &(struct event){.kind = EVENT_FOLD,
+                                         .worker = -1,
+                                         .seconds = seconds,
+                                         .version = engine->progress.version,
+                                         .fold = {.gradients = (uint64_t)engine->part_count,
+                                                  .service_seconds = service_seconds}});
+}
+
 enum hysgd_status drive_end_action(struct training *training, const struct engine_verdict *verdict, double seconds,
                                    double service_seconds) {
     struct engine *engine = &training->engine;
@@ -267,7 +281,7 @@ enum hysgd_status drive_end_action(struct training *training, const struct engin
     if (training->setup->computes_gradients)
         server_end(&training->server);
     if (verdict->action == ENGINE_FOLD) {
-        estimate_end_fold(&training->estimator, engine, service_seconds);
+        end_fold(training, seconds, service_seconds);
         return HYSGD_OK;
     }
     estimate_end_update(&training->estimator, engine, service_seconds);
@@ -306,7 +320,7 @@ enum hysgd_status drive_lose(struct training *training, int worker, double secon
 bool drive_is_over(struct training *training, double seconds) {
     const struct training_limits *limits = &training->setup->limits;
     const struct hysgd_progress *progress = &training->engine.progress;
-    if (limits->epochs > 0 && epochs_done(training) >= limits->epochs)
+    if (limits->epochs > 0 && drive_epochs(training) >= limits->epochs)
         drive_stop(training, "epochs");
     else if (limits->gradients > 0 && progress->received >= limits->gradients)
         drive_stop(training, "gradients");
@@ -323,7 +337,7 @@ bool drive_is_over(struct training *training, double seconds) {
 static double unit_value(const struct training *training, enum training_unit unit, double seconds) {
     switch (unit) {
     case TRAINING_EPOCHS:
-        return epochs_done(training);
+        return drive_epochs(training);
     case TRAINING_SECONDS:
         return seconds;
     case TRAINING_UPDATES:

@@ -61,8 +61,7 @@ HYSGD_MUST_CHECK enum hysgd_status drive_abandon(struct training *training,
                                                  struct engine_verdict *verdict_out);
 
 /* Prepares the vectors' part of the action: the server then has work (or none, when gradients are off). */
-HYSGD_MUST_CHECK enum hysgd_status drive_begin_action(struct training *training, enum engine_action action,
-                                                      double seconds);
+HYSGD_MUST_CHECK enum hysgd_status drive_begin_action(struct training *training, enum engine_action action);
 
 /* After the work: publishes it; after an update tells the engine and emits the event. `service_seconds`: the
  * server's time for it. HYSGD_DIVERGED, with the worker, when the combined gradient was not finite: a model can
@@ -73,6 +72,9 @@ HYSGD_MUST_CHECK enum hysgd_status drive_end_action(struct training *training, c
 /* A worker leaves for good. */
 HYSGD_MUST_CHECK enum hysgd_status drive_lose(struct training *training, int worker, double seconds,
                                               struct engine_verdict *verdict_out);
+
+/* Passes over the training data that the gradients received are. */
+double drive_epochs(const struct training *training);
 
 /* Share of the run done at `seconds`, 0 to 1. */
 double drive_fraction(const struct training *training, double seconds);

@@ -127,7 +127,7 @@ static void cancel_workers(struct threads_run *run) {
 enum hysgd_status threads_act(struct threads_run *run, const struct engine_verdict *verdict, int home) {
     struct training *training = run->training;
     double begun = threads_now(run);
-    HYSGD_TRY(drive_begin_action(training, verdict->action, begun));
+    HYSGD_TRY(drive_begin_action(training, verdict->action));
     if (verdict->action != ENGINE_NOTHING && training->setup->computes_gradients)
         work(run, home);
     double ended = threads_now(run);

@@ -105,8 +105,10 @@ void training_stop(struct training *training) {
 }
 
 uint64_t training_checksum(const struct training *training, const float *vector) {
-    if (vector == NULL || !training->setup->recorder)
-        return 0;
+    return vector != NULL && training->setup->recorder ? training_identify(training, vector) : 0;
+}
+
+uint64_t training_identify(const struct training *training, const float *vector) {
     return crc32_z(0, (const Bytef *)vector, training->server.count * sizeof *vector);
 }
 

@@ -123,6 +123,9 @@ void training_stop(struct training *training);
  * of NULL, and where nobody records. */
 uint64_t training_checksum(const struct training *training, const float *vector);
 
+/* The same in any case; not of NULL. */
+uint64_t training_identify(const struct training *training, const float *vector);
+
 /* The end of the run for sinks and callers; points into the training. Gradients still held then count as dropped.
  */
 void training_summarize(struct training *training, double seconds, struct event_summary *summary_out);

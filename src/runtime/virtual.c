@@ -110,7 +110,7 @@ static enum hysgd_status start_released(struct virtual_run *run) {
 static enum hysgd_status act(struct virtual_run *run, const struct engine_verdict *verdict) {
     struct training *training = run->training;
     double service = verdict->action == ENGINE_UPDATE ? timing_apply(training->setup->timing) : 0;
-    HYSGD_TRY(drive_begin_action(training, verdict->action, run->now));
+    HYSGD_TRY(drive_begin_action(training, verdict->action));
     if (training->setup->computes_gradients && verdict->action != ENGINE_NOTHING)
         server_help(&training->server, 0);
     run->server_free_at = run->now + service;

@@ -33,6 +33,13 @@ static enum hysgd_status play(struct log_reader *reader, const struct views_path
     return status;
 }
 
+void export_note(const struct log_reader *reader, struct export_result *result) {
+    result->is_cut = log_reader_summary(reader) == NULL;
+    result->bytes = log_reader_byte(reader);
+    if (log_reader_unknown(reader) != NULL)
+        snprintf(result->unknown, sizeof result->unknown, "%s", log_reader_unknown(reader));
+}
+
 enum hysgd_status export_log(const char *path, const struct views_paths *paths, struct export_result *result_out) {
     struct log_reader *reader;
     struct recorder *recorder;
@@ -44,10 +51,7 @@ enum hysgd_status export_log(const char *path, const struct views_paths *paths, 
         status = play(reader, paths, recorder, result_out);
         recorder_free(recorder);
     }
-    result_out->is_cut = log_reader_summary(reader) == NULL;
-    result_out->bytes = log_reader_byte(reader);
-    if (log_reader_unknown(reader) != NULL)
-        snprintf(result_out->unknown, sizeof result_out->unknown, "%s", log_reader_unknown(reader));
+    export_note(reader, result_out);
     log_reader_close(reader);
     return status;
 }

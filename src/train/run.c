@@ -168,10 +168,10 @@ static enum hysgd_status check_target(const struct run *run) {
     return HYSGD_OK;
 }
 
-enum hysgd_status run_init(struct run *run, const struct resolved *resolved, const struct run_sink *sinks,
-                           size_t sink_count, bool wants_history) {
+enum hysgd_status run_prepare(struct run *run, const struct resolved *resolved) {
     memset(run, 0, sizeof *run);
     run->resolved = resolved;
+    run->runtime = resolved->runtime;
     HYSGD_TRY(init_model(run));
     HYSGD_TRY(check_memory(run));
     HYSGD_TRY(description_pairs_init(&run->pairs, &resolved->description));
@@ -180,10 +180,20 @@ enum hysgd_status run_init(struct run *run, const struct resolved *resolved, con
     HYSGD_TRY(check_target(run));
     if (resolved->description.resume[0] != '\0')
         HYSGD_TRY(training_resume(&run->training, resolved->description.resume));
-    /* Last, so that a run that cannot begin leaves the files of an earlier one alone. */
+    return HYSGD_OK;
+}
+
+enum hysgd_status run_record(struct run *run, const struct run_sink *sinks, size_t sink_count, bool wants_history) {
     HYSGD_TRY(open_sinks(run, sinks, sink_count, wants_history));
     run->setup.recorder = run->recorder;
     return HYSGD_OK;
+}
+
+/* The files last, so that a run that cannot begin leaves those of an earlier one alone. */
+enum hysgd_status run_init(struct run *run, const struct resolved *resolved, const struct run_sink *sinks,
+                           size_t sink_count, bool wants_history) {
+    HYSGD_TRY(run_prepare(run, resolved));
+    return run_record(run, sinks, sink_count, wants_history);
 }
 
 void run_fini(struct run *run) {
@@ -270,7 +280,7 @@ static enum hysgd_status explain_stop(const struct run *run, enum hysgd_status s
 
 enum hysgd_status run_train(struct run *run, struct stopper *stopper, struct hysgd_result *result_out,
                             bool *has_begun_out) {
-    const struct plugin *runtime = &run->resolved->runtime;
+    const struct plugin *runtime = &run->runtime;
     struct event_summary summary;
     double seconds = 0;
     *has_begun_out = false;

@@ -26,7 +26,8 @@ struct run_sink {
 
 struct run {
     const struct resolved *resolved;
-    bool model_is_ready; /* its init has been called */
+    struct plugin runtime; /* that drives it, borrowed: that of `resolved` unless set otherwise before run_train */
+    bool model_is_ready;   /* its init has been called */
     struct description_pairs pairs;
     struct training_setup setup;
     struct training training;
@@ -41,6 +42,11 @@ struct run {
 HYSGD_MUST_CHECK enum hysgd_status run_init(struct run *run, const struct resolved *resolved,
                                             const struct run_sink *sinks, size_t sink_count, bool wants_history);
 void run_fini(struct run *run);
+
+/* The two halves of run_init: first all that can be refused, then opening the files that are written. */
+HYSGD_MUST_CHECK enum hysgd_status run_prepare(struct run *run, const struct resolved *resolved);
+HYSGD_MUST_CHECK enum hysgd_status run_record(struct run *run, const struct run_sink *sinks, size_t sink_count,
+                                              bool wants_history);
 
 /* Trains to the end and writes the report. Blocks. `result_out` is written when the run began, `has_begun_out` says
  * whether it did. HYSGD_TARGET when the run went well and its target was not reached. */

@@ -118,6 +118,7 @@ static enum hysgd_status take(struct reading *reading, const struct event *event
     case EVENT_CHECKPOINT:
     case EVENT_JOINED:
     case EVENT_ESTIMATE:
+    case EVENT_FOLD:
         break;
     }
     return HYSGD_OK;

@@ -98,33 +98,40 @@ static double step_after(const struct plugin *policy, double agreement, int roun
     return policy_ops(policy)->gain(policy->self, &now);
 }
 
-static void the_step_grows_to_the_rate_and_then_as_the_root_of_the_gradients(void **state) {
-    (void)state;
+/* The first round sets the count of gradients from which on the step moves. */
+static void expect_step(double agreement, int rounds, double expected) {
     struct plugin policy;
     open_policy("adaptive", 16, &policy);
-    assert_float_equal(step_after(&policy, 1, 0), 0.25, 1e-12);
+    assert_float_equal(step_after(&policy, agreement, rounds), expected, 1e-9);
     close_policy(&policy);
-    open_policy("adaptive", 16, &policy);
-    assert_float_equal(step_after(&policy, 1, 2), 1, 1e-12);
-    close_policy(&policy);
-    open_policy("adaptive", 16, &policy);
-    assert_float_equal(step_after(&policy, 1, 200), 10, 1e-9); /* 1 at round 2 */
-    close_policy(&policy);
+}
+
+static void the_step_grows_as_the_root_of_the_gradients_where_none_shows(void **state) {
+    (void)state;
+    expect_step(1, 0, 1);
+    expect_step(1, 1, 1);
+    expect_step(1, 100, 10);
+    expect_step(0.5, 100, sqrt(10));
 }
 
 static void the_step_falls_as_the_root_of_the_gradients_in_the_noise(void **state) {
     (void)state;
-    struct plugin policy;
-    open_policy("adaptive", 16, &policy);
-    assert_float_equal(step_after(&policy, -1, 100), 0.025, 1e-12); /* 0.25 at round 1 */
-    close_policy(&policy);
+    expect_step(-1, 100, 0.1);
+    expect_step(-5, 100, 0.1);
+    expect_step(-0.5, 100, pow(100, -1.0 / 8));
 }
 
 static void the_step_stays_where_nothing_speaks_against_it(void **state) {
     (void)state;
+    expect_step(0, 50, 1);
+    expect_step(NAN, 50, 1);
+}
+
+static void many_workers_begin_with_a_part_of_the_rate(void **state) {
+    (void)state;
     struct plugin policy;
-    open_policy("adaptive", 16, &policy);
-    assert_float_equal(step_after(&policy, 0, 50), 0.25, 1e-12);
+    open_policy("adaptive", 64, &policy);
+    assert_float_equal(step_after(&policy, NAN, 1), 0.25, 1e-12);
     close_policy(&policy);
 }
 
@@ -141,7 +148,7 @@ static void the_gain_counts_the_gradients_of_the_update(void **state) {
     struct plugin policy;
     open_policy("adaptive", 4, &policy);
     struct hysgd_progress now = {.workers = 4, .held = 3, .estimates = &nothing};
-    assert_float_equal(policy_ops(&policy)->gain(policy.self, &now), 1.5, 1e-12);
+    assert_float_equal(policy_ops(&policy)->gain(policy.self, &now), 3, 1e-12);
     close_policy(&policy);
 }
 
@@ -169,9 +176,10 @@ int main(void) {
         cmocka_unit_test(a_fast_server_makes_the_threshold_one),
         cmocka_unit_test(noise_raises_the_threshold_of_a_slow_server),
         cmocka_unit_test(the_throughput_is_that_of_the_workers_or_of_the_server),
-        cmocka_unit_test(the_step_grows_to_the_rate_and_then_as_the_root_of_the_gradients),
+        cmocka_unit_test(the_step_grows_as_the_root_of_the_gradients_where_none_shows),
         cmocka_unit_test(the_step_falls_as_the_root_of_the_gradients_in_the_noise),
         cmocka_unit_test(the_step_stays_where_nothing_speaks_against_it),
+        cmocka_unit_test(many_workers_begin_with_a_part_of_the_rate),
         cmocka_unit_test(one_worker_keeps_its_rate),
         cmocka_unit_test(the_gain_counts_the_gradients_of_the_update),
         cmocka_unit_test(noise_lets_older_gradients_in),

@@ -56,6 +56,23 @@ static void a_gradient_is_followed_through_its_activities(void **state) {
     history_free(history);
 }
 
+static void estimates_become_curves_and_a_lost_signal_has_no_ratio(void **state) {
+    (void)state;
+    struct history *history = begin_history(1);
+    struct event event = {.kind = EVENT_ESTIMATE,
+                          .worker = -1,
+                          .seconds = 1,
+                          .estimate = {.noise = 6, .signal = 2, .gain = 0.5, .cutoff = (double)NAN}};
+    feed(history, event);
+    event.estimate.signal = -1;
+    feed(history, event);
+    assert_int_equal(history->ratio.buckets[CURVE_BUCKETS / 2].count, 1);
+    assert_true(history->ratio.buckets[CURVE_BUCKETS / 2].sum == 3);
+    assert_int_equal(history->gain.buckets[CURVE_BUCKETS / 2].count, 2);
+    assert_true(history->cutoff.width == 0);
+    history_free(history);
+}
+
 static void a_gradient_that_is_given_up_is_a_span_of_its_own(void **state) {
     (void)state;
     struct history *history = begin_history(1);
@@ -219,6 +236,35 @@ static void evaluations_are_thinned_evenly_and_keep_the_last(void **state) {
     free(points);
 }
 
+static void gradients_are_counted_on_from_a_resumed_run(void **state) {
+    (void)state;
+    struct history *history;
+    struct event_run run = sample_run;
+    run.first_received = 40;
+    run.first_seconds = 10;
+    assert_int_equal(history_alloc(&history), HYSGD_OK);
+    assert_int_equal(sink_history.begin(history, &run), HYSGD_OK);
+    feed(history, sample_arrival(0, 11, 1, 0, (double)NAN)); /* no loss, and yet a gradient */
+    feed(history, sample_arrival(1, 14, 1, 0, 0.5));
+    assert_int_equal(history->received, 42);
+    const struct bucket *last = &history->gradients.buckets[(size_t)(4 / history->gradients.width)];
+    assert_true(last->count == 1 && last->sum == 42 && last->seconds_sum == 14);
+    assert_true(history->gradients.origin == 10);
+    history_free(history);
+}
+
+static void a_name_is_a_copy_that_a_new_run_forgets(void **state) {
+    (void)state;
+    struct history *history = begin_history(1);
+    char name[] = "one.hylog";
+    assert_int_equal(history_name(history, name), HYSGD_OK);
+    name[0] = 'x';
+    assert_string_equal(history->source, "one.hylog");
+    assert_int_equal(sink_history.begin(history, &sample_run), HYSGD_OK);
+    assert_null(history->source);
+    history_free(history);
+}
+
 static void texts_of_the_run_are_copies(void **state) {
     (void)state;
     char title[] = "title", reason[] = "epochs";
@@ -263,6 +309,7 @@ static void memory_failures_leave_nothing_behind(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gradient_is_followed_through_its_activities),
+        cmocka_unit_test(estimates_become_curves_and_a_lost_signal_has_no_ratio),
         cmocka_unit_test(a_gradient_that_is_given_up_is_a_span_of_its_own),
         cmocka_unit_test(a_worker_that_was_away_has_a_gap),
         cmocka_unit_test(an_arrival_without_a_start_begins_when_its_computing_did),
@@ -273,6 +320,8 @@ int main(void) {
         cmocka_unit_test(steps_keep_changes_only),
         cmocka_unit_test(steps_stay_bounded_and_end_at_the_last_value),
         cmocka_unit_test(evaluations_are_thinned_evenly_and_keep_the_last),
+        cmocka_unit_test(gradients_are_counted_on_from_a_resumed_run),
+        cmocka_unit_test(a_name_is_a_copy_that_a_new_run_forgets),
         cmocka_unit_test(texts_of_the_run_are_copies),
         cmocka_unit_test(memory_failures_leave_nothing_behind),
     };

@@ -67,6 +67,8 @@ static void the_data_read_back(void **state) {
     assert_true(json_number_value(at(evaluations, 0, 2)) == 0.125);
     assert_true(json_is_null(at(evaluations, 1, 2)));
     assert_true(json_number_value(at(json_object_get(run, "loss"), 0, 1)) == 2);
+    assert_true(json_number_value(at(json_object_get(run, "gradients"), 0, 3)) == 1);
+    assert_true(json_is_null(json_object_get(run, "source")));
     json_t *workers = json_object_get(json_object_get(run, "timeline"), "workers");
     const double expected[16] = {0, 2, 1, 0.5, 0.25, 0, 0, 1, 2, 10, 1, 8, 0, 0, 0, 0};
     for (size_t i = 0; i < 16; i++)
