@@ -7,9 +7,9 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/machine.h"
 #include "base/memory.h"
 #include "record/sinks.h"
 
@@ -61,12 +61,6 @@ void sink_progress_free(void *self) {
     memory_free(progress);
 }
 
-static double real_seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static enum hysgd_status progress_begin(void *self, const struct event_run *run) {
     struct progress *progress = self;
     HYSGD_TRY(memory_alloc((size_t)run->workers, sizeof *progress->workers, &progress->workers));
@@ -75,7 +69,7 @@ static enum hysgd_status progress_begin(void *self, const struct event_run *run)
     progress->version = run->first_version;
     progress->seconds = progress->shown_seconds = run->first_seconds;
     progress->loss = progress->staleness = progress->test_loss = progress->accuracy = (double)NAN;
-    progress->begun_real = real_seconds();
+    progress->begun_real = machine_seconds();
     progress->shown_real = -INFINITY;
     return HYSGD_OK;
 }
@@ -271,7 +265,7 @@ static void show(struct progress *progress, bool is_kept) {
     struct line line = {.most = LINE_SIZE - 1};
     if (progress->is_terminal)
         line.most = usable_columns(progress);
-    compose(progress, real_seconds(), &line);
+    compose(progress, machine_seconds(), &line);
     if (progress->is_terminal)
         fprintf(progress->out, "\r%-*s%s", (int)line.most, line.text, is_kept ? "\n" : "");
     else
@@ -346,7 +340,7 @@ static enum hysgd_status progress_pulse(void *self, double seconds) {
     if (is_silent(progress) || (!progress->is_terminal && progress->level != PROGRESS_VERBOSE))
         return HYSGD_OK;
     progress->seconds = fmax(progress->seconds, seconds);
-    double now_real = real_seconds();
+    double now_real = machine_seconds();
     if (now_real - progress->shown_real < SECONDS_BETWEEN_LINES)
         return HYSGD_OK;
     progress->shown_real = now_real;

@@ -4,15 +4,9 @@
 #include <math.h>
 #include <sched.h>
 
+#include "base/machine.h"
 #include "runtime/threads.h"
 #include "runtime/worker.h"
-
-/* Seconds on the machine's clock. */
-static double read_clock(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 /* Seconds; whoever waits for longer looks again then. */
 #define LONGEST_SLEEP 1e6
@@ -35,11 +29,11 @@ static void sleep_until(struct lane *lane, double moment) {
 /* Looks out for a call without the lock for a bounded time; a sleeping thread takes far longer to come back. */
 static void poll_call(struct lane *lane) {
     struct threads_run *run = lane->run;
-    double until = read_clock() + run->options->spin;
+    double until = machine_seconds() + run->options->spin;
     pthread_mutex_unlock(&run->lock);
     for (unsigned i = 0; !atomic_load_explicit(&lane->is_called, memory_order_acquire); i++) {
         threads_pause();
-        if (i % 64 == 63 && read_clock() > until)
+        if (i % 64 == 63 && machine_seconds() > until)
             break;
     }
     pthread_mutex_lock(&run->lock);
