@@ -72,6 +72,8 @@ struct hysgd_result {
     double worker_bias;      /* distance in total variation, 0 to 1, of the shares that workers have in the applied
                                 samples from those in the training data; NaN: not known */
     double class_bias;       /* the same for classes; NaN without labels */
+    int straggler;           /* the worker that held the others up (see README); -1: none did */
+    double straggler_share;  /* of all waiting, that it caused; 0 to 1, 0 where there is none */
     double target_seconds;   /* when the target was first seen reached; NaN if it was not or none was set */
 };
 
@@ -238,7 +240,7 @@ struct hysgd_policy_ops {
     double (*gain)(void *self, const struct hysgd_progress *now);
     /* The staleness from which on gradients are dropped at present, for the record; NULL: none. */
     uint64_t (*cutoff)(const void *self);
-    bool wants_estimates; /* fill `estimates`: it costs a look at each gradient */
+    bool wants_estimates;                             /* fill `estimates`: it costs a look at each gradient */
     const struct hysgd_policy_worker_ops *worker_ops; /* or NULL */
 };
 

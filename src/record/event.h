@@ -37,6 +37,7 @@ struct event {
             double compute_seconds; /* computing */
             double transit_seconds; /* on the way */
             double queue_seconds;   /* at the server before the verdict */
+            double data_seconds;    /* of compute_seconds, until it had its samples; 0 where that is not measured */
             uint64_t threshold;     /* K at the verdict */
             uint64_t held;          /* gradients held after the verdict, this one included, before any update */
         } arrival;
@@ -116,6 +117,9 @@ struct event_account {
     double staleness_sum; /* over the applied gradients */
     uint64_t abandoned;
     double abandoned_seconds; /* spent on the abandoned gradients */
+    double data_seconds;      /* of compute_seconds, until it had its samples; 0 where that is not measured */
+    double caused_seconds;    /* of the other workers' waiting, for this one; see attribution.h */
+    uint64_t delays;          /* updates that others waited for it to complete */
     struct event_share share;
 };
 
@@ -124,7 +128,9 @@ struct event_summary {
     const char *reason; /* "epochs", "deadline", "target", "interrupted", "diverged: ..." */
     double seconds;
     uint64_t updates, forced_updates, unfinished;
-    double server_seconds;                                       /* in which the server was busy */
+    double server_seconds;         /* in which the server was busy */
+    double server_waiting_seconds; /* of the workers' waiting, for the server and not for each other */
+    double open_waiting_seconds;   /* of the workers' waiting, not over at the end */
     double train_loss, test_loss, test_accuracy, target_seconds; /* NaN where there is none */
     uint64_t checksum; /* CRC-32 of the parameters and statistics at the end; 0: there are none */
     const struct event_account *accounts; /* [workers] */

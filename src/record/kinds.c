@@ -33,6 +33,7 @@ static const struct record_field arrival_fields[] = {
     {"compute_seconds", REAL, AT(arrival.compute_seconds), "s", "computing it"},
     {"transit_seconds", REAL, AT(arrival.transit_seconds), "s", "on the way"},
     {"queue_seconds", REAL, AT(arrival.queue_seconds), "s", "at the server before the verdict"},
+    {"data_seconds", REAL, AT(arrival.data_seconds), "s", "of compute_seconds, until it had its samples"},
     {"threshold", COUNT, AT(arrival.threshold), "gradients", "that make an update, at the verdict"},
     {"held", COUNT, AT(arrival.held), "gradients", "held after the verdict, this one included, before any update"},
     {0},
@@ -169,6 +170,9 @@ static const struct record_field account_fields[] = {
     {"abandoned_seconds", REAL, AT(abandoned_seconds), "s", "spent on those"},
     {"data_share", REAL, AT(share.data), NULL, "of the training samples, 0 to 1"},
     {"applied_share", REAL, AT(share.applied), NULL, "of the samples of applied gradients, by weight"},
+    {"data_seconds", REAL, AT(data_seconds), "s", "of compute_seconds, until it had its samples"},
+    {"caused_seconds", REAL, AT(caused_seconds), "s", "of the other workers' waiting, for this one"},
+    {"delays", COUNT, AT(delays), "updates", "that others waited for it to complete"},
     {0},
 };
 
@@ -197,6 +201,8 @@ static const struct record_field end_fields[] = {
     {"forced_updates", COUNT, AT(forced_updates), "updates", "of them, forced"},
     {"unfinished", COUNT, AT(unfinished), "gradients", "begun and never delivered"},
     {"server_seconds", REAL, AT(server_seconds), "s", "in which the server was busy"},
+    {"server_waiting_seconds", REAL, AT(server_waiting_seconds), "s", "of the workers' waiting, for the server"},
+    {"open_waiting_seconds", REAL, AT(open_waiting_seconds), "s", "of the workers' waiting, not over at the end"},
     {"train_loss", REAL, AT(train_loss), NULL, "mean over the gradients since the evaluation before the last"},
     {"test_loss", REAL, AT(test_loss), NULL, "at the latest evaluation"},
     {"test_accuracy", REAL, AT(test_accuracy), NULL, "at the latest evaluation, 0 to 1"},

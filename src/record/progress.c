@@ -12,6 +12,8 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "record/sinks.h"
+#include "record/straggler.h"
+#include "record/tally.h"
 
 #define SECONDS_BETWEEN_LINES 1.0
 #define SMOOTHED_OVER         50 /* gradients */
@@ -31,6 +33,7 @@ struct progress {
     bool is_terminal, is_broken;
     struct event_run run;                 /* its strings are not used after begin */
     struct progress_worker *workers;      /* [run.workers] */
+    struct tally tally;                   /* who held whom up */
     double busy_seconds, waiting_seconds; /* of all workers, up to their `since` */
 
     double seconds; /* the run's clock at the latest event or pulse */
@@ -57,6 +60,7 @@ void sink_progress_free(void *self) {
     struct progress *progress = self;
     if (progress == NULL)
         return;
+    tally_fini(&progress->tally);
     memory_free(progress->workers);
     memory_free(progress);
 }
@@ -64,6 +68,7 @@ void sink_progress_free(void *self) {
 static enum hysgd_status progress_begin(void *self, const struct event_run *run) {
     struct progress *progress = self;
     HYSGD_TRY(memory_alloc((size_t)run->workers, sizeof *progress->workers, &progress->workers));
+    HYSGD_TRY(tally_init(&progress->tally, run));
     progress->run = *run;
     progress->received = progress->shown_received = run->first_received;
     progress->version = run->first_version;
@@ -222,6 +227,16 @@ static void add_position(struct line *line, const struct progress *progress) {
         add(line, "epoch %.2f", epochs(progress));
 }
 
+/* Names the worker that holds the others up, while there is one. */
+static void add_straggler(struct line *line, const struct progress *progress) {
+    const struct event_summary summary = {
+        .updates = progress->version, .accounts = progress->tally.accounts, .workers = progress->run.workers};
+    struct straggler straggler = straggler_find(&summary);
+    if (straggler.worker >= 0)
+        add(line, "%.0f %% of it for worker %d (%s)", 100 * straggler.share, straggler.worker,
+            straggler_cause_name(straggler.cause));
+}
+
 static void compose(const struct progress *progress, double now_real, struct line *line) {
     add_position(line, progress);
     if (!isnan(progress->loss))
@@ -243,6 +258,7 @@ static void compose(const struct progress *progress, double now_real, struct lin
     double waiting = waiting_share(progress);
     if (!isnan(waiting))
         add(line, "waiting %.0f %%", 100 * waiting);
+    add_straggler(line, progress);
 }
 
 /* One column stays free: writing into the last one makes some terminals wrap. */
@@ -303,6 +319,7 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
     if (is_silent(progress))
         return HYSGD_OK;
     progress->seconds = fmax(progress->seconds, event->seconds);
+    tally_add(&progress->tally, event);
     switch (event->kind) {
     case EVENT_START:
         turn(progress, event->worker, event->seconds, COMPUTING);

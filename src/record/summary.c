@@ -8,6 +8,7 @@
 
 #include "record/bias.h"
 #include "record/sinks.h"
+#include "record/straggler.h"
 
 #define MOST_ROWS   24 /* with more workers, only the extreme ones are shown */
 #define LEAST_WIDTH 40
@@ -74,15 +75,16 @@ enum column {
     COMPUTE_SECONDS,
     TRANSIT_SECONDS,
     WAITING_SECONDS,
+    CAUSED_SECONDS,
     ABANDONED_SECONDS,
     COMPUTE_SHARE,
     TRANSIT_SHARE,
     COLUMN_COUNT
 };
 
-static const char *const titles[COLUMN_COUNT] = {"worker",    "received",  "applied",    "dropped",   "held",
-                                                 "waiting %", "staleness", "most",       "given up",  "compute s",
-                                                 "transit s", "waiting s", "given up s", "compute %", "transit %"};
+static const char *const titles[COLUMN_COUNT] = {
+    "worker",   "received",  "applied",   "dropped",   "held",     "waiting %",  "staleness", "most",
+    "given up", "compute s", "transit s", "waiting s", "caused s", "given up s", "compute %", "transit %"};
 
 static void print_cell(const struct row *row, enum column column, bool is_short, char cell[CELL_SIZE]) {
     const struct event_account *account = &row->account;
@@ -126,6 +128,9 @@ static void print_cell(const struct row *row, enum column column, bool is_short,
     case WAITING_SECONDS:
         print_seconds(account->waiting_seconds, cell);
         break;
+    case CAUSED_SECONDS:
+        print_seconds(account->caused_seconds, cell);
+        break;
     case ABANDONED_SECONDS:
         print_seconds(account->abandoned_seconds, cell);
         break;
@@ -167,6 +172,7 @@ static struct row total(const struct event_summary *summary) {
         sum.account.compute_seconds += account->compute_seconds;
         sum.account.transit_seconds += account->transit_seconds;
         sum.account.waiting_seconds += account->waiting_seconds;
+        sum.account.caused_seconds += account->caused_seconds;
         sum.account.staleness_sum += account->staleness_sum;
         if (account->most_staleness > sum.account.most_staleness)
             sum.account.most_staleness = account->most_staleness;
@@ -252,10 +258,16 @@ static void measure(struct table *table, bool is_short) {
     }
 }
 
-/* What policies seldom do is shown only where it was done. */
+/* What does not happen under every policy is shown only where it did. */
+static bool is_column_shown(enum column column, const struct event_account *sum) {
+    if (column == ABANDONED || column == ABANDONED_SECONDS)
+        return sum->abandoned > 0;
+    return column != CAUSED_SECONDS || sum->caused_seconds > 0;
+}
+
 static void choose_columns(struct table *table, const struct event_account *sum) {
     for (int i = 0; i < COLUMN_COUNT; i++)
-        if ((i != ABANDONED && i != ABANDONED_SECONDS) || sum->abandoned > 0)
+        if (is_column_shown((enum column)i, sum))
             table->columns[table->column_count++] = (enum column)i;
 }
 
@@ -353,6 +365,24 @@ static void say_bias(const struct event_summary *summary, struct paragraph *para
     paragraph->used = 0;
 }
 
+/* Who held the others up. */
+static void say_straggler(const struct event_summary *summary, struct paragraph *paragraph) {
+    struct straggler straggler = straggler_find(summary);
+    char cell[CELL_SIZE];
+    if (straggler.worker < 0)
+        return;
+    print_seconds(straggler.seconds, cell);
+    say(paragraph, "worker %d held the others up:", straggler.worker);
+    say(paragraph, "last in %.0f %% of the updates,", 100 * straggler.last_share);
+    say(paragraph, "%.0f %% of all waiting (%s s),", 100 * straggler.share, cell);
+    if (isfinite(straggler.ratio))
+        say(paragraph, "by %s (%.1f x the others)", straggler_cause_name(straggler.cause), straggler.ratio);
+    else
+        say(paragraph, "by %s", straggler_cause_name(straggler.cause));
+    fputc('\n', paragraph->out);
+    paragraph->used = 0;
+}
+
 static void report_faults(const struct event_summary *summary, FILE *out) {
     for (int i = 0; i < summary->workers; i++) {
         const struct event_account *account = &summary->accounts[i];
@@ -369,6 +399,7 @@ void summary_print(const struct event_summary *summary, int columns, FILE *out) 
     struct paragraph paragraph = {.out = out, .columns = columns};
     say_outcome(summary, &paragraph);
     say_bias(summary, &paragraph);
+    say_straggler(summary, &paragraph);
     struct table table = {0};
     choose_rows(&table, summary);
     const struct row sum = total(summary);

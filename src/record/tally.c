@@ -21,10 +21,11 @@ enum hysgd_status tally_init(struct tally *tally, const struct event_run *run) {
     HYSGD_TRY(memory_alloc(count, sizeof *tally->contributors, &tally->contributors));
     for (size_t i = 0; i < count; i++)
         tally->states[i].delivered = run->first_seconds;
-    return HYSGD_OK;
+    return attribution_init(&tally->attribution, run->workers, run->first_seconds, tally->accounts);
 }
 
 void tally_fini(struct tally *tally) {
+    attribution_fini(&tally->attribution);
     memory_free(tally->accounts);
     memory_free(tally->states);
     memory_free(tally->contributors);
@@ -38,6 +39,7 @@ static void take_arrival(struct tally *tally, const struct event *event) {
     account->received++;
     account->compute_seconds += event->arrival.compute_seconds;
     account->transit_seconds += event->arrival.transit_seconds;
+    account->data_seconds += event->arrival.data_seconds;
     state->delivered = event->seconds - event->arrival.queue_seconds;
     state->is_under_way = false;
     if (isfinite(event->arrival.loss)) {
@@ -101,6 +103,7 @@ static void take_start(struct tally *tally, const struct event *event) {
 void tally_add(struct tally *tally, const struct event *event) {
     if (event->seconds > tally->summary.seconds)
         tally->summary.seconds = event->seconds;
+    attribution_add(&tally->attribution, event);
     switch (event->kind) {
     case EVENT_START:
         take_start(tally, event);
@@ -148,7 +151,10 @@ void tally_summarize(struct tally *tally, const char *reason, struct event_summa
         summary_out->unfinished += state->is_under_way;
         if (!state->is_under_way && summary->seconds > state->delivered) {
             account->waiting_seconds += summary->seconds - state->delivered;
+            tally->attribution.open_seconds += summary->seconds - state->delivered;
             state->delivered = summary->seconds; /* a second summary adds nothing */
         }
     }
+    summary_out->server_waiting_seconds = tally->attribution.server_seconds;
+    summary_out->open_waiting_seconds = tally->attribution.open_seconds;
 }

@@ -3,8 +3,7 @@
 #ifndef HYSGD_RECORD_TALLY_H
 #define HYSGD_RECORD_TALLY_H
 
-#include "base/status.h"
-#include "record/event.h"
+#include "record/attribution.h"
 
 struct tally_worker {
     uint64_t held_most_staleness;
@@ -18,7 +17,8 @@ struct tally {
     int workers;
     struct event_account *accounts; /* [workers] */
     struct tally_worker *states;    /* [workers] */
-    int *contributors;              /* [contributor_count] workers with gradients held */
+    struct attribution attribution;
+    int *contributors; /* [contributor_count] workers with gradients held */
     int contributor_count;
     double loss_sum; /* of the gradients since the latest evaluation */
     uint64_t loss_count;

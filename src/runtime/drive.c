@@ -13,6 +13,7 @@
 #include "runtime/worker.h"
 
 void drive_emit(struct training *training, const struct event *event) {
+    attribution_add(&training->attribution, event);
     if (!training->setup->recorder)
         return;
     while (!recorder_emit(training->setup->recorder, event)) {
@@ -54,8 +55,10 @@ void drive_restart(struct training *training, double seconds) {
     training->engine.progress.seconds = seconds;
     engine_restart(&training->engine);
     shares_turn(&training->shares, engine->table.round);
-    for (int i = 0; i < engine->released_count; i++)
+    for (int i = 0; i < engine->released_count; i++) {
         training->workers[engine->released[i]].delivered_seconds = seconds;
+        attribution_restore(&training->attribution, engine->released[i], seconds, engine->progress.version);
+    }
 }
 
 void drive_read(struct training *training, int worker) {
@@ -141,6 +144,7 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
     training->loss_count++;
     account->compute_seconds += arrival->compute_seconds;
     account->transit_seconds += arrival->transit_seconds;
+    account->data_seconds += arrival->data_seconds;
     worker->delivered_seconds = arrival->seconds - arrival->queue_seconds;
     worker->is_under_way = false;
     uint64_t version = training->engine.progress.version;
@@ -156,6 +160,7 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
                                                      .compute_seconds = arrival->compute_seconds,
                                                      .transit_seconds = arrival->transit_seconds,
                                                      .queue_seconds = arrival->queue_seconds,
+                                                     .data_seconds = arrival->data_seconds,
                                                      .threshold = verdict->threshold,
                                                      .held = verdict->held}});
     return HYSGD_OK;

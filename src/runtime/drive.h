@@ -39,6 +39,7 @@ struct drive_arrival {
     double transit_seconds; /* it was on the way */
     double queue_seconds;   /* it waited for the server before the verdict */
     double receive_seconds; /* of them, the server took it in; NaN: not known */
+    double data_seconds;    /* of compute_seconds, until the worker had its samples; 0 where that is not measured */
 };
 
 /* Checks the loss, asks the engine, keeps the account, emits the event. HYSGD_DIVERGED names worker, update and

@@ -17,15 +17,15 @@
 #include "runtime/worker.h"
 
 #define FORMAT_KEY     "hysgd_checkpoint"
-#define FORMAT_VERSION "2"
+#define FORMAT_VERSION "3"
 #define POLICY_KEY     "state/policy"
 
 /* Tables in a checkpoint, at most. */
 #define MOST_TABLES 8
 
 enum {
-    WORKER_FIELDS = 21,
-    RUN_FIELDS = 24,
+    WORKER_FIELDS = 25,
+    RUN_FIELDS = 28,
     TABLE_FIELDS = 6, /* of a worker */
     FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double),
     SHARES_FIELDS = sizeof(struct shares_worker) / sizeof(double)
@@ -103,11 +103,27 @@ static void visit_worker(struct training *training, int index, struct row *row, 
     visit_count(row, &worker->abandoned, MOST_COUNT);
     visit_amount(row, &patience);
     visit_amount(row, &account->abandoned_seconds);
+    visit_count(row, &training->attribution.states[index].version, MOST_COUNT);
+    visit_amount(row, &account->data_seconds);
+    visit_amount(row, &account->caused_seconds);
+    visit_count(row, &account->delays, MOST_COUNT);
     worker->patience = patience > 0 ? patience : (double)INFINITY;
     if (weight > (double)FLT_MAX)
         row->is_bad = true;
     else
         worker->weight = (float)weight;
+}
+
+/* What has been attributed, and the trigger of the present version: workers may be about to start from it. */
+static void visit_attribution(struct row *row, struct attribution *attribution, uint64_t version) {
+    struct attribution_trigger *trigger = &attribution->triggers[version % attribution->trigger_count];
+    uint64_t worker = (uint64_t)(trigger->worker + 1), has_delayed = trigger->has_delayed;
+    visit_amount(row, &attribution->server_seconds);
+    visit_count(row, &worker, (uint64_t)attribution->workers);
+    visit_count(row, &has_delayed, 1);
+    visit_amount(row, &trigger->delivered);
+    if (row->is_reading)
+        *trigger = (struct attribution_trigger){version, (int)worker - 1, trigger->delivered, has_delayed > 0};
 }
 
 static void visit_run(struct training *training, double *seconds, struct row *row, uint64_t *has_flights,
@@ -130,6 +146,7 @@ static void visit_run(struct training *training, double *seconds, struct row *ro
     visit_amount(row, &engine->held_weight);
     visit_amount(row, &engine->held_divisor);
     visit_amount(row, &training->server_seconds);
+    visit_attribution(row, &training->attribution, engine->progress.version);
     visit_real(row, &training->loss_sum);
     visit_real(row, &training->train_loss);
     visit_real(row, &training->test_loss);
@@ -469,6 +486,8 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
     engine_restore(&training->engine);
     if (!engine_is_valid(&training->engine))
         return fail_state(path, "its accounts contradict each other");
+    for (int i = 0; i < workers; i++)
+        training->attribution.states[i].delivered = training->workers[i].delivered_seconds;
     HYSGD_TRY(read_flights(training->resumed, file, path, workers));
     return read_shares(training, file, path);
 }

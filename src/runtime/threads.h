@@ -35,6 +35,7 @@ struct lane {
     bool has_given_up;        /* its latest gradient: that is what it delivers */
     double begun, gives_up;   /* its latest gradient: when, and when its patience ends; INFINITY: never */
     double compute_seconds, transit_seconds, delivered;
+    double data_seconds; /* of compute_seconds */
 };
 
 struct threads_run {

@@ -97,6 +97,7 @@ static void await_arrival(struct lane *lane, uint64_t draw, double computed) {
     const struct timing *timing = run->training->setup->timing;
     double begun = lane->begun, slower = run->fastest / timing->speeds[lane->worker];
     lane->compute_seconds = (computed - begun) * slower;
+    lane->data_seconds = run->training->workers[lane->worker].data_seconds * slower;
     double delay = timing_delay(timing, lane->worker, draw), ready = begun + lane->compute_seconds,
            arrives = ready + delay, now;
     bool is_slowed = slower * (computed - begun) + delay > computed - begun;

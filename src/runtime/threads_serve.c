@@ -159,7 +159,8 @@ static enum hysgd_status take_delivery(struct threads_run *run, const struct lan
                                     .compute_seconds = lane->compute_seconds,
                                     .transit_seconds = lane->transit_seconds,
                                     .queue_seconds = seconds - lane->delivered,
-                                    .receive_seconds = NAN};
+                                    .receive_seconds = NAN,
+                                    .data_seconds = lane->data_seconds};
     return drive_arrive(run->training, &arrival, verdict_out);
 }
 

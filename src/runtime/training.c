@@ -31,6 +31,7 @@ static enum hysgd_status init_workers(struct training *training) {
     size_t count = (size_t)setup->workers;
     HYSGD_TRY(memory_alloc(count, sizeof *training->accounts, &training->accounts));
     HYSGD_TRY(memory_alloc(count, sizeof *training->workers, &training->workers));
+    HYSGD_TRY(attribution_init(&training->attribution, setup->workers, 0, training->accounts));
     if (!setup->computes_gradients)
         return HYSGD_OK;
     HYSGD_TRY(partition_init(&training->partition, setup->partition, setup->data, setup->workers, setup->seed));
@@ -95,6 +96,7 @@ void training_fini(struct training *training) {
     partition_fini(&training->partition);
     snapshot_free(training->resumed);
     memory_free(training->worker_weights);
+    attribution_fini(&training->attribution);
     memory_free(training->workers);
     memory_free(training->accounts);
     training->setup = NULL;
@@ -130,6 +132,7 @@ void training_summarize(struct training *training, double seconds, struct event_
         bool has_waited = worker->activity != ENGINE_LOST && !training->workers[i].is_under_way;
         if (has_waited && seconds > *delivered) {
             account->waiting_seconds += seconds - *delivered;
+            training->attribution.open_seconds += seconds - *delivered;
             *delivered = seconds; /* a second summary adds nothing */
         }
     }
@@ -139,6 +142,8 @@ void training_summarize(struct training *training, double seconds, struct event_
                                       .forced_updates = engine->forced,
                                       .unfinished = (uint64_t)engine->progress.computing + engine->lost,
                                       .server_seconds = training->server_seconds,
+                                      .server_waiting_seconds = training->attribution.server_seconds,
+                                      .open_waiting_seconds = training->attribution.open_seconds,
                                       .train_loss = training->train_loss,
                                       .test_loss = training->test_loss,
                                       .test_accuracy = training->test_accuracy,

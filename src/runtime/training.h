@@ -11,6 +11,7 @@
 #include "base/plugin.h"
 #include "checkpoint/safetensors.h"
 #include "data/sampler.h"
+#include "record/attribution.h"
 #include "record/recorder.h"
 #include "runtime/engine.h"
 #include "runtime/estimate.h"
@@ -78,8 +79,9 @@ struct training {
     struct estimator estimator;
     struct evaluator evaluator;
     struct event_account
-        *accounts;        /* [setup->workers]; the times as the run goes, the counts by training_summarize */
-    double start_seconds; /* on the run's clock when this process began: > 0 after a resume */
+        *accounts; /* [setup->workers]; the times as the run goes, the counts by training_summarize */
+    struct attribution attribution;    /* of the workers' waiting; counts in the accounts */
+    double start_seconds;              /* on the run's clock when this process began: > 0 after a resume */
     double next_evaluation, next_save; /* in the unit of their cadence */
     uint64_t evaluated_version;        /* version of the latest evaluation; UINT64_MAX: none yet */
     uint64_t evaluated_received;       /* gradients received when it began */

@@ -2,6 +2,7 @@
 /* Computing gradients: see worker.h. */
 #include "runtime/worker.h"
 
+#include "base/machine.h"
 #include "base/memory.h"
 #include "data/data.h"
 #include "linalg/vector.h"
@@ -46,9 +47,11 @@ static enum hysgd_status compute_piece(struct training *training, int index, con
     const struct training_setup *setup = training->setup;
     const struct hysgd_model_ops *model = model_ops(setup->model);
     size_t count = worker_piece_size(setup);
+    double begun = machine_seconds();
     sampler_next(&worker->sampler, count, worker->buffers.indices);
     struct hysgd_batch batch =
         batch_gather(&worker->buffers, data_ops(setup->data), setup->data->self, HYSGD_TRAIN, count);
+    worker->data_seconds += machine_seconds() - begun;
     shares_add(&training->shares, index, batch.labels, count);
     batch.seed = setup->seed;
     batch.worker = (uint32_t)index;
@@ -68,6 +71,7 @@ enum hysgd_status worker_gradient(struct training *training, int index, const fl
     double loss, sum = 0;
     float *gradient = pieces > 1 ? worker->piece : gradient_out;
     worker->has_given_up = false;
+    worker->data_seconds = 0;
     for (size_t i = 0; i < pieces && !worker->has_given_up; i++) {
         HYSGD_TRY(compute_piece(training, index, vector, i, gradient, &loss));
         sum += loss;

@@ -12,6 +12,7 @@ struct training_worker {
     struct sampler sampler;
     uint64_t draws;           /* gradients begun */
     double loss;              /* of the latest batch */
+    double data_seconds;      /* until it had the samples of its latest batch */
     bool has_given_up;        /* the latest batch, before its last piece was done: there is no gradient */
     double delivered_seconds; /* when its latest gradient reached the server, or was given up, on the run's clock */
     bool is_under_way;        /* begun and neither delivered nor given up */

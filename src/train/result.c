@@ -3,6 +3,7 @@
 #include "train/result.h"
 
 #include "record/bias.h"
+#include "record/straggler.h"
 #include "train/json.h"
 
 void result_fill(const struct event_summary *summary, struct hysgd_result *result_out) {
@@ -16,6 +17,9 @@ void result_fill(const struct event_summary *summary, struct hysgd_result *resul
                                     .target_seconds = summary->target_seconds};
     result->worker_bias = bias_of_workers(summary).distance;
     result->class_bias = bias_of_classes(summary).distance;
+    struct straggler straggler = straggler_find(summary);
+    result->straggler = straggler.worker;
+    result->straggler_share = straggler.share;
     for (int i = 0; i < summary->workers; i++) {
         const struct event_account *account = &summary->accounts[i];
         result->received += account->received;
@@ -37,18 +41,24 @@ void result_fill(const struct event_summary *summary, struct hysgd_result *resul
 enum hysgd_status result_print_json(const struct event_summary *summary, FILE *out) {
     struct hysgd_result result;
     result_fill(summary, &result);
-    json_t *json = json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "reason", summary->reason, "seconds",
-                             json_number(result.seconds), "received", (json_int_t)result.received, "applied",
-                             (json_int_t)result.applied, "dropped", (json_int_t)result.dropped, "unfinished",
-                             (json_int_t)summary->unfinished, "abandoned", (json_int_t)result.abandoned, "updates",
-                             (json_int_t)result.updates, "most_staleness", (json_int_t)result.most_staleness);
+    json_t *json = json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "reason", summary->reason,
+                             "seconds", json_number(result.seconds), "received", (json_int_t)result.received,
+                             "applied", (json_int_t)result.applied, "dropped", (json_int_t)result.dropped,
+                             "unfinished", (json_int_t)summary->unfinished, "abandoned",
+                             (json_int_t)result.abandoned, "updates", (json_int_t)result.updates, "most_staleness",
+                             (json_int_t)result.most_staleness, "straggler", result.straggler);
     const struct {
         const char *key;
         double value;
-    } numbers[] = {{"mean_staleness", result.mean_staleness}, {"waiting_share", result.waiting_share},
-                   {"server_share", result.server_share},     {"train_loss", result.train_loss},
-                   {"test_loss", result.test_loss},           {"test_accuracy", result.test_accuracy},
-                   {"worker_bias", result.worker_bias},       {"class_bias", result.class_bias},
+    } numbers[] = {{"mean_staleness", result.mean_staleness},
+                   {"waiting_share", result.waiting_share},
+                   {"server_share", result.server_share},
+                   {"train_loss", result.train_loss},
+                   {"test_loss", result.test_loss},
+                   {"test_accuracy", result.test_accuracy},
+                   {"worker_bias", result.worker_bias},
+                   {"class_bias", result.class_bias},
+                   {"straggler_share", result.straggler_share},
                    {"target_seconds", result.target_seconds}};
     int failed = json == NULL;
     for (size_t i = 0; !failed && i < sizeof numbers / sizeof numbers[0]; i++)

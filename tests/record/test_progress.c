@@ -200,7 +200,7 @@ static void memory_failures_leave_nothing_behind(void **state) {
             break;
         assert_int_equal(status, HYSGD_MEMORY);
     }
-    assert_int_equal(n, 3);
+    assert_int_equal(n, 8);
 }
 
 int main(void) {

@@ -258,16 +258,20 @@ static inline uint64_t run_result(const struct run_setup *from) {
     return hash;
 }
 
-/* Every gradient is accounted for at the end. */
+/* Every gradient and every second of waiting is accounted for at the end. */
 static inline void run_expect_balance(const struct run *run) {
     uint64_t received = 0, applied = 0, dropped = 0;
+    double waiting = 0, caused = run->summary.server_waiting_seconds + run->summary.open_waiting_seconds;
     for (int i = 0; i < run->summary.workers; i++) {
         const struct event_account *account = &run->summary.accounts[i];
         assert_int_equal(account->received, account->applied + account->dropped);
         received += account->received;
         applied += account->applied;
         dropped += account->dropped;
+        waiting += account->waiting_seconds;
+        caused += account->caused_seconds;
     }
+    assert_true(fabs(waiting - caused) <= 1e-9 * (1 + waiting));
     const struct engine *engine = &run->training.engine;
     assert_int_equal(received, engine->progress.received);
     assert_int_equal(applied, engine->applied);

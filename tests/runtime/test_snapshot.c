@@ -369,7 +369,7 @@ static void files_without_our_metadata_are_refused(void **state) {
         if (strcmp(editing.metadata[i][0], "hysgd_checkpoint") == 0)
             editing.metadata[i][1] = "1";
     edit_write(&editing, folder->file, SIZE_MAX);
-    expect_refused(&from, "has checkpoint format 1: expected 2");
+    expect_refused(&from, "has checkpoint format 1: expected 3");
     safetensors_close(editing.file);
 }
 

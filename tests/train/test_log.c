@@ -60,6 +60,8 @@ static void assert_same_account(const struct event_account *one, const struct ev
     assert_true(one->staleness_sum == other->staleness_sum);
     assert_true(fabs(one->compute_seconds - other->compute_seconds) < 1e-9);
     assert_true(fabs(one->transit_seconds - other->transit_seconds) < 1e-9);
+    assert_true(fabs(one->caused_seconds - other->caused_seconds) < 1e-9);
+    assert_int_equal(one->delays, other->delays);
 }
 
 /* The events of the run add up to what its end says. */
