@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "record/bias.h"
+#include "record/straggler.h"
 #include "record/kinds.h"
 
 /* Makes a locale's decimal separator, which may be several bytes, a single point. */
@@ -146,6 +147,17 @@ static json_t *encode_classes(const struct event_summary *summary) {
     return finish(classes, failures);
 }
 
+/* Who held the others up: null where nobody did. */
+static json_t *encode_straggler(const struct event_summary *summary) {
+    struct straggler straggler = straggler_find(summary);
+    if (straggler.worker < 0)
+        return json_null();
+    return json_pack("{s:i, s:o, s:o, s:o, s:s, s:o}", "worker", straggler.worker, "share",
+                     encode_real(straggler.share), "last_share", encode_real(straggler.last_share), "seconds",
+                     encode_real(straggler.seconds), "cause", straggler_cause_name(straggler.cause), "ratio",
+                     encode_real(straggler.ratio));
+}
+
 json_t *encode_summary(const struct event_summary *summary) {
     int failures = 0;
     json_t *object = encode_fields(&record_end, summary, &failures);
@@ -153,5 +165,6 @@ json_t *encode_summary(const struct event_summary *summary) {
     failures |= json_object_set_new(object, "classes", encode_classes(summary));
     failures |= json_object_set_new(object, "worker_bias", encode_real(bias_of_workers(summary).distance));
     failures |= json_object_set_new(object, "class_bias", encode_real(bias_of_classes(summary).distance));
+    failures |= json_object_set_new(object, "straggler", encode_straggler(summary));
     return finish(object, failures);
 }

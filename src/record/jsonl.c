@@ -4,8 +4,8 @@
  * each event in the order in which they happened: "t", "event" (its kind), "worker", "version", and the fields of
  * the kind. Last line: "event":"end", the fields of the end, and "accounts" (array: the fields of a worker's
  * account each), "classes" (array: the fields of a class each), "worker_bias" and "class_bias" (distances in total
- * variation of the applied samples from the training data, 0 to 1). A log without this line is of a run that was
- * killed.
+ * variation of the applied samples from the training data, 0 to 1), "straggler" (null, or an object: see
+ * straggler.h). A log without this line is of a run that was killed.
  *
  * The numbers of events are exact (they read back to the same double), those of the first and last line have 15
  * digits; what is not known is null. */

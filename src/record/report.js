@@ -90,6 +90,12 @@ function sums(run) {
 const spent = (account) => account.compute_seconds + account.transit_seconds + account.waiting_seconds
   + account.abandoned_seconds;
 
+/* The worker that caused most of the waiting, by what, and its part of it. */
+function heldUpBy(share, run) {
+  if (share === null || !isFinite(share)) return '\u2013';
+  return 'worker ' + run.summary.straggler.worker + ', by ' + run.summary.straggler.cause + ' (' + percent(share, 0) + ')';
+}
+
 /* [heading, value of a run, its text, which end of the values is the best: 1 largest, -1 smallest, 0 neither] */
 const RUN_COLUMNS = [
   ['seconds', (run) => run.seconds, number, 0],
@@ -97,6 +103,7 @@ const RUN_COLUMNS = [
   ['updates', (run) => run.summary && run.summary.updates, count, 0],
   ['mean staleness', (run) => run.summary && sums(run).staleness_sum / sums(run).applied, (v) => number(v, 3), 0],
   ['waiting share', (run) => run.summary && sums(run).waiting_seconds / spent(sums(run)), (v) => percent(v, 1), 0],
+  ['held up by', (run) => run.summary && run.summary.straggler && run.summary.straggler.share, heldUpBy, 0],
   ['server share', (run) => run.summary && run.summary.server_seconds / run.summary.t, (v) => percent(v, 1), 0],
   ['bias by worker', (run) => run.summary && run.summary.worker_bias, (v) => percent(v, 1), 0],
   ['bias by class', (run) => run.summary && run.summary.class_bias, (v) => percent(v, 1), 0],
@@ -132,7 +139,7 @@ function fillRuns() {
     head.append(swatch(i), breakable(i));
     for (const column of columns) {
       const isBest = column.best !== undefined && column.values[i] === column.best;
-      row.appendChild(element('td', column.text(column.values[i]), isBest ? 'best' : ''));
+      row.appendChild(element('td', column.text(column.values[i], runs[i]), isBest ? 'best' : ''));
     }
   });
   $('runs').append(headRow(['policy'].concat(columns.map((column) => column.heading))), body);

@@ -173,7 +173,8 @@ const wholeView = () => setView(-Infinity, Infinity);
 
 function fillAccounts(run) {
   const columns = [['received', count], ['applied', count], ['dropped', count], ['held', count],
-    ['compute_seconds', number], ['transit_seconds', number], ['waiting_seconds', number]];
+    ['compute_seconds', number], ['transit_seconds', number], ['waiting_seconds', number],
+    ['caused_seconds', number], ['delays', count]];
   const rows = run.summary ? run.summary.accounts : [];
   if (rows.some((account) => account.abandoned > 0))
     columns.splice(4, 0, ['abandoned', count], ['abandoned_seconds', number]);
