@@ -93,23 +93,23 @@ const spent = (account) => account.compute_seconds + account.transit_seconds + a
 /* The worker that caused most of the waiting, by what, and its part of it. */
 function heldUpBy(share, run) {
   if (share === null || !isFinite(share)) return '\u2013';
-  return 'worker ' + run.summary.straggler.worker + ', by ' + run.summary.straggler.cause + ' (' + percent(share, 0) + ')';
+  return run.summary.straggler.worker + ' (' + run.summary.straggler.cause + ', ' + percent(share, 0) + ')';
 }
 
-/* [heading, value of a run, its text, which end of the values is the best: 1 largest, -1 smallest, 0 neither] */
+/* [heading, value of a run, the text of (value, run), which end of the values is the best: 1 largest, -1 smallest, 0 neither] */
 const RUN_COLUMNS = [
-  ['seconds', (run) => run.seconds, number, 0],
-  ['gradients', (run) => run.summary && sums(run).received, count, 0],
-  ['updates', (run) => run.summary && run.summary.updates, count, 0],
+  ['seconds', (run) => run.seconds, (v) => number(v), 0],
+  ['gradients', (run) => run.summary && sums(run).received, (v) => count(v), 0],
+  ['updates', (run) => run.summary && run.summary.updates, (v) => count(v), 0],
   ['mean staleness', (run) => run.summary && sums(run).staleness_sum / sums(run).applied, (v) => number(v, 3), 0],
   ['waiting share', (run) => run.summary && sums(run).waiting_seconds / spent(sums(run)), (v) => percent(v, 1), 0],
-  ['held up by', (run) => run.summary && run.summary.straggler && run.summary.straggler.share, heldUpBy, 0],
+  ['held up by worker', (run) => run.summary && run.summary.straggler && run.summary.straggler.share, heldUpBy, 0],
   ['server share', (run) => run.summary && run.summary.server_seconds / run.summary.t, (v) => percent(v, 1), 0],
   ['bias by worker', (run) => run.summary && run.summary.worker_bias, (v) => percent(v, 1), 0],
   ['bias by class', (run) => run.summary && run.summary.class_bias, (v) => percent(v, 1), 0],
-  ['test loss', (run) => run.summary && run.summary.test_loss, number, -1],
+  ['test loss', (run) => run.summary && run.summary.test_loss, (v) => number(v), -1],
   ['final accuracy', (run) => run.summary && run.summary.test_accuracy, (v) => percent(v, 2), 1],
-  ['seconds to target', (run) => run.summary && run.summary.target_seconds, number, -1],
+  ['seconds to target', (run) => run.summary && run.summary.target_seconds, (v) => number(v), -1],
 ];
 
 function bestOf(values, direction) {
