@@ -96,6 +96,7 @@ void attribution_add(struct attribution *attribution, const struct event *event)
     case EVENT_EVALUATION:
     case EVENT_CHECKPOINT:
     case EVENT_ESTIMATE:
+    case EVENT_FOLD:
         break;
     }
 }
