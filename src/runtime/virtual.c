@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "runtime/agenda.h"
 #include "runtime/drive.h"
+#include "runtime/flight.h"
 #include "runtime/list.h"
 #include "runtime/snapshot.h"
 #include "runtime/worker.h"
@@ -56,36 +57,16 @@ static enum hysgd_status compute_gradient(struct virtual_run *run, int worker) {
  * ends before. */
 static enum hysgd_status start_worker(struct virtual_run *run, int worker) {
     struct training *training = run->training;
-    const struct training_setup *setup = training->setup;
     struct snapshot_flight *flight = &run->flights[worker];
     uint64_t draw = training->workers[worker].draws;
     drive_started(training, worker, training->engine.workers[worker].read, flight->started);
-    flight->compute_seconds = timing_compute(setup->timing, worker, draw);
-    flight->transit_seconds = timing_delay(setup->timing, worker, draw);
-    flight->arrives = flight->started + flight->compute_seconds + flight->transit_seconds;
-    double latest = flight->started + training->engine.workers[worker].patience;
-    flight->gives_up = flight->arrives > latest ? latest : 0;
+    flight_plan(training, worker, draw, flight);
     flight->order = (double)run->next_order++;
     HYSGD_TRY(compute_gradient(run, worker));
     flight->loss = training->workers[worker].loss;
     flight->is_computed = 1;
     plan_flight(run, worker, true);
     return HYSGD_OK;
-}
-
-/* Has a worker give up at the end of the piece that it computes; what is computed whole is on its way. */
-static void cancel_worker(struct virtual_run *run, int worker) {
-    struct snapshot_flight *flight = &run->flights[worker];
-    double computed = flight->started + flight->compute_seconds;
-    if (run->now >= computed)
-        return;
-    double piece = flight->compute_seconds / (double)worker_pieces(run->training->setup);
-    double end = flight->started + piece * ceil((run->now - flight->started) / piece);
-    end = fmin(fmax(end, run->now), computed);
-    if (flight->gives_up > 0 && flight->gives_up <= end)
-        return;
-    flight->gives_up = end;
-    plan_flight(run, worker, false);
 }
 
 /* Notes who was released and when, in the engine's order, so that a checkpoint can tell before they have started.
@@ -117,8 +98,11 @@ static enum hysgd_status act(struct virtual_run *run, const struct engine_verdic
     run->now = run->server_free_at;
     training->server_seconds += service;
     HYSGD_TRY(drive_end_action(training, verdict, run->now, service));
-    for (int i = 0; i < training->engine.cancelled_count; i++)
-        cancel_worker(run, training->engine.cancelled[i]);
+    for (int i = 0; i < training->engine.cancelled_count; i++) {
+        int worker = training->engine.cancelled[i];
+        if (flight_cancel(training, run->now, &run->flights[worker]))
+            plan_flight(run, worker, false);
+    }
     release_workers(run, run->now);
     return HYSGD_OK;
 }
