@@ -12,14 +12,18 @@
 /* Until the caller points to better ones. */
 static const struct hysgd_estimates nothing_known = {NAN, NAN, NAN, NAN, NAN, NAN, 0};
 
+static void set_policy(struct engine *engine, const struct plugin *policy, enum engine_combine combine) {
+    engine->policy = (const struct hysgd_policy_ops *)policy->ops;
+    engine->policy_self = policy->self;
+    engine->combine = engine->policy->gain ? ENGINE_MEAN : combine;
+    engine->progress.estimates = engine->policy->wants_estimates ? &nothing_known : NULL;
+}
+
 enum hysgd_status engine_init(struct engine *engine, const struct plugin *policy, enum engine_combine combine,
                               int workers) {
     size_t count = (size_t)workers;
-    *engine = (struct engine){.policy = (const struct hysgd_policy_ops *)policy->ops,
-                              .policy_self = policy->self,
-                              .combine = combine,
-                              .worker_count = workers,
-                              .misled = -1};
+    *engine = (struct engine){.worker_count = workers, .misled = -1};
+    set_policy(engine, policy, combine);
     HYSGD_TRY(memory_alloc(count, sizeof *engine->workers, &engine->workers));
     HYSGD_TRY(memory_alloc(count, sizeof *engine->clocks, &engine->clocks));
     HYSGD_TRY(memory_alloc(count, sizeof *engine->waiting, &engine->waiting));
@@ -28,10 +32,6 @@ enum hysgd_status engine_init(struct engine *engine, const struct plugin *policy
     HYSGD_TRY(memory_alloc(count, sizeof *engine->released, &engine->released));
     HYSGD_TRY(memory_alloc(count, sizeof *engine->cancelled, &engine->cancelled));
     engine->progress.clocks = engine->clocks;
-    if (engine->policy->gain)
-        engine->combine = ENGINE_MEAN;
-    if (engine->policy->wants_estimates)
-        engine->progress.estimates = &nothing_known;
     engine->progress.is_extra = true;
     return engine->policy->aggregate == HYSGD_TABLE ? table_init(&engine->table, workers) : HYSGD_OK;
 }
@@ -467,6 +467,24 @@ enum hysgd_status engine_lose(struct engine *engine, int index, double seconds, 
     }
     if (clock_advanced)
         ask_waiting(engine, false, true);
+    return settle(engine, verdict);
+}
+
+enum hysgd_status engine_change_policy(struct engine *engine, const struct plugin *policy,
+                                       enum engine_combine combine, struct engine_verdict *verdict) {
+    begin_call(engine, engine->progress.seconds, engine->progress.fraction);
+    *verdict = (struct engine_verdict){.action = ENGINE_NOTHING};
+    set_policy(engine, policy, combine);
+    bool is_reached = engine->progress.held > 0 && engine->progress.held >= ask_threshold(engine);
+    verdict->threshold = engine->threshold;
+    verdict->held = engine->progress.held;
+    if (is_reached) {
+        engine->clock_is_due = true; /* everybody is asked */
+        prepare_update(engine);
+        verdict->action = ENGINE_UPDATE;
+        return HYSGD_OK;
+    }
+    ask_waiting(engine, true, true);
     return settle(engine, verdict);
 }
 

@@ -143,6 +143,13 @@ HYSGD_MUST_CHECK enum hysgd_status engine_abandon(struct engine *engine, int wor
  * the worker starts. */
 void engine_join(struct engine *engine, int worker);
 
+/* Another policy decides from here on, whose init has been called with as many workers; neither has a table. What
+ * is held stays held, whoever waits is asked, and an update may become due. A caller that has estimates sets them
+ * before the next call. HYSGD_FAILED when it lets nobody go on. */
+HYSGD_MUST_CHECK enum hysgd_status engine_change_policy(struct engine *engine, const struct plugin *policy,
+                                                        enum engine_combine combine,
+                                                        struct engine_verdict *verdict_out);
+
 /* After the workers' fields, their clocks, the waiting list, the version and the totals have been read from a
  * checkpoint: computes what follows from them. */
 void engine_restore(struct engine *engine);

@@ -62,6 +62,14 @@ static enum hysgd_status init_estimator(struct training *training) {
     return HYSGD_OK;
 }
 
+enum hysgd_status training_change_policy(struct training *training, const struct plugin *policy,
+                                         struct engine_verdict *verdict) {
+    enum hysgd_status status = engine_change_policy(&training->engine, policy, training->setup->combine, verdict);
+    estimate_fini(&training->estimator);
+    training->server.probe = NULL;
+    return status == HYSGD_OK ? init_estimator(training) : status;
+}
+
 enum hysgd_status training_init(struct training *training, const struct training_setup *setup) {
     *training = (struct training){.setup = setup,
                                   .evaluated_version = UINT64_MAX,

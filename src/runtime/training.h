@@ -118,6 +118,10 @@ HYSGD_MUST_CHECK enum hysgd_status training_read_parameters(const struct safeten
                                                             const struct hysgd_model_layout *layout,
                                                             float *vector_out);
 
+/* As engine_change_policy; between two verdicts. Estimates begin anew. HYSGD_MEMORY, HYSGD_FAILED. */
+HYSGD_MUST_CHECK enum hysgd_status training_change_policy(struct training *training, const struct plugin *policy,
+                                                          struct engine_verdict *verdict_out);
+
 /* Asks for a stop (reason "interrupted", HYSGD_INTERRUPTED); from any thread and from signal handlers. */
 void training_stop(struct training *training);
 
