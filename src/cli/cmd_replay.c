@@ -5,6 +5,7 @@
 #include "cli/args.h"
 #include "cli/help.h"
 #include "cli/signals.h"
+#include "cli/terminal.h"
 #include "train/replay.h"
 
 struct options {
@@ -40,7 +41,7 @@ static enum hysgd_status run_job(struct replay_job *job, const struct args *args
         return status;
     enum hysgd_status printed = HYSGD_OK;
     if (status == HYSGD_OK || is_json)
-        printed = replay_job_print(job, is_json, stdout);
+        printed = replay_job_print(job, is_json, terminal_columns(stdout), stdout);
     return status != HYSGD_OK ? status : printed;
 }
 
@@ -76,11 +77,17 @@ const struct command command_replay = {
         "versions, weights, losses, thresholds, learning rates, evaluations with the checksum of the parameters, and "
         "the accounts at the end. The first difference ends the replay with exit code 1 and is named: event, field, and "
         "both values.\n"
+        "With --policy the run goes on under another policy: what if? It does so in modelled time, from --until on or from "
+        "the beginning, up to the limits of the recorded run. Workers take their recorded times in their order, and again "
+        "from the first where those end, and so does the server; a run in modelled time draws them as it would have. The table "
+        "has the recorded run beside it. Gradients under way at the change arrive as they would have; estimates and the "
+        "policy's state begin anew.\n"
         "Data, model and program must be those of the recorded run; others are refused with exit code 3. A log that was "
         "cut is repeated up to the cut.",
     .examples = "  hysgd train --policy async --log run.hylog --save run.safetensors\n"
                 "  hysgd replay run.hylog --check run.safetensors\n"
                 "  hysgd replay run.hylog --until updates=1000 --save early.safetensors\n"
+                "  hysgd replay run.hylog --until updates=1000 --policy threshold,step=300\n"
                 "  hysgd train --resume early.safetensors --epochs 3\n",
     .run = run,
 };

@@ -13,6 +13,8 @@
 #include "record/log_format.h"
 #include "record/log_play.h"
 #include "runtime/drive.h"
+#include "runtime/flight.h"
+#include "runtime/list.h"
 #include "runtime/worker.h"
 
 /* ---- Differences ---- */
@@ -117,7 +119,8 @@ static enum hysgd_status check_idle(struct replay *replay) {
 static void release(struct replay *replay) {
     const struct engine *engine = &replay->training->engine;
     for (int i = 0; i < engine->released_count; i++) {
-        replay->flights[engine->released[i]] = (struct snapshot_flight){.started = replay->now};
+        replay->flights[engine->released[i]] =
+            (struct snapshot_flight){.started = replay->now, .order = (double)(replay->next_order + (uint64_t)i)};
         if (replay->training->setup->computes_gradients)
             drive_read(replay->training, engine->released[i]);
     }
@@ -127,7 +130,10 @@ static enum hysgd_status end_action(struct replay *replay, double service_second
     struct training *training = replay->training;
     replay->action_is_due = false;
     training->server_seconds += service_seconds;
+    replay->server_free_at = replay->now;
     HYSGD_TRY(drive_end_action(training, &replay->verdict, replay->now, service_seconds));
+    for (int i = 0; replay->is_modelled && i < training->engine.cancelled_count; i++)
+        flight_cancel(training, replay->now, &replay->flights[training->engine.cancelled[i]]);
     release(replay);
     return HYSGD_OK;
 }
@@ -147,8 +153,12 @@ static enum hysgd_status repeat_start(struct replay *replay) {
     const struct event *event = &replay->expected;
     if (engine_worker(replay)->activity != ENGINE_COMPUTING || training_worker(replay)->is_under_way)
         return differ(replay, "the worker has not been released");
-    replay->flights[event->worker].started = event->seconds;
+    struct snapshot_flight *flight = &replay->flights[event->worker];
+    flight->started = event->seconds;
+    flight->order = (double)replay->next_order++;
     drive_started(replay->training, event->worker, engine_worker(replay)->read, event->seconds);
+    if (replay->is_modelled)
+        flight_plan(replay->training, event->worker, training_worker(replay)->draws, flight);
     return HYSGD_OK;
 }
 
@@ -183,7 +193,15 @@ static enum hysgd_status repeat_arrival(struct replay *replay) {
     return act(replay);
 }
 
-/* The samples of a gradient that was given up are left behind, as they were; it itself is not needed. */
+/* The samples of a gradient that is given up are left behind; it itself is not needed. */
+static void leave_gradient(struct replay *replay, int worker) {
+    struct training *training = replay->training;
+    if (replay->flights[worker].is_computed > 0)
+        return;
+    worker_seek(training, worker, training->workers[worker].draws + 1);
+    server_has_read(&training->server, worker);
+}
+
 static enum hysgd_status repeat_abandonment(struct replay *replay) {
     const struct event *event = &replay->expected;
     struct training *training = replay->training;
@@ -194,10 +212,7 @@ static enum hysgd_status repeat_abandonment(struct replay *replay) {
                                                   .is_cancelled = event->abandoned.is_cancelled};
     HYSGD_TRY(check_idle(replay));
     HYSGD_TRY(check_computing(replay));
-    if (replay->flights[event->worker].is_computed <= 0) {
-        worker_seek(training, event->worker, training_worker(replay)->draws + 1);
-        server_has_read(&training->server, event->worker);
-    }
+    leave_gradient(replay, event->worker);
     HYSGD_TRY(drive_abandon(training, &abandonment, &replay->verdict));
     return act(replay);
 }
@@ -312,11 +327,14 @@ static bool is_quiet(const struct replay *replay) {
  * anew. */
 static void begin_workers(struct replay *replay) {
     struct training *training = replay->training;
+    replay->next_order = (uint64_t)training->setup->workers;
     if (!replay->is_modelled || !training->resumed || !training->resumed->has_flights) {
         drive_restart(training, replay->now);
         release(replay);
         return;
     }
+    replay->server_free_at = training->resumed->server_free_at;
+    replay->next_order = (uint64_t)training->resumed->next_order;
     for (int i = 0; i < training->setup->workers; i++) {
         const struct snapshot_flight *flight = &training->resumed->flights[i];
         if (training->engine.workers[i].activity != ENGINE_COMPUTING)
@@ -408,9 +426,35 @@ static enum hysgd_status end_with_log(struct replay *replay) {
     return compare_end(replay, recorded);
 }
 
+/* Computes what is under way, so that it can be taken up. */
+static enum hysgd_status compute_flights(struct replay *replay) {
+    struct training *training = replay->training;
+    for (int i = 0; i < training->setup->workers; i++) {
+        struct snapshot_flight *flight = &replay->flights[i];
+        bool is_under_way =
+            training->engine.workers[i].activity == ENGINE_COMPUTING && training->workers[i].is_under_way;
+        if (!is_under_way || flight->is_computed > 0)
+            continue;
+        if (!replay->is_modelled)
+            flight_plan(training, i, training->workers[i].draws, flight);
+        if (flight->gives_up > 0)
+            leave_gradient(replay, i);
+        else
+            HYSGD_TRY(compute_gradient(replay, i));
+        flight->loss = training->workers[i].loss;
+        flight->is_computed = 1;
+    }
+    return HYSGD_OK;
+}
+
+/* In modelled time a run that continues from here does what the recorded one did. */
 static enum hysgd_status save(struct replay *replay) {
+    const struct snapshot_in_flight in_flight = {replay->flights, replay->server_free_at,
+                                                 (double)replay->next_order};
     struct snapshot_image *image;
-    HYSGD_TRY(drive_begin_save(replay->training, replay->now, NULL, &image));
+    if (replay->is_modelled)
+        HYSGD_TRY(compute_flights(replay));
+    HYSGD_TRY(drive_begin_save(replay->training, replay->now, replay->is_modelled ? &in_flight : NULL, &image));
     enum hysgd_status status = drive_write_save(replay->training, image);
     drive_end_save(replay->training, image, status, replay->now);
     return status;
@@ -428,6 +472,52 @@ static enum hysgd_status stop_before_end(struct replay *replay) {
     return HYSGD_OK;
 }
 
+/* ---- What if ---- */
+
+/* The new policy's first verdict. */
+static enum hysgd_status change_policy(struct replay *replay) {
+    struct training *training = replay->training;
+    if (replay->action_is_due) /* where the log is cut */
+        HYSGD_TRY(end_action(replay, 0));
+    HYSGD_TRY(training_change_policy(training, replay->policy, &replay->verdict));
+    HYSGD_TRY(drive_begin_action(training, replay->verdict.action));
+    server_help(&training->server, 0);
+    double service = replay->verdict.action == ENGINE_UPDATE ? timing_apply(training->setup->timing) : 0;
+    replay->now = fmax(replay->now, replay->server_free_at) + service;
+    return end_action(replay, service);
+}
+
+/* Gives what is under way to the virtual runtime, as if from a checkpoint, which counts what is computed as not yet
+ * drawn. */
+static enum hysgd_status go_on(struct replay *replay, double *seconds_out) {
+    struct training *training = replay->training;
+    struct timing *timing = training->setup->timing;
+    struct snapshot *snapshot;
+    if (!replay->is_modelled) {
+        timing->received = training->engine.progress.received;
+        timing->applied = training->engine.progress.version;
+    }
+    HYSGD_TRY(change_policy(replay));
+    HYSGD_TRY(compute_flights(replay));
+    HYSGD_TRY(memory_alloc(1, sizeof *snapshot, &snapshot));
+    snapshot_free(training->resumed);
+    training->resumed = snapshot;
+    *snapshot = (struct snapshot){true, replay->flights, replay->server_free_at,
+                                  (double)(replay->next_order + training->setup->workers)};
+    replay->flights = NULL;
+    for (int i = 0; i < training->setup->workers; i++)
+        if (training->engine.workers[i].activity == ENGINE_COMPUTING && snapshot->flights[i].is_computed > 0)
+            worker_seek(training, i, training->workers[i].draws - 1);
+    training->start_seconds = replay->now;
+    return runtime_virtual.run(NULL, training, seconds_out);
+}
+
+/* Whether the virtual runtime takes over. */
+static bool goes_on(const struct replay *replay) {
+    bool is_interrupted = !replay->training->reason && atomic_load(&replay->training->is_stopping);
+    return replay->policy && !is_interrupted && (replay->is_stopped || replay->plan->is_cut);
+}
+
 static enum hysgd_status repeat(struct replay *replay) {
     struct training *training = replay->training;
     replay->now = training->start_seconds;
@@ -435,6 +525,8 @@ static enum hysgd_status repeat(struct replay *replay) {
     begin_workers(replay);
     HYSGD_TRY(repeat_events(replay));
     replay->is_comparing = false;
+    if (goes_on(replay))
+        return HYSGD_OK;
     if (replay->is_stopped)
         HYSGD_TRY(stop_before_end(replay));
     else if (training->reason || !atomic_load(&training->is_stopping))
@@ -452,8 +544,13 @@ enum hysgd_status replay_run(void *self, struct training *training, double *seco
         drive_fail(training, status);
     replay->is_comparing = false;
     drive_drain(training, replay->now);
+    *seconds_out = replay->now;
+    if (status == HYSGD_OK && goes_on(replay)) {
+        status = go_on(replay, seconds_out);
+        if (status != HYSGD_OK)
+            drive_fail(training, status);
+    }
     memory_free(replay->flights);
     replay->flights = NULL;
-    *seconds_out = replay->now;
     return drive_finish(training);
 }

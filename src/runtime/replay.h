@@ -45,7 +45,9 @@ struct replay {
     struct log_reader *reader; /* at its first event */
     const struct replay_plan *plan;
     struct replay_until until;
-    bool is_modelled; /* the recorded clock is: the times of its server are drawn again */
+    bool is_modelled;            /* the recorded clock is: the times of its server are drawn again */
+    const struct plugin *policy; /* that decides after `until`, or where the log is cut, in modelled time; NULL: it
+                                    is the end. Its init has been called. */
 
     /* Set by replay_run for its caller: */
     uint64_t repeated;     /* events that came out as recorded */
@@ -55,7 +57,7 @@ struct replay {
 
     /* Within: */
     struct training *training;
-    struct snapshot_flight *flights; /* [workers] of those that compute */
+    struct snapshot_flight *flights; /* [workers] of those that compute; planned where the clock is modelled */
     struct event emitted[REPLAY_MOST_EMITTED];
     int emitted_count;
     bool is_comparing;     /* what is emitted must be in the log */
@@ -65,7 +67,8 @@ struct replay {
     size_t evaluations;           /* that have begun */
     bool is_evaluating;           /* the latest of them is not over */
     struct hysgd_metrics metrics; /* its outcome */
-    double now;
+    double now, server_free_at;   /* the server's latest work ended then */
+    uint64_t next_order;          /* of flights */
 };
 
 /* The sink through which a replay sees its own events: it must be added, with the replay, to the recorder of the

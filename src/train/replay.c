@@ -8,16 +8,19 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "policy/policy.h"
 #include "runtime/replay.h"
 #include "runtime/runtime.h"
 #include "train/identity.h"
 #include "train/json.h"
+#include "train/outcome.h"
 #include "train/output_paths.h"
 #include "train/result.h"
 #include "train/run.h"
+#include "train/times.h"
 
 struct own {
-    char *until, *save, *check, *resume, *data, *model;
+    char *until, *policy, *save, *check, *resume, *data, *model;
     bool any_program;
     char *log, *csv, *tensorboard, *trace, *report;
 };
@@ -29,6 +32,10 @@ struct replay_job {
     struct stopper stopper;
     const char *path; /* of the log; borrowed */
     struct replay_plan plan;
+    struct plugin policy;         /* that decides after `until` */
+    bool policy_is_ready;         /* its init has been called */
+    struct times times;           /* of the recorded workers, where they were not modelled */
+    struct hysgd_result recorded; /* at the end of the log, unless it is cut */
     struct replay replay;
     bool has_begun;
     struct hysgd_result result;
@@ -47,6 +54,9 @@ struct replay_job {
 const struct hysgd_option replay_options[] = {
     {"until", TEXT, AT(until), "", 0, 0, NULL,
      "stop before the end of the log: at updates=N, gradients=N, epochs=N or seconds=N of the run, several joined by ','"},
+    {"policy", TEXT, AT(policy), "", 0, 0, NULL,
+     "what if: this policy decides after `until`, or from the beginning, in modelled time up to the run's own limits, with the "
+     "workers' recorded times"},
     {"save", TEXT, AT(save), "", 0, 0, NULL, "write a checkpoint to this file at the end, which train can resume"},
     {"check", TEXT, AT(check), "", 0, 0, NULL,
      "compare the parameters at the end with those of this checkpoint, to the last bit"},
@@ -91,6 +101,10 @@ void replay_job_free(struct replay_job *job) {
     if (job == NULL)
         return;
     log_reader_close(job->replay.reader);
+    if (job->policy_is_ready && policy_ops(&job->policy)->fini != NULL)
+        policy_ops(&job->policy)->fini(job->policy.self);
+    plugin_close(&job->policy);
+    times_fini(&job->times);
     replay_plan_fini(&job->plan);
     options_fini(replay_options, &job->own);
     memory_free(job);
@@ -118,6 +132,11 @@ static enum hysgd_status check_words(struct replay_job *job) {
         {"csv", own->csv, OUTPUT_WRITTEN},     {"tensorboard", own->tensorboard, OUTPUT_DIRECTORY},
         {"trace", own->trace, OUTPUT_WRITTEN}, {"report", own->report, OUTPUT_REPLACED},
     };
+    if (own->policy[0] != '\0' && (own->save[0] != '\0' || own->check[0] != '\0'))
+        return hysgd_fail(HYSGD_USAGE,
+                          "replay: policy=%s: what might have been is neither saved nor checked: expected "
+                          "no save and no check with it",
+                          own->policy);
     if (own->until[0] != '\0')
         HYSGD_TRY(options_parse(until_options, &job->replay.until, "until", own->until));
     return output_paths_check(outputs, sizeof outputs / sizeof outputs[0], job->path);
@@ -127,8 +146,15 @@ static enum hysgd_status read_plan(struct replay_job *job) {
     struct log_reader *reader;
     HYSGD_TRY(log_reader_open(job->path, &reader));
     enum hysgd_status status = replay_plan_init(&job->plan, job->path, reader);
+    if (status == HYSGD_OK && !job->plan.is_cut)
+        result_fill(log_reader_summary(reader), &job->recorded);
     log_reader_close(reader);
     return status;
+}
+
+/* Whether nothing is repeated, because another policy decides from the beginning. */
+static bool is_other_from_beginning(const struct replay_job *job) {
+    return job->own.policy[0] != '\0' && job->own.until[0] == '\0';
 }
 
 /* Whether the log is of this program, and tells what it continued. */
@@ -150,6 +176,10 @@ static enum hysgd_status check_log(const struct replay_job *job) {
     if (!continues && job->own.resume[0] != '\0')
         return hysgd_fail(HYSGD_USAGE, "replay: resume=%s: the run in %s continued no checkpoint", job->own.resume,
                           job->path);
+    if (continues && is_other_from_beginning(job))
+        return hysgd_fail(HYSGD_USAGE,
+                          "replay: policy=%s: the run continued a checkpoint of another policy: expected until=...",
+                          job->own.policy);
     return HYSGD_OK;
 }
 
@@ -182,7 +212,10 @@ static enum hysgd_status describe(const struct replay_job *job, struct descripti
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (ours[i][1][0] != '\0')
             HYSGD_TRY(description_set(description, ours[i][0], ours[i][1]));
-    return HYSGD_OK;
+    if (!is_other_from_beginning(job))
+        return HYSGD_OK;
+    HYSGD_TRY(description_set(description, "policy", own->policy));
+    return description_set(description, "runtime", "virtual");
 }
 
 static enum hysgd_status resolve(struct replay_job *job) {
@@ -194,6 +227,48 @@ static enum hysgd_status resolve(struct replay_job *job) {
     if (status == HYSGD_OK)
         status = resolved_init(&job->resolved, &description, &none);
     description_fini(&description);
+    return status;
+}
+
+/* A policy's table, and what else it keeps per worker from the first gradient on, cannot begin in the midst of a
+ * run.
+ */
+static enum hysgd_status check_change(const struct replay_job *job, const struct plugin *policy) {
+    const struct hysgd_policy_ops *ops = policy_ops(policy);
+    if (ops->aggregate == HYSGD_HELD)
+        return HYSGD_OK;
+    return hysgd_fail(
+        HYSGD_USAGE,
+        "replay: policy=%s: %s keeps a table of gradients from the first update on and cannot be changed "
+        "to or from in between: leave out until=%s",
+        job->own.policy, ops->about.name, job->own.until);
+}
+
+/* The policy that decides after `until`. */
+static enum hysgd_status open_policy(struct replay_job *job) {
+    if (job->own.policy[0] == '\0' || is_other_from_beginning(job))
+        return HYSGD_OK;
+    HYSGD_TRY(plugin_open(&policy_list, job->own.policy, &job->policy));
+    const struct hysgd_policy_ops *ops = policy_ops(&job->policy);
+    HYSGD_TRY(check_change(job, &job->policy));
+    HYSGD_TRY(check_change(job, &job->resolved.policy));
+    job->policy_is_ready = true;
+    if (ops->init != NULL)
+        HYSGD_TRY(ops->init(job->policy.self, (int)job->resolved.description.workers));
+    job->replay.policy = &job->policy;
+    return HYSGD_OK;
+}
+
+/* The times of what might have been: modelled ones are drawn again, others are those recorded. */
+static enum hysgd_status take_times(struct replay_job *job) {
+    struct description unused;
+    if (job->own.policy[0] == '\0' || job->replay.is_modelled)
+        return HYSGD_OK;
+    enum hysgd_status status = description_init(&unused);
+    if (status == HYSGD_OK)
+        status = times_read_log(&job->times, job->path, &unused);
+    description_fini(&unused);
+    job->resolved.timing.measured = &job->times.measured;
     return status;
 }
 
@@ -276,7 +351,8 @@ static enum hysgd_status train(struct replay_job *job, void *progress) {
     HYSGD_TRY(run_prepare(run, &job->resolved));
     HYSGD_TRY(check_beginning(job));
     HYSGD_TRY(run_record(run, sinks, progress != NULL ? 2 : 1, false));
-    run->runtime = (struct plugin){.ops = &driver.about, .self = &job->replay};
+    if (!is_other_from_beginning(job))
+        run->runtime = (struct plugin){.ops = &driver.about, .self = &job->replay};
     enum hysgd_status status = run_train(run, &job->stopper, &job->result, &job->has_begun);
     job->checksum = training_identify(&run->training, server_vector(&run->training.server));
     if (status == HYSGD_TARGET) /* as in the recorded run */
@@ -287,9 +363,11 @@ static enum hysgd_status train(struct replay_job *job, void *progress) {
 static enum hysgd_status run_resolved(struct replay_job *job) {
     void *progress = NULL;
     HYSGD_TRY(resolve(job));
+    job->replay.is_modelled = strcmp(log_reader_run(job->replay.reader)->runtime, "virtual") == 0;
+    HYSGD_TRY(open_policy(job));
+    HYSGD_TRY(take_times(job));
     HYSGD_TRY(resolved_load(&job->resolved));
     HYSGD_TRY(check_data(job));
-    job->replay.is_modelled = job->resolved.is_modelled;
     if (job->progress != NULL)
         HYSGD_TRY(sink_progress_alloc(job->progress, job->level, &progress));
     enum hysgd_status status = train(job, progress);
@@ -351,7 +429,34 @@ static void print_text(const struct replay_job *job, FILE *out) {
         fprintf(out, "the parameters of %s are the same\n", job->own.check);
 }
 
-enum hysgd_status replay_job_print(const struct replay_job *job, bool is_json, FILE *out) {
+/* The recorded run, unless it is cut, and what might have been. */
+static enum hysgd_status print_both(const struct replay_job *job, bool is_json, int columns, FILE *out) {
+    char names[2][160];
+    struct outcome outcomes[2] = {0};
+    const struct hysgd_result *const results[] = {&job->recorded, &job->result};
+    enum hysgd_status status = HYSGD_OK;
+    size_t first = job->plan.is_cut;
+    snprintf(names[0], sizeof names[0], "%s (recorded)", log_reader_run(job->replay.reader)->title);
+    snprintf(names[1], sizeof names[1], "%s%s%s", job->own.policy, job->own.until[0] != '\0' ? " after " : "",
+             job->own.until);
+    for (size_t i = first; i < 2 && status == HYSGD_OK; i++) {
+        status = outcome_init(&outcomes[i], names[i], 1);
+        if (status != HYSGD_OK)
+            break;
+        outcomes[i].results[0] = *results[i];
+        outcomes[i].ends[0] = OUTCOME_FINISHED;
+    }
+    if (status == HYSGD_OK)
+        status = is_json ? outcomes_print_json(outcomes + first, 2 - first, out)
+                         : outcomes_print_text(outcomes + first, 2 - first, columns, out);
+    outcome_fini(&outcomes[0]);
+    outcome_fini(&outcomes[1]);
+    return status;
+}
+
+enum hysgd_status replay_job_print(const struct replay_job *job, bool is_json, int columns, FILE *out) {
+    if (job->own.policy[0] != '\0')
+        return print_both(job, is_json, columns, out);
     if (is_json)
         return print_json(job, out);
     print_text(job, out);

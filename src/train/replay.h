@@ -31,8 +31,10 @@ void replay_job_stop(struct replay_job *job);
  * is to be repeated on, is another than that of the recorded run, or damaged; HYSGD_USAGE. Once per job. */
 HYSGD_MUST_CHECK enum hysgd_status replay_job_run(struct replay_job *job, const char *path);
 
-/* After a run that began: prints how far it came, as text or as a JSON object. HYSGD_MEMORY. */
+/* After a run that began: prints how far it came, or what might have been, as text of so many columns or as
+ * a JSON object. HYSGD_MEMORY. */
 bool replay_job_has_begun(const struct replay_job *job);
-HYSGD_MUST_CHECK enum hysgd_status replay_job_print(const struct replay_job *job, bool is_json, FILE *out);
+HYSGD_MUST_CHECK enum hysgd_status replay_job_print(const struct replay_job *job, bool is_json, int columns,
+                                                    FILE *out);
 
 #endif

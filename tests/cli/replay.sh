@@ -10,6 +10,11 @@ hysgd replay -q run.hylog --json | sed 's/"checksum":.*/"checksum":X}/'
 echo "--- until:"
 hysgd replay -q run.hylog --until updates=50 --save early.safetensors | sed 's/checksum .*/checksum X/'
 hysgd train -q --resume early.safetensors --epochs 4 --save late.safetensors >out; echo "$?"
+hysgd replay -q run.hylog --check late.safetensors | tail -n 1
+echo "--- what if:"
+hysgd replay -q run.hylog --policy sync
+hysgd replay -q run.hylog --policy async --until updates=50
+hysgd replay -q run.hylog --policy threshold,step=20 --until gradients=99
 echo "--- a log of the replay is the recorded one, but for the names of files:"
 hysgd replay -q run.hylog --log again.hylog >out
 for log in run again; do hysgd export $log.hylog --jsonl $log.jsonl; grep -v hysgd_log $log.jsonl >$log.events; done
@@ -32,3 +37,4 @@ try run.hylog --resume run.safetensors
 try run.hylog --data digits,train=400,test=101 2>&1 | sed 's/: [0-9]* here.*//'
 try run.hylog --check early.safetensors 2>&1 | sed 's/parameter .*/parameter .../'
 try run.hylog --policy sync --save what.safetensors
+try run.hylog --policy table --until updates=50

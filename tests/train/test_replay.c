@@ -76,7 +76,7 @@ static option nothing[] = {{NULL, NULL}};
 /* What is told of a replay. */
 struct told {
     enum hysgd_status status;
-    char json[1024];
+    char json[4096];
 };
 
 static struct told replay(const char *log, option *options) {
@@ -88,7 +88,7 @@ static struct told replay(const char *log, option *options) {
     told.status = replay_job_run(job, log);
     if (replay_job_has_begun(job)) {
         FILE *out = fmemopen(told.json, sizeof told.json, "w");
-        assert_int_equal(replay_job_print(job, true, out), HYSGD_OK);
+        assert_int_equal(replay_job_print(job, true, 80, out), HYSGD_OK);
         fclose(out);
     }
     replay_job_free(job);
@@ -422,6 +422,87 @@ static void a_replay_stops_where_it_is_told(void **state) {
     remove_files(&files);
 }
 
+static void a_stopped_replay_in_modelled_time_goes_on_as_recorded(void **state) {
+    (void)state;
+    static const char *const policies[] = {"async", "backup,count=2,cancel=yes", "timeout", "adaptive", "table"};
+    static const char *const stops[] = {"updates=3", "gradients=17", "seconds=0.05", "epochs=1"};
+    option options[] = {{"compute", "lognormal"},        {"micro-batch", "2"},
+                        {"delay", "half,exponential"},   {"receive", "constant,mean=0.001"},
+                        {"apply", "constant,mean=0.01"}, {NULL, NULL}};
+    struct files files;
+    make_files(&files);
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
+        for (size_t k = 0; k < sizeof stops / sizeof *stops; k++) {
+            option stop[] = {{"until", stops[k]}, {"save", files.before}, {NULL, NULL}};
+            option rest[] = {{"resume", files.before}, {"log", ""}, {NULL, NULL}};
+            option check[] = {{"check", files.save}, {NULL, NULL}};
+            record(&files, "virtual", policies[i], options);
+            assert_int_equal(replay(files.log, stop).status, HYSGD_OK);
+            record(&files, "virtual", policies[i], rest);
+            assert_repeated(&files, check);
+        }
+    remove_files(&files);
+}
+
+/* In the table of what is told, the recorded run and what might have been have the same text after `key`. */
+static void assert_same_numbers(const struct told *told, const char *key) {
+    const char *first = strstr(told->json, key);
+    assert_non_null(first);
+    const char *second = strstr(first + 1, key);
+    assert_non_null(second);
+    assert_memory_equal(first, second, strcspn(first, "}"));
+}
+
+static void the_same_policy_would_have_done_the_same(void **state) {
+    (void)state;
+    struct files files;
+    make_files(&files);
+    for (size_t i = 0; i < policy_list.count; i++) {
+        const char *name = policy_list.entries[i]->name;
+        option what_if[] = {{"policy", name}, {NULL, NULL}};
+        record(&files, "virtual", name,
+               (option[]){{"compute", "lognormal"}, {"apply", "exponential,mean=0.002"}, {NULL, NULL}});
+        struct told told = replay(files.log, what_if);
+        assert_string_equal(told.status != HYSGD_OK ? hysgd_error_message() : "", "");
+        assert_same_numbers(&told, "\"updates\":");
+        assert_same_numbers(&told, "\"test_loss\":");
+    }
+    remove_files(&files);
+}
+
+static void another_policy_goes_on_from_anywhere(void **state) {
+    (void)state;
+    static const char *const runtimes[] = {"virtual", "threads"};
+    static const char *const recorded[] = {"threshold,step=10",
+                                           "sync"}; /* every worker delivers, whatever the load */
+    struct files files;
+    make_files(&files);
+    for (size_t i = 0; i < policy_list.count; i++) {
+        bool has_table = ((const struct hysgd_policy_ops *)policy_list.entries[i])->aggregate == HYSGD_TABLE;
+        option what_if[] = {{"policy", policy_list.entries[i]->name}, {"until", "gradients=18"}, {NULL, NULL}};
+        option log[] = {{"policy", policy_list.entries[i]->name}, {"log", files.other}, {NULL, NULL}};
+        record(&files, runtimes[i % 2], recorded[i % 2], nothing);
+        enum hysgd_status status = replay(files.log, what_if).status;
+        assert_string_equal(status != HYSGD_OK && !has_table ? hysgd_error_message() : "", "");
+        assert_int_equal(status, has_table ? HYSGD_USAGE : HYSGD_OK);
+        assert_int_equal(replay(files.log, log).status, HYSGD_OK);
+    }
+    remove_files(&files);
+}
+
+static void what_might_have_been_is_not_saved(void **state) {
+    (void)state;
+    struct files files;
+    make_files(&files);
+    record(&files, "threads", "async", nothing);
+    option saved[] = {{"policy", "sync"}, {"save", files.before}, {NULL, NULL}};
+    option unknown[] = {{"policy", "sink"}, {"until", "updates=3"}, {NULL, NULL}};
+    assert_int_equal(replay(files.log, saved).status, HYSGD_USAGE);
+    assert_int_equal(replay(files.log, unknown).status, HYSGD_USAGE);
+    assert_non_null(strstr(hysgd_error_message(), "sink"));
+    remove_files(&files);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_policy_in_virtual_time_is_repeated),
@@ -433,6 +514,10 @@ int main(void) {
         cmocka_unit_test(a_log_that_was_cut_is_repeated_up_to_the_cut),
         cmocka_unit_test(other_data_models_and_programs_are_refused),
         cmocka_unit_test(a_replay_stops_where_it_is_told),
+        cmocka_unit_test(a_stopped_replay_in_modelled_time_goes_on_as_recorded),
+        cmocka_unit_test(the_same_policy_would_have_done_the_same),
+        cmocka_unit_test(another_policy_goes_on_from_anywhere),
+        cmocka_unit_test(what_might_have_been_is_not_saved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
