@@ -219,7 +219,7 @@ static int compare_parts(const void *left, const void *right) {
 
 /* The parts are ordered by worker, so that the sum does not depend on who arrived first. */
 static void sort_parts(struct engine *engine) {
-    if (engine->part_count > 1)
+    if (engine->part_count > 1 && !engine->has_loose_parts)
         qsort(engine->parts, (size_t)engine->part_count, sizeof *engine->parts, compare_parts);
 }
 

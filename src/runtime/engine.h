@@ -84,6 +84,7 @@ struct engine {
     int clock_waiting;           /* the first so many of them all wait for the slowest clock */
     bool clock_is_due; /* the slowest clock has advanced, and an update comes before who waits for it is asked */
     int *contributors, contributor_count; /* workers with gradients held */
+    bool has_loose_parts; /* the caller looks at no parts: they may come in any order; false after engine_init */
     /* Set by each call below for its caller, valid until the next call: */
     struct engine_part *parts;
     int part_count; /* gradients in their workers' buffers, ordered by worker: of the update, or to be folded */

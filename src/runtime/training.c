@@ -82,6 +82,7 @@ enum hysgd_status training_init(struct training *training, const struct training
     if (setup->save_path && !setup->computes_gradients)
         return hysgd_fail(HYSGD_USAGE, "%s: a run without gradients has no parameters to save", setup->save_path);
     HYSGD_TRY(engine_init(&training->engine, setup->policy, setup->combine, setup->workers));
+    training->engine.has_loose_parts = !setup->computes_gradients && !training->engine.policy->wants_estimates;
     HYSGD_TRY(init_workers(training));
     HYSGD_TRY(init_weighting(training));
     HYSGD_TRY(setup->computes_gradients ? init_vectors(training) : HYSGD_OK);
