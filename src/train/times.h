@@ -30,7 +30,8 @@ HYSGD_MUST_CHECK enum hysgd_status times_read(struct times *times, const char *p
 void times_fini(struct times *times);
 
 /* The reader of logs, for tests. A log tells when a gradient was received and how long it had waited; what is left
- * after the server's previous deed is the time in which the server took it in. The time of a gradient that was
+ * after the server's previous deed is the time in which the server took it in. How late a worker starts after the
+ * server's latest deed counts as computing. The time of a gradient that was
  * given up is only known to be more than was spent on it: it is taken to be that of the worker's next delivered one
  * that took longer, or what was spent where none did. */
 HYSGD_MUST_CHECK enum hysgd_status times_read_log(struct times *times, const char *path,

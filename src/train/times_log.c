@@ -19,13 +19,20 @@ struct undelivered {
     double spent_seconds;
 };
 
+/* The present gradient of a worker. */
+struct begun {
+    double seconds;     /* when it was begun; NaN: there is none */
+    double lag_seconds; /* from the server's latest deed to that */
+    bool is_next;       /* the worker has delivered one before */
+};
+
 struct reading {
     struct times *times;
     struct log_reader *reader;
     const char *path;
     double server_free_at; /* the end of its latest deed */
     double latest_seconds; /* of the events */
-    double *started;       /* [workers] of the run: when its present gradient began; NaN: it computes none */
+    struct begun *begun;   /* [workers] of the run */
     double first_seconds;  /* of the run, which may be resumed */
     uint64_t first_version;
     struct undelivered *undelivered; /* [count] */
@@ -41,16 +48,27 @@ static enum hysgd_status check_seconds(const struct reading *reading, const char
                       log_reader_byte(reading->reader), what, seconds);
 }
 
+/* A worker is released by a deed of the server; how late it starts after the latest one is at least what it takes
+ * to wake up and to read. Its first start has that of the whole run in it. */
+static void take_start(struct reading *reading, const struct event *event) {
+    struct begun *begun = &reading->begun[event->worker];
+    double lag = event->seconds - reading->server_free_at;
+    begun->seconds = event->seconds;
+    begun->lag_seconds = begun->is_next && lag > LEAST_SECONDS && lag <= MEASURED_MOST_SECONDS ? lag : 0;
+    begun->is_next = true;
+}
+
 static enum hysgd_status take_arrival(struct reading *reading, const struct event *event) {
-    const struct measured_gradient gradient = {event->arrival.compute_seconds, event->arrival.transit_seconds};
+    struct measured_gradient gradient = {event->arrival.compute_seconds, event->arrival.transit_seconds};
     HYSGD_TRY(check_seconds(reading, "compute_seconds", gradient.compute_seconds));
     HYSGD_TRY(check_seconds(reading, "transit_seconds", gradient.transit_seconds));
     HYSGD_TRY(check_seconds(reading, "queue_seconds", event->arrival.queue_seconds));
+    gradient.compute_seconds += reading->begun[event->worker].lag_seconds;
     HYSGD_TRY(measured_add(&reading->times->measured, event->worker, &gradient));
     double began = fmax(event->seconds - event->arrival.queue_seconds, reading->server_free_at);
     double receive = event->seconds - began;
     reading->server_free_at = event->seconds;
-    reading->started[event->worker] = (double)NAN;
+    reading->begun[event->worker].seconds = (double)NAN;
     return measured_extend(&reading->times->measured.receive, receive < LEAST_SECONDS ? 0 : receive);
 }
 
@@ -82,7 +100,7 @@ static enum hysgd_status add_undelivered(struct reading *reading, int worker, do
 static enum hysgd_status take_abandoned(struct reading *reading, const struct event *event) {
     HYSGD_TRY(check_seconds(reading, "spent_seconds", event->abandoned.spent_seconds));
     reading->server_free_at = event->seconds;
-    reading->started[event->worker] = (double)NAN;
+    reading->begun[event->worker].seconds = (double)NAN;
     return add_undelivered(reading, event->worker, event->abandoned.spent_seconds);
 }
 
@@ -90,8 +108,8 @@ static enum hysgd_status take_abandoned(struct reading *reading, const struct ev
 static enum hysgd_status take_unfinished(struct reading *reading, double seconds) {
     int workers = log_reader_run(reading->reader)->workers;
     for (int i = 0; i < workers; i++)
-        if (seconds >= reading->started[i])
-            HYSGD_TRY(add_undelivered(reading, i, seconds - reading->started[i]));
+        if (seconds >= reading->begun[i].seconds)
+            HYSGD_TRY(add_undelivered(reading, i, seconds - reading->begun[i].seconds));
     return HYSGD_OK;
 }
 
@@ -99,7 +117,7 @@ static enum hysgd_status take(struct reading *reading, const struct event *event
     reading->latest_seconds = fmax(reading->latest_seconds, event->seconds);
     switch (event->kind) {
     case EVENT_START:
-        reading->started[event->worker] = event->seconds;
+        take_start(reading, event);
         return HYSGD_OK;
     case EVENT_ARRIVAL:
         return take_arrival(reading, event);
@@ -113,7 +131,7 @@ static enum hysgd_status take(struct reading *reading, const struct event *event
         return HYSGD_OK;
     case EVENT_LOST:
         reading->times->lost++;
-        reading->started[event->worker] = (double)NAN;
+        reading->begun[event->worker].seconds = (double)NAN;
         return HYSGD_OK;
     case EVENT_CHECKPOINT:
     case EVENT_JOINED:
@@ -238,9 +256,9 @@ static enum hysgd_status take_run(struct reading *reading, struct description *d
     }
     description->workers = run->workers;
     reading->latest_seconds = run->first_seconds;
-    HYSGD_TRY(memory_alloc((size_t)run->workers, sizeof *reading->started, &reading->started));
+    HYSGD_TRY(memory_alloc((size_t)run->workers, sizeof *reading->begun, &reading->begun));
     for (int i = 0; i < run->workers; i++)
-        reading->started[i] = (double)NAN;
+        reading->begun[i].seconds = (double)NAN;
     return HYSGD_OK;
 }
 
@@ -288,7 +306,7 @@ enum hysgd_status times_read_log(struct times *times, const char *path, struct d
     HYSGD_TRY(log_reader_open(path, &reading.reader));
     enum hysgd_status status = read_all(&reading, description);
     memory_free(reading.undelivered);
-    memory_free(reading.started);
+    memory_free(reading.begun);
     log_reader_close(reading.reader);
     return status;
 }
