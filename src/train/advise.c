@@ -167,33 +167,41 @@ static enum hysgd_status sort_out(struct advise *advise) {
 
 /* ---- The run that is simulated ---- */
 
-static enum hysgd_status set_limits(struct advise *advise) {
+static void set_limits(struct advise *advise) {
     struct description *words = &advise->description;
     bool has_limit = words->epochs > 0 || words->deadline > 0 || words->updates > 0 || words->gradients > 0;
     if (!has_limit && !advise->own.true_gradients)
         words->gradients = GRADIENTS_WITHOUT_LIMIT * words->workers;
-    return HYSGD_OK;
+}
+
+/* Times of the server that were given stand in place of the measured ones. */
+static void set_service(struct advise *advise) {
+    if (description_is_given(&advise->description, "receive"))
+        advise->times.measured.receive.count = 0;
+    if (description_is_given(&advise->description, "apply"))
+        advise->times.measured.apply.count = 0;
 }
 
 /* With gradients there is something to reach: what the recorded run did, unless it is said. */
 static enum hysgd_status set_target(struct advise *advise) {
-    struct description *words = &advise->description;
+    char **target = &advise->description.target;
     const struct times *times = &advise->times;
-    char text[64], *copy;
-    if (words->target[0] == '\0' || !advise->own.true_gradients) {
-        if (!advise->own.true_gradients)
-            return HYSGD_OK;
-        if (isfinite(times->test_accuracy) && times->test_accuracy > 0)
-            snprintf(text, sizeof text, "accuracy=%.4g", floor(1e4 * times->test_accuracy) / 1e4);
-        else if (isfinite(times->test_loss) && times->test_loss > 0)
-            snprintf(text, sizeof text, "loss=%.6g", times->test_loss);
-        else
-            return hysgd_fail(HYSGD_USAGE, "advise: true-gradients=yes needs target=accuracy=A or target=loss=L, "
-                                           "since the times do not come with what a run reached");
+    char text[64] = "", *copy;
+    if (!advise->own.true_gradients)
+        return HYSGD_OK;
+    if (isfinite(times->test_accuracy) && times->test_accuracy > 0)
+        snprintf(text, sizeof text, "accuracy=%.4g", floor(1e4 * times->test_accuracy) / 1e4);
+    else if (isfinite(times->test_loss) && times->test_loss > 0)
+        snprintf(text, sizeof text, "loss=%.6g", times->test_loss);
+    if ((*target)[0] == '\0' && text[0] == '\0')
+        return hysgd_fail(HYSGD_USAGE,
+                          "advise: true-gradients=yes needs target=accuracy=A or target=loss=L, since the "
+                          "times do not come with what a run reached");
+    if ((*target)[0] == '\0') {
         HYSGD_TRY(memory_copy_text(text, &copy));
-        description_replace(&words->target, copy);
+        description_replace(target, copy);
     }
-    return memory_copy_text(words->target, &advise->advice.target);
+    return memory_copy_text(*target, &advise->advice.target);
 }
 
 static enum hysgd_status load_data(struct advise *advise) {
@@ -208,19 +216,10 @@ static enum hysgd_status load_data(struct advise *advise) {
     return HYSGD_OK;
 }
 
-static enum hysgd_status prepare(struct advise *advise, const char *path) {
+/* What the advice tells of its times, and room for its samples. */
+static enum hysgd_status fill_advice(struct advise *advise, const char *path) {
     struct advice *advice = &advise->advice;
-    struct times *times = &advise->times;
-    const struct output_path outputs[] = {{"report", advise->own.report, OUTPUT_REPLACED}};
-    HYSGD_TRY(output_paths_check(outputs, 1, path));
-    HYSGD_TRY(check_named(advise));
-    HYSGD_TRY(times_read(times, path, &advise->description));
-    advise->description.workers = times->measured.count;
-    if (advice->count == 0)
-        HYSGD_TRY(add_listed(advise));
-    HYSGD_TRY(sort_out(advise));
-    HYSGD_TRY(set_limits(advise));
-    HYSGD_TRY(set_target(advise));
+    const struct times *times = &advise->times;
     HYSGD_TRY(memory_copy_text(path, &advice->source));
     if (times->policy != NULL)
         HYSGD_TRY(memory_copy_text(times->policy, &advice->recorded));
@@ -238,6 +237,22 @@ static enum hysgd_status prepare(struct advise *advise, const char *path) {
     HYSGD_TRY(memory_alloc(1 + advice->replicates, sizeof *advice->scratch, &advice->scratch));
     for (size_t i = 0; i < advice->count; i++)
         HYSGD_TRY(memory_alloc(1 + advice->replicates, sizeof(struct advice_sample), &advice->policies[i].samples));
+    return HYSGD_OK;
+}
+
+static enum hysgd_status prepare(struct advise *advise, const char *path) {
+    const struct output_path outputs[] = {{"report", advise->own.report, OUTPUT_REPLACED}};
+    HYSGD_TRY(output_paths_check(outputs, 1, path));
+    HYSGD_TRY(check_named(advise));
+    HYSGD_TRY(times_read(&advise->times, path, &advise->description));
+    advise->description.workers = advise->times.measured.count;
+    if (advise->advice.count == 0)
+        HYSGD_TRY(add_listed(advise));
+    HYSGD_TRY(sort_out(advise));
+    set_limits(advise);
+    set_service(advise);
+    HYSGD_TRY(set_target(advise));
+    HYSGD_TRY(fill_advice(advise, path));
     return load_data(advise);
 }
 

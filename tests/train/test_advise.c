@@ -111,6 +111,21 @@ static void the_log_of_one_policy_tells_the_rates_of_others(void **state) {
     advise_free(advise);
 }
 
+static void given_times_of_the_server_stand(void **state) {
+    (void)state;
+    char path[64];
+    const struct advice *advice;
+    static const char *const options[][2] = {
+        {"policy", "async"}, {"replicates", "0"}, {"apply", "constant,mean=0.1"}};
+    struct advise *advise = MAKE(options);
+    run_logged("async", path);
+    assert_int_equal(advise_run(advise, path, &advice), HYSGD_OK);
+    unlink(path);
+    assert_true(fabs(value_of(advice, 0, ADVICE_UPDATES) * (0.1 + 0.0005) - 1) <
+                0.01); /* the server is the limit */
+    advise_free(advise);
+}
+
 static void true_gradients_tell_the_time_to_the_target(void **state) {
     (void)state;
     char path[64];
@@ -227,6 +242,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(constant_times_give_the_closed_forms),
         cmocka_unit_test(the_log_of_one_policy_tells_the_rates_of_others),
+        cmocka_unit_test(given_times_of_the_server_stand),
         cmocka_unit_test(true_gradients_tell_the_time_to_the_target),
         cmocka_unit_test(statistics_are_those_of_the_samples),
         cmocka_unit_test(what_does_not_go_with_times_is_refused),
