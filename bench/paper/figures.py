@@ -56,9 +56,9 @@ def mean_of(values):
 
 
 def is_lost(record):
-    """Whether a run diverged: its loss became infinite, or is hopeless at the end."""
+    """Whether a run diverged: its loss was hopeless once, or no number. Some go on with a network of dead units."""
     losses = sweep.column(record, "test_loss")
-    return record["reason"] == "diverged" or losses[-1] > HOPELESS
+    return record["reason"] == "diverged" or any(loss is None or loss > HOPELESS for loss in losses)
 
 
 class Found:
