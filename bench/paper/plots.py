@@ -44,9 +44,8 @@ def draw_curves(axes, found, scene, ways):
             continue
         colour = COLOURS[way]
         axes.plot(seconds, mean, color=colour, linewidth=1.3, label=words(way))
-        low = [m - d for m, d in zip(mean, deviation)]
-        high = [m + d for m, d in zip(mean, deviation)]
-        axes.fill_between(seconds, low, high, color=colour, alpha=0.15, linewidth=0)
+        band = [(second, m - d, m + d) for second, m, d in zip(seconds, mean, deviation)][::2]  # every other: size
+        axes.fill_between(*zip(*band), color=colour, alpha=0.15, linewidth=0)
 
 
 def curves(data, lowest, highest):
@@ -76,6 +75,16 @@ def converged(found):
     return figure
 
 
+def summary(values):
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0
+
+
+def draw_spread(axes, points, colour, mark, name):
+    """Means with their standard deviations: points of (x, mean, deviation)."""
+    if points:
+        axes.errorbar(*zip(*points), color=colour, marker=mark, markersize=4, linewidth=0, elinewidth=1, label=name)
+
+
 def draw_points(axes, found, values, paper, at):
     """The paper's figures as crosses, ours as points with their standard deviations, side by side."""
     positions = range(len(values))
@@ -85,14 +94,14 @@ def draw_points(axes, found, values, paper, at):
              ("sum", "yes", "stated", "#009e73", "^"), ("mean", "no", "fast", "#e6ab5c", "s"),
              ("mean", "no", "stated", "#d55e00", "s")]
     for order, (combine, wait, server, colour, mark) in enumerate(shown):
-        name = f"{combine}{', waits' if wait == 'yes' else ''}, server {SERVER_WORDS[server]}"
+        points = []
         for position, value in zip(positions, values):
             scene, step = at(value, server)
             gained = found.differences(scene, hybrid(step, combine, wait), ASYNC, "accuracy")
             if gained:
-                axes.errorbar(position + 0.12 * (order - 2), statistics.mean(gained),
-                              statistics.stdev(gained) if len(gained) > 1 else 0, color=colour, marker=mark,
-                              markersize=4, linewidth=1, label=name)
+                points.append((position + 0.12 * (order - 2), *summary(gained)))
+        name = f"{combine}{', waits' if wait == 'yes' else ''}, server {SERVER_WORDS[server]}"
+        draw_spread(axes, points, colour, mark, name)
     axes.set_xticks(list(positions), [str(value) for value in values])
 
 
@@ -125,17 +134,15 @@ def service(found):
     axes.axhline(0, color="black", linewidth=0.8)
     axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
     for way, colour, mark in [(hybrid(500), "#0072b2", "o"), (hybrid(500, "mean"), "#d55e00", "s")]:
+        points = []
         for server, (receive, apply) in plan.SERVICE.items():
             for compute in plan.COMPUTES:
-                scene = Scene("random", server, compute=compute)
                 free = found.figures(Scene("random", "fast", compute=compute), ASYNC)
-                gained = found.differences(scene, way, ASYNC, "accuracy")
-                if not gained or not free:
-                    continue
-                rate = statistics.mean(run.gradients for run in free.values()) / plan.LENGTH["short"]
-                load = rate * (sum(receive) + sum(apply)) / 2
-                axes.errorbar(load, statistics.mean(gained), statistics.stdev(gained) if len(gained) > 1 else 0,
-                              color=colour, marker=mark, markersize=4, linewidth=1, label=words(way))
+                gained = found.differences(Scene("random", server, compute=compute), way, ASYNC, "accuracy")
+                if gained and free:
+                    rate = statistics.fmean(run.gradients for run in free.values()) / plan.LENGTH["short"]
+                    points.append((rate * (sum(receive) + sum(apply)) / 2, *summary(gained)))
+        draw_spread(axes, points, colour, mark, words(way))
     axes.set(title="random data, (500,32)", xlabel="server seconds asked for by async, per second",
              ylabel="hybrid minus async, points")
     axes.set_xscale("symlog", linthresh=0.25)
@@ -156,4 +163,4 @@ def write(found, folder):
             figure.savefig(drawn, format="svg", metadata={"Date": None})
             pyplot.close(figure)
             with open(f"{folder}/{name}.svg", "w", encoding="utf-8") as stream:
-                stream.write(LONG_NUMBER.sub(lambda number: f"{float(number[0]):.1f}", drawn.getvalue()))
+                stream.write(LONG_NUMBER.sub(lambda number: f"{round(float(number[0]), 1):g}", drawn.getvalue()))
