@@ -103,9 +103,11 @@ def levels_table(data, step=300):
                 if not runs and not lost:
                     continue
                 name = words(way) + (" (best K)" if way in best else "") + (f", {lost} diverged" if lost else "")
-                yield [name, SERVER_WORDS[server], *_level(runs)]
+                gained = ABSENT if way is ASYNC else spread(found.differences(scene, way, ASYNC, "accuracy"),
+                                                            METRICS["accuracy"])
+                yield [name, SERVER_WORDS[server], gained, *_level(runs)]
 
-    head = ["policy", "server", "accuracy %", "at the end %", "test loss", "train loss",
+    head = ["policy", "server", "minus async", "accuracy %", "at the end %", "test loss", "train loss",
             f"s to {figures.TARGET[data]} %", "gradients", "updates", "staleness", "server busy %"]
     return lambda found: table(head, rows(found))
 
