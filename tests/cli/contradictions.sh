@@ -39,6 +39,6 @@ try compare --policy 'sync;'
 try compare --policy 'sync; asink'
 ls -A
 echo "--- more memory than any machine has:"
-hysgd train --runtime virtual --model quadratic,dimension=1G --data none,samples=100k --workers 60000 2>err
+hysgd train --runtime virtual --model quadratic,dimension=20M --data none,samples=100k --workers 60000 2>err
 echo "$?"
 sed 's/and .* GiB/and N GiB/' err
