@@ -28,13 +28,13 @@ def draw_scene(axes, times, title):
     edge = max(finite) * 1.25
     for at, row in enumerate(rows):
         colour = OURS if row.name == verdicts.OURS else OTHERS
-        for number, time in enumerate(times[row.name]):
-            is_final = number < len(plan.FINAL_SEEDS)
-            if math.isinf(time):
+        of_bar, more = times[row.name][:len(plan.FINAL_SEEDS)], times[row.name][len(plan.FINAL_SEEDS):]
+        for each, size, alpha in ((more, 2.5, 0.3), (of_bar, 4.5, 1)):
+            reached = [time for time in each if not math.isinf(time)]
+            axes.plot(reached, [at] * len(reached), "o", color=colour, markersize=size, alpha=alpha,
+                      markeredgewidth=0)
+            if len(reached) < len(each):
                 axes.plot(edge, at, "x", color=colour, markersize=5)
-            else:
-                axes.plot(time, at, "o", color=colour, markersize=4.5 if is_final else 2.5,
-                          alpha=1 if is_final else 0.3, markeredgewidth=0)
         if not math.isinf(row.median):
             axes.plot([row.median] * 2, [at - 0.38, at + 0.38], color=colour, linewidth=1.8)
     best = min(row.median for row in rows if row.name != verdicts.OURS)

@@ -56,3 +56,39 @@ def bar(times, is_unequal):
 
 def is_reached(one):
     return one.is_within and all(one.is_ahead_of.values())
+
+
+def groups(times, size):
+    """The same times in groups of so many seeds, each as if it were all there is."""
+    count = min(map(len, times.values())) // size
+    return [{name: each[group * size:(group + 1) * size] for name, each in times.items()} for group in range(count)]
+
+
+@dataclass
+class ImageBar:
+    """One way of `adaptive` against the best of `threshold`, in each of the two respects. None: no run came that
+    far."""
+    target: float
+    best_target: float
+    accuracy: float
+    best_accuracy: float
+    is_reached: bool
+
+
+def median_target(runs):
+    return statistics.median(math.inf if run["target"] is None else run["target"] for run in runs)
+
+
+def mean_accuracy(runs):
+    """Of the runs of one way at convergence; None where one of them diverged."""
+    values = [run["accuracy"] for run in runs]
+    return None if None in values else statistics.fmean(values)
+
+
+def image_bar(ours, others):
+    """ours: the runs of adaptive; others: those of each of the other ways."""
+    target, accuracy = median_target(ours), mean_accuracy(ours)
+    best_target = min(median_target(runs) for runs in others)
+    best_accuracy = max((found for found in map(mean_accuracy, others) if found is not None), default=None)
+    is_ahead = accuracy is not None and (best_accuracy is None or accuracy > best_accuracy)
+    return ImageBar(target, best_target, accuracy, best_accuracy, target < best_target and is_ahead)

@@ -51,6 +51,29 @@ class VerdictsTest(unittest.TestCase):
         self.assertTrue(math.isnan(verdicts.bar(scene, True).ratio))
         self.assertFalse(verdicts.is_reached(verdicts.bar(scene, True)))
 
+    def test_groups_are_of_neighbouring_seeds(self):
+        self.assertEqual(verdicts.groups({"a": [1, 2, 3, 4, 5], "b": [6, 7, 8, 9, 10]}, 2),
+                         [{"a": [1, 2], "b": [6, 7]}, {"a": [3, 4], "b": [8, 9]}])
+
+    def test_images_need_time_and_accuracy(self):
+        others = [[run(20, 95), run(30, 95), run(40, 95)], [run(None, 96), run(None, 96), run(None, 96)]]
+        self.assertTrue(verdicts.image_bar([run(10, 97)] * 3, others).is_reached)
+        self.assertFalse(verdicts.image_bar([run(10, 95.5)] * 3, others).is_reached)
+        self.assertFalse(verdicts.image_bar([run(30, 97)] * 3, others).is_reached)
+        found = verdicts.image_bar([run(10, 97)] * 3, others)
+        self.assertEqual((found.best_target, found.best_accuracy), (30, 96))
+
+    def test_a_run_that_diverges_has_no_accuracy_at_convergence(self):
+        lost = [run(5, 99), run(5, 99), run(None, None)]
+        found = verdicts.image_bar([run(4, 90)] * 3, [lost])
+        self.assertTrue(found.is_reached)
+        self.assertIsNone(found.best_accuracy)
+        self.assertFalse(verdicts.image_bar(lost, [[run(6, 80)] * 3]).is_reached)
+
+
+def run(target, accuracy):
+    return {"target": target, "accuracy": accuracy}
+
 
 if __name__ == "__main__":
     unittest.main()
