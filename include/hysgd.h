@@ -199,6 +199,12 @@ struct hysgd_policy_worker_ops {
 
     /* `worker` has given up its gradient. The threshold is asked next, if gradients are held, then its release. */
     void (*abandoned)(void *self, const struct hysgd_progress *now, int worker);
+
+    /* Above 0: a worker keeps parameters of its own from one gradient to the next. When it has read the server's,
+     * it moves its own by this share of the difference towards them, and the server's move by as much towards it.
+     * Needs local steps and combine=sum. The same for the whole run. 0, or NULL: workers start from the server's
+     * parameters. */
+    double (*elasticity)(const void *self, int workers);
 };
 
 /* A policy is a pure state machine: it has no clock, no thread, and sees no gradient. The engine calls it from

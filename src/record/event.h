@@ -33,7 +33,8 @@ struct event {
         struct {
             uint64_t read;          /* version that the gradient was computed at; staleness = version - read */
             double weight;          /* admitted weight; 0: dropped */
-            double loss;            /* of its batch */
+            uint64_t batches;       /* that it was computed from: 1, or the local steps */
+            double loss;            /* of its batches */
             double compute_seconds; /* computing */
             double transit_seconds; /* on the way */
             double queue_seconds;   /* at the server before the verdict */
@@ -88,13 +89,14 @@ struct event_run {
     int description_count;
     const char *runtime; /* "virtual", "threads" */
     int workers;
-    uint64_t batch;       /* samples per gradient */
+    uint64_t batch;       /* samples in a batch */
     uint64_t train_count; /* samples in the training set */
     uint64_t parameter_count;
     double limit_epochs, limit_seconds;      /* of the run; 0: none */
     uint64_t limit_updates, limit_gradients; /* 0: none */
     double target_accuracy, target_loss;     /* 0: none */
     uint64_t first_received;                 /* of a resumed run: the gradients before it began here; else 0 */
+    uint64_t first_batches;                  /* likewise, the batches behind them */
     uint64_t first_version;                  /* likewise, the updates */
     double first_seconds;                    /* likewise, where the run's clock stood */
     const char *program;                     /* version of the program and of the kernels that it computes with */
@@ -112,6 +114,7 @@ struct event_share {
  */
 struct event_account {
     uint64_t received, applied, dropped, held;
+    uint64_t batches; /* behind the gradients received: more than those where a worker takes local steps */
     double compute_seconds, transit_seconds, waiting_seconds;
     uint64_t most_staleness;
     double staleness_sum; /* over the applied gradients */

@@ -37,13 +37,13 @@ struct progress {
     double busy_seconds, waiting_seconds; /* of all workers, up to their `since` */
 
     double seconds; /* the run's clock at the latest event or pulse */
-    uint64_t received, version, threshold, admitted;
+    uint64_t received, batches, version, threshold, admitted;
     double loss, staleness;     /* smoothed; NaN: none yet */
     double test_loss, accuracy; /* of the latest evaluation; NaN: none yet */
 
     double begun_real, shown_real; /* the run and its latest line of a pulse, on the system's monotonic clock */
-    double shown_seconds;          /* run clock and gradients when a line was last written */
-    uint64_t shown_received;
+    double shown_seconds;          /* run clock and batches when a line was last written */
+    uint64_t shown_batches;
 };
 
 enum hysgd_status sink_progress_alloc(FILE *out, enum progress_level level, void **self_out) {
@@ -70,7 +70,8 @@ static enum hysgd_status progress_begin(void *self, const struct event_run *run)
     HYSGD_TRY(memory_alloc((size_t)run->workers, sizeof *progress->workers, &progress->workers));
     HYSGD_TRY(tally_init(&progress->tally, run));
     progress->run = *run;
-    progress->received = progress->shown_received = run->first_received;
+    progress->received = run->first_received;
+    progress->batches = progress->shown_batches = run->first_batches;
     progress->version = run->first_version;
     progress->seconds = progress->shown_seconds = run->first_seconds;
     progress->loss = progress->staleness = progress->test_loss = progress->accuracy = (double)NAN;
@@ -106,6 +107,7 @@ static void take_arrival(struct progress *progress, const struct event *event) {
     /* As in the account at the end, a worker waits from its delivery, also while the server has others to serve. */
     turn(progress, event->worker, event->seconds - fmax(event->arrival.queue_seconds, 0), WAITING);
     progress->received++;
+    progress->batches += event->arrival.batches;
     progress->threshold = event->arrival.threshold;
     progress->loss = smooth(progress->loss, event->arrival.loss, progress->received - progress->run.first_received);
     if (event->arrival.weight > 0)
@@ -125,7 +127,7 @@ static double waiting_share(const struct progress *progress) {
 }
 
 static double epochs(const struct progress *progress) {
-    return (double)progress->received * (double)progress->run.batch / (double)progress->run.train_count;
+    return (double)progress->batches * (double)progress->run.batch / (double)progress->run.train_count;
 }
 
 /* How much of the run is done, 0 to 1, by the limit that is nearest. */
@@ -147,6 +149,7 @@ static double fraction(const struct progress *progress) {
 static double first_fraction(const struct progress *progress) {
     struct progress first = {.run = progress->run,
                              .received = progress->run.first_received,
+                             .batches = progress->run.first_batches,
                              .version = progress->run.first_version,
                              .seconds = progress->run.first_seconds};
     return fraction(&first);
@@ -248,7 +251,7 @@ static void compose(const struct progress *progress, double now_real, struct lin
     double left = seconds_left(progress, now_real);
     if (!isnan(left) && (progress->is_terminal || progress->level == PROGRESS_VERBOSE))
         add(line, "%s left", DURATION(left));
-    double samples = (double)(progress->received - progress->shown_received) * (double)progress->run.batch;
+    double samples = (double)(progress->batches - progress->shown_batches) * (double)progress->run.batch;
     if (samples > 0 && progress->seconds > progress->shown_seconds)
         add(line, "%s samples/s", COMPACT(samples / (progress->seconds - progress->shown_seconds)));
     if (progress->threshold > 0)
@@ -288,7 +291,7 @@ static void show(struct progress *progress, bool is_kept) {
         fprintf(progress->out, "%s\n", line.text);
     flush(progress);
     progress->shown_seconds = progress->seconds;
-    progress->shown_received = progress->received;
+    progress->shown_batches = progress->batches;
 }
 
 static void show_change(struct progress *progress, const struct event *event, const char *what) {
@@ -308,8 +311,11 @@ static bool is_silent(const struct progress *progress) {
 static void take_evaluation(struct progress *progress, const struct event *event) {
     progress->test_loss = event->evaluation.loss;
     progress->accuracy = event->evaluation.accuracy;
-    if (event->evaluation.received > progress->received) /* less where gradients arrived meanwhile */
+    if (event->evaluation.received > progress->received) { /* less where gradients arrived meanwhile */
         progress->received = event->evaluation.received;
+        progress->batches = (uint64_t)llround(event->evaluation.epochs * (double)progress->run.train_count /
+                                              (double)progress->run.batch);
+    }
     if (!progress->is_terminal || progress->level == PROGRESS_VERBOSE)
         show(progress, true);
 }

@@ -79,8 +79,8 @@ function colourSwatches() {
 /* ---- Tables ---- */
 
 function sums(run) {
-  const total = {received: 0, applied: 0, dropped: 0, held: 0, compute_seconds: 0, transit_seconds: 0,
-    waiting_seconds: 0, staleness_sum: 0, most_staleness: 0, abandoned: 0, abandoned_seconds: 0};
+  const total = {received: 0, batches: 0, applied: 0, dropped: 0, held: 0, compute_seconds: 0,
+    transit_seconds: 0, waiting_seconds: 0, staleness_sum: 0, most_staleness: 0, abandoned: 0, abandoned_seconds: 0};
   for (const account of run.summary ? run.summary.accounts : [])
     for (const key of Object.keys(total))
       total[key] = key === 'most_staleness' ? Math.max(total[key], account[key]) : total[key] + account[key];
@@ -100,6 +100,8 @@ function heldUpBy(share, run) {
 const RUN_COLUMNS = [
   ['seconds', (run) => run.seconds, (v) => number(v), 0],
   ['gradients', (run) => run.summary && sums(run).received, (v) => count(v), 0],
+  ['local steps', (run) => run.summary && sums(run).batches > sums(run).received
+    ? sums(run).batches / sums(run).received : null, (v) => number(v, 3), 0],
   ['updates', (run) => run.summary && run.summary.updates, (v) => count(v), 0],
   ['mean staleness', (run) => run.summary && sums(run).staleness_sum / sums(run).applied, (v) => number(v, 3), 0],
   ['waiting share', (run) => run.summary && sums(run).waiting_seconds / spent(sums(run)), (v) => percent(v, 1), 0],
@@ -245,7 +247,7 @@ function fillSubtitle() {
     runs.length + (runs.length === 1 ? ' run' : ' runs'),
     runtimes.length === 1 && runtimes[0] ? 'runtime ' + runtimes[0] : '',
     one(runs.map(({run}) => run.workers), 'worker'),
-    batch && batch + ' per gradient',
+    batch && batch + ' in a batch',
     one(runs.map(({run}) => run.train_count), 'training sample'),
     one(runs.map(({run}) => run.parameter_count), 'parameter'),
   ].filter(Boolean).join(' · ');
@@ -273,11 +275,15 @@ function gradientsAt(run, seconds) {
   return before[1] + part * (after[1] - before[1]);
 }
 
+/* Where workers take local steps, those of a gradient on average. */
+const batchesEach = (run) => run.summary && sums(run).received > 0 ? sums(run).batches / sums(run).received : 1;
+const samplesEach = (run) => run.run.batch * batchesEach(run);
+
 /* What the charts can be drawn against: where a time of a run lies. */
 const AXES = {
   seconds: {unit: 's', place: (run, seconds) => seconds},
   gradients: {unit: 'gradients', place: gradientsAt},
-  samples: {unit: 'samples', place: (run, seconds) => run.run.batch * gradientsAt(run, seconds)},
+  samples: {unit: 'samples', place: (run, seconds) => samplesEach(run) * gradientsAt(run, seconds)},
 };
 let axis = 'seconds';
 const placeOf = (run, seconds) => AXES[axis].place(run, seconds);
@@ -293,7 +299,7 @@ let range = whole; /* of the axis, which the charts show, [from, to] */
 
 /* Evaluations know how many gradients there were; [place, ...the rest]. */
 function evaluationsOf(run) {
-  const exact = {seconds: (e) => e[0], gradients: (e) => e[4], samples: (e) => run.run.batch * e[4]}[axis];
+  const exact = {seconds: (e) => e[0], gradients: (e) => e[4], samples: (e) => samplesEach(run) * e[4]}[axis];
   return run.evaluations.map((e) => [exact(e), ...e.slice(1)]);
 }
 

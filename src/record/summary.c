@@ -315,6 +315,17 @@ __attribute__((format(printf, 2, 3))) static void say(struct paragraph *paragrap
     paragraph->used += fprintf(paragraph->out, "%s%s", paragraph->used > 0 ? "  " : "", text);
 }
 
+/* How many batches were behind the gradients, where that is not one each. */
+static void say_batches(const struct event_summary *summary, struct paragraph *paragraph) {
+    uint64_t received = 0, batches = 0;
+    for (int i = 0; i < summary->workers; i++) {
+        received += summary->accounts[i].received;
+        batches += summary->accounts[i].batches;
+    }
+    if (batches > received)
+        say(paragraph, "%" PRIu64 " local steps, %.3g a gradient", batches, (double)batches / (double)received);
+}
+
 static void say_outcome(const struct event_summary *summary, struct paragraph *paragraph) {
     char cell[CELL_SIZE];
     print_seconds(summary->seconds, cell);
@@ -323,6 +334,7 @@ static void say_outcome(const struct event_summary *summary, struct paragraph *p
     say(paragraph, "%" PRIu64 " updates", summary->updates);
     if (summary->forced_updates > 0)
         say(paragraph, "%" PRIu64 " of them forced", summary->forced_updates);
+    say_batches(summary, paragraph);
     if (summary->unfinished > 0)
         say(paragraph, "%" PRIu64 " gradients unfinished", summary->unfinished);
     if (summary->seconds > 0)

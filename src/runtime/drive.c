@@ -73,6 +73,7 @@ void drive_started(struct training *training, int worker, uint64_t version, doub
     training->workers[worker].is_under_way = true;
     if (training->setup->computes_gradients)
         shares_begin(&training->shares, worker);
+    local_begin(training, worker, seconds);
     drive_emit(training, &(struct event){.kind = EVENT_START,
                                          .worker = worker,
                                          .seconds = seconds,
@@ -100,20 +101,20 @@ static enum hysgd_status check_loss(const struct training *training, int worker,
                       (unsigned long long)training->engine.progress.received + 1, saved);
 }
 
-static double epochs_of(const struct training *training, uint64_t gradients) {
-    return (double)gradients * (double)training->setup->batch / (double)training->shape.train_count;
+static double epochs_of(const struct training *training, uint64_t batches) {
+    return (double)batches * (double)training->setup->batch / (double)training->shape.train_count;
 }
 
 double drive_epochs(const struct training *training) {
-    return epochs_of(training, training->engine.progress.received);
+    return epochs_of(training, training->engine.received_batches);
 }
 
-/* The share of the run that is done when `received` gradients are. */
-static double fraction_at(const struct training *training, double seconds, uint64_t received) {
+/* The share of the run that is done when `received` gradients of `batches` batches are. */
+static double fraction_at(const struct training *training, double seconds, uint64_t received, uint64_t batches) {
     const struct training_limits *limits = &training->setup->limits;
     double fraction = 0;
     if (limits->epochs > 0)
-        fraction = fmax(fraction, epochs_of(training, received) / limits->epochs);
+        fraction = fmax(fraction, epochs_of(training, batches) / limits->epochs);
     if (limits->seconds > 0)
         fraction = fmax(fraction, seconds / limits->seconds);
     if (limits->updates > 0)
@@ -124,7 +125,7 @@ static double fraction_at(const struct training *training, double seconds, uint6
 }
 
 double drive_fraction(const struct training *training, double seconds) {
-    return fraction_at(training, seconds, training->engine.progress.received);
+    return fraction_at(training, seconds, training->engine.progress.received, training->engine.received_batches);
 }
 
 enum hysgd_status drive_arrive(struct training *training, const struct drive_arrival *arrival,
@@ -132,7 +133,9 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
     struct training_worker *worker = &training->workers[arrival->worker];
     struct event_account *account = &training->accounts[arrival->worker];
     HYSGD_TRY(check_loss(training, arrival->worker, worker->loss));
-    double fraction = fraction_at(training, arrival->seconds, training->engine.progress.received + 1);
+    uint64_t batches = training->engine.workers[arrival->worker].batches;
+    double fraction = fraction_at(training, arrival->seconds, training->engine.progress.received + 1,
+                                  training->engine.received_batches + batches);
     estimate_arrival(&training->estimator, arrival->worker, arrival->compute_seconds + arrival->transit_seconds,
                      arrival->receive_seconds);
     HYSGD_TRY(engine_arrive(&training->engine, arrival->worker, arrival->seconds, fraction, verdict));
@@ -140,8 +143,9 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
         shares_hold(&training->shares, arrival->worker, verdict->weight,
                     training->engine.table.rows && training->engine.progress.is_extra);
     shares_turn(&training->shares, training->engine.table.round);
-    training->loss_sum += worker->loss;
-    training->loss_count++;
+    local_settle(training, arrival->worker, arrival->compute_seconds, arrival->transit_seconds);
+    training->loss_sum += worker->loss * (double)batches;
+    training->loss_count += batches;
     account->compute_seconds += arrival->compute_seconds;
     account->transit_seconds += arrival->transit_seconds;
     account->data_seconds += arrival->data_seconds;
@@ -156,6 +160,7 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
                                          .version = version,
                                          .arrival = {.read = version - verdict->staleness,
                                                      .weight = verdict->weight,
+                                                     .batches = batches,
                                                      .loss = worker->loss,
                                                      .compute_seconds = arrival->compute_seconds,
                                                      .transit_seconds = arrival->transit_seconds,
@@ -191,7 +196,7 @@ enum hysgd_status drive_abandon(struct training *training, const struct drive_ab
 /* The learning rate of the update that is due, at the moment of the verdict, which the log of the run has. */
 static struct optimizer_step next_step(const struct training *training) {
     const struct engine *engine = &training->engine;
-    double samples = (double)engine->applied * (double)training->setup->batch;
+    double samples = (double)engine->applied_batches * (double)training->setup->batch;
     struct optimizer_clock clock = {.updates = engine->progress.version,
                                     .samples = samples,
                                     .epochs = samples / (double)training->shape.train_count,
@@ -315,6 +320,7 @@ enum hysgd_status drive_lose(struct training *training, int worker, double secon
     HYSGD_TRY(engine_lose(&training->engine, worker, seconds, drive_fraction(training, seconds), verdict));
     shares_turn(&training->shares, training->engine.table.round);
     estimate_lost(&training->estimator, worker);
+    local_forget(training, worker);
     drive_emit(training, &(struct event){.kind = EVENT_LOST,
                                          .worker = worker,
                                          .seconds = seconds,
@@ -396,6 +402,7 @@ void drive_begin_evaluation(struct training *training, double seconds) {
     bool is_due = drive_evaluation_is_due(training, seconds);
     training->evaluated_version = training->engine.progress.version;
     training->evaluated_received = training->engine.progress.received;
+    training->evaluated_batches = training->engine.received_batches;
     if (training->loss_count > 0)
         training->train_loss = training->loss_sum / (double)training->loss_count;
     if (!is_due)
@@ -435,7 +442,7 @@ void drive_end_evaluation(struct training *training, const struct hysgd_metrics 
                                          .version = training->evaluated_version,
                                          .evaluation = {.loss = training->test_loss,
                                                         .accuracy = training->test_accuracy,
-                                                        .epochs = epochs_of(training, training->evaluated_received),
+                                                        .epochs = epochs_of(training, training->evaluated_batches),
                                                         .received = training->evaluated_received,
                                                         .checksum = training->evaluated_checksum}});
     bool is_reached = (limits->accuracy > 0 && training->test_accuracy >= limits->accuracy) ||

@@ -32,6 +32,8 @@ enum hysgd_status engine_init(struct engine *engine, const struct plugin *policy
     HYSGD_TRY(memory_alloc(count, sizeof *engine->released, &engine->released));
     HYSGD_TRY(memory_alloc(count, sizeof *engine->cancelled, &engine->cancelled));
     engine->progress.clocks = engine->clocks;
+    for (int i = 0; i < workers; i++)
+        engine->workers[i].batches = 1;
     engine->progress.is_extra = true;
     return engine->policy->aggregate == HYSGD_TABLE ? table_init(&engine->table, workers) : HYSGD_OK;
 }
@@ -138,6 +140,7 @@ static void hold(struct engine *engine, int index, double share, double weight, 
     if (staleness > worker->most_held_staleness)
         worker->most_held_staleness = staleness;
     engine->progress.held++;
+    engine->held_batches += worker->batches;
     engine->held_weight += (double)worker->weight;
     engine->held_divisor += (double)(float)share;
 }
@@ -287,6 +290,8 @@ enum hysgd_status engine_arrive(struct engine *engine, int index, double seconds
     engine->progress.computing--;
     worker->activity = ENGINE_WAITING;
     engine->progress.received++;
+    engine->received_batches += worker->batches;
+    worker->received_batches += worker->batches;
     engine->in_vain = 0;
     bool clock_advanced = leave_slowest(engine, engine->clocks[index]++);
 
@@ -367,6 +372,8 @@ enum hysgd_status engine_updated(struct engine *engine, double seconds, double f
     }
     engine->contributor_count = 0;
     engine->applied += engine_due(engine);
+    engine->applied_batches += engine_due_batches(engine);
+    engine->held_batches = engine->table.later_batches;
     engine->progress.held = engine->table.later;
     engine->held_weight = engine->table.later_weight;
     engine->held_divisor = engine->table.later_weight;
@@ -408,6 +415,7 @@ enum hysgd_status engine_abandon(struct engine *engine, int index, double second
     engine->progress.is_extra = true;
     worker->activity = ENGINE_WAITING;
     worker->abandoned++;
+    worker->abandoned_batches += worker->batches;
     engine->abandoned++;
     if (++engine->in_vain == ENGINE_MOST_IN_VAIN)
         return fail_in_vain(engine, index);
@@ -530,6 +538,10 @@ void engine_restore(struct engine *engine) {
 
 uint64_t engine_due(const struct engine *engine) {
     return engine->progress.held - engine->table.later;
+}
+
+uint64_t engine_due_batches(const struct engine *engine) {
+    return engine->held_batches - engine->table.later_batches;
 }
 
 double engine_due_weight(const struct engine *engine) {

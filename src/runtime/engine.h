@@ -41,12 +41,14 @@ struct engine_worker {
                           sum */
     float weight;      /* of that gradient */
     uint64_t held, applied, dropped; /* gradients; they sum to the worker's clock */
-    uint64_t abandoned;              /* gradients begun and given up */
-    double patience;                 /* seconds that its present gradient may take; INFINITY: any number */
-    uint64_t most_staleness;         /* of its applied gradients */
-    uint64_t most_held_staleness;    /* of its held gradients */
-    double staleness_sum;            /* over its applied gradients */
-    double held_staleness;           /* over its held gradients */
+    uint64_t batches;                /* behind its present or latest gradient: 1, unless the caller sets it */
+    uint64_t received_batches, abandoned_batches; /* behind those delivered, and those given up */
+    uint64_t abandoned;                           /* gradients begun and given up */
+    double patience;              /* seconds that its present gradient may take; INFINITY: any number */
+    uint64_t most_staleness;      /* of its applied gradients */
+    uint64_t most_held_staleness; /* of its held gradients */
+    double staleness_sum;         /* over its applied gradients */
+    double held_staleness;        /* over its held gradients */
 };
 
 /* A worker's gradient buffer and its weight. */
@@ -74,10 +76,11 @@ struct engine {
     uint64_t held_folded; /* of them, in the server's sum */
     uint64_t threshold;   /* the policy's latest answer */
     uint64_t applied, dropped; /* gradients of all workers; received = applied + dropped + progress.held */
-    uint64_t forced;           /* updates that no threshold asked for */
-    uint64_t lost;             /* gradients that were being computed when their worker was lost */
-    uint64_t abandoned;        /* gradients that were given up; they are not received */
-    uint64_t in_vain;          /* of them, those since the latest arrival */
+    uint64_t received_batches, applied_batches, held_batches; /* behind those gradients */
+    uint64_t forced;                                          /* updates that no threshold asked for */
+    uint64_t lost;      /* gradients that were being computed when their worker was lost */
+    uint64_t abandoned; /* gradients that were given up; they are not received */
+    uint64_t in_vain;   /* of them, those since the latest arrival */
     int misled;         /* a worker that the policy has answered what its aggregate does not allow; -1: none */
     bool update_is_due; /* between a verdict ENGINE_UPDATE and engine_updated */
     int *waiting, waiting_count; /* waiting workers, in the order of their arrival */
@@ -162,9 +165,10 @@ void engine_restart(struct engine *engine);
 /* What the combined gradient of the update that is due is multiplied with: 1 / held_divisor, or 1. */
 double engine_scale(const struct engine *engine);
 
-/* The gradients that the update which is due takes first, and their weight: all that are held, unless some wait for
- * the next round of a table. */
+/* The gradients that the update which is due takes first, the batches behind them and their weight: all that are
+ * held, unless some wait for the next round of a table. */
 uint64_t engine_due(const struct engine *engine);
+uint64_t engine_due_batches(const struct engine *engine);
 double engine_due_weight(const struct engine *engine);
 
 #endif

@@ -50,6 +50,7 @@ bool table_hold(struct engine *engine, int worker, double share, double weight) 
     if (parity != table_present(table)) {
         table->later++;
         table->later_weight += weight;
+        table->later_batches += engine->workers[worker].batches;
     } else if (row->held[parity] == 0) {
         engine->contributors[engine->contributor_count++] = worker;
     }
@@ -94,5 +95,6 @@ void table_turn(struct engine *engine) {
         table->rows[i].divisor[over] = 0;
     table->round++;
     table->first = engine->progress.version;
+    table->later_batches = 0;
     table_count(engine);
 }

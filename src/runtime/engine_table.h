@@ -23,6 +23,7 @@ struct engine_table {
     int filled;              /* rows with a gradient */
     uint64_t later;          /* gradients held for the next round */
     double later_weight;     /* their total weight */
+    uint64_t later_batches;  /* behind them */
 };
 
 struct engine;

@@ -133,7 +133,8 @@ static enum hysgd_status end_action(struct replay *replay, double service_second
     replay->server_free_at = replay->now;
     HYSGD_TRY(drive_end_action(training, &replay->verdict, replay->now, service_seconds));
     for (int i = 0; replay->is_modelled && i < training->engine.cancelled_count; i++)
-        flight_cancel(training, replay->now, &replay->flights[training->engine.cancelled[i]]);
+        flight_cancel(training, training->engine.cancelled[i], replay->now,
+                      &replay->flights[training->engine.cancelled[i]]);
     release(replay);
     return HYSGD_OK;
 }
@@ -181,7 +182,8 @@ static enum hysgd_status repeat_arrival(struct replay *replay) {
                                     .compute_seconds = event->arrival.compute_seconds,
                                     .transit_seconds = event->arrival.transit_seconds,
                                     .queue_seconds = event->arrival.queue_seconds,
-                                    .receive_seconds = (double)NAN};
+                                    .receive_seconds = (double)NAN,
+                                    .data_seconds = event->arrival.data_seconds};
     HYSGD_TRY(check_idle(replay));
     HYSGD_TRY(check_computing(replay));
     HYSGD_TRY(compute_gradient(replay, event->worker));
@@ -198,7 +200,7 @@ static void leave_gradient(struct replay *replay, int worker) {
     struct training *training = replay->training;
     if (replay->flights[worker].is_computed > 0)
         return;
-    worker_seek(training, worker, training->workers[worker].draws + 1);
+    worker_seek(training, worker, training->workers[worker].draws + training->engine.workers[worker].batches);
     server_has_read(&training->server, worker);
 }
 
@@ -341,7 +343,7 @@ static void begin_workers(struct replay *replay) {
             continue;
         replay->flights[i] = *flight;
         if (flight->is_computed > 0) {
-            worker_seek(training, i, training->workers[i].draws + 1);
+            worker_seek(training, i, training->workers[i].draws + training->engine.workers[i].batches);
             training->workers[i].loss = flight->loss;
             training->workers[i].is_under_way = true;
         } else {
@@ -507,7 +509,7 @@ static enum hysgd_status go_on(struct replay *replay, double *seconds_out) {
     replay->flights = NULL;
     for (int i = 0; i < training->setup->workers; i++)
         if (training->engine.workers[i].activity == ENGINE_COMPUTING && snapshot->flights[i].is_computed > 0)
-            worker_seek(training, i, training->workers[i].draws - 1);
+            worker_seek(training, i, training->workers[i].draws - training->engine.workers[i].batches);
     training->start_seconds = replay->now;
     return runtime_virtual.run(NULL, training, seconds_out);
 }

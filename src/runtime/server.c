@@ -300,7 +300,7 @@ enum hysgd_status server_begin_update(struct server *server, const struct engine
     if (common->clip > 0)
         HYSGD_TRY(server_require_sum(server));
     server->step = *step;
-    server->gradient_count = engine_due(engine);
+    server->batch_count = engine_due_batches(engine);
     begin_passes(server);
     if (engine->table.rows) {
         HYSGD_TRY(add_folds(server, engine));

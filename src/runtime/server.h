@@ -87,9 +87,9 @@ struct server {
     int fold_count;
     struct server_part *parts; /* [part_count] to be added up; at most workers + 1 */
     int part_count;
-    float scale;             /* of their sum; already in the weights */
-    double statistic_scale;  /* turns the combined gradient into the weighted mean, whatever the combine mode */
-    uint64_t gradient_count; /* that the update applies */
+    float scale;            /* of their sum; already in the weights */
+    double statistic_scale; /* turns the combined gradient into the weighted mean, whatever the combine mode */
+    uint64_t batch_count;   /* of the gradients that the update applies */
     struct optimizer_step step;
     int next;                      /* version being written; the current one itself when nobody reads it */
     int next_given;                /* the same for the workers, where they compute ahead */

@@ -120,7 +120,7 @@ static const float *combine(const struct server *server, size_t first, size_t co
 
 /* Running statistics follow the mean of the observed ones as if the gradients had come one after the other. */
 static void move_statistics(const struct server *server, const float *observed, size_t first, size_t count) {
-    float keep = (float)pow(1 - server->statistic_momentum, (double)server->gradient_count);
+    float keep = (float)pow(1 - server->statistic_momentum, (double)server->batch_count);
     float factor = (1 - keep) * (float)server->statistic_scale;
     const float *old_values = server->versions[server->current] + first;
     float *new_values = server->versions[server->next] + first;

@@ -24,8 +24,8 @@
 #define MOST_TABLES 8
 
 enum {
-    WORKER_FIELDS = 25,
-    RUN_FIELDS = 28,
+    WORKER_FIELDS = 28,
+    RUN_FIELDS = 31,
     TABLE_FIELDS = 6, /* of a worker */
     FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double),
     SHARES_FIELDS = sizeof(struct shares_worker) / sizeof(double)
@@ -101,6 +101,9 @@ static void visit_worker(struct training *training, int index, struct row *row, 
     visit_amount(row, &training->workers[index].delivered_seconds);
     visit_count(row, &worker->most_held_staleness, MOST_COUNT);
     visit_count(row, &worker->abandoned, MOST_COUNT);
+    visit_count(row, &worker->batches, MOST_COUNT);
+    visit_count(row, &worker->received_batches, MOST_COUNT);
+    visit_count(row, &worker->abandoned_batches, MOST_COUNT);
     visit_amount(row, &patience);
     visit_amount(row, &account->abandoned_seconds);
     visit_count(row, &training->attribution.states[index].version, MOST_COUNT);
@@ -133,6 +136,9 @@ static void visit_run(struct training *training, double *seconds, struct row *ro
     visit_count(row, &engine->progress.received, MOST_COUNT);
     visit_count(row, &engine->applied, MOST_COUNT);
     visit_count(row, &engine->dropped, MOST_COUNT);
+    visit_count(row, &engine->received_batches, MOST_COUNT);
+    visit_count(row, &engine->applied_batches, MOST_COUNT);
+    visit_count(row, &engine->held_batches, MOST_COUNT);
     visit_count(row, &engine->threshold, MOST_COUNT);
     visit_count(row, &engine->forced, MOST_COUNT);
     visit_count(row, &engine->lost, MOST_COUNT);
@@ -156,7 +162,7 @@ static void visit_run(struct training *training, double *seconds, struct row *ro
     visit_amount(row, next_order);
 }
 
-/* The account of a policy's table: [workers][TABLE_FIELDS], then two numbers of the rounds. */
+/* The account of a policy's table: [workers][TABLE_FIELDS], then three numbers of the rounds. */
 static void visit_table(struct engine_table *table, int workers, struct row *row) {
     for (int i = 0; i < workers; i++)
         for (int parity = 0; parity < 2; parity++) {
@@ -167,10 +173,11 @@ static void visit_table(struct engine_table *table, int workers, struct row *row
         }
     visit_count(row, &table->round, MOST_COUNT);
     visit_count(row, &table->first, MOST_COUNT);
+    visit_count(row, &table->later_batches, MOST_COUNT);
 }
 
 static size_t table_size(int workers) {
-    return (size_t)workers * TABLE_FIELDS + 2;
+    return (size_t)workers * TABLE_FIELDS + 3;
 }
 
 /* ---- Writing ---- */
@@ -179,6 +186,7 @@ static size_t table_size(int workers) {
 struct snapshot_image {
     struct snapshot_tensors list;
     double *workers, *flights, *table, *estimates, run[RUN_FIELDS];
+    struct local_image local;
     char *policy; /* by open_memstream */
 };
 
@@ -247,7 +255,8 @@ static enum hysgd_status print_policy(struct snapshot_image *image, const struct
 static enum hysgd_status take_image(struct snapshot_image *image, struct training *training, double seconds,
                                     const struct snapshot_in_flight *in_flight) {
     size_t workers = (size_t)training->setup->workers;
-    HYSGD_TRY(snapshot_tensors_init(&image->list, training, MOST_TABLES));
+    HYSGD_TRY(local_take(training, in_flight ? in_flight->flights : NULL, &image->local));
+    HYSGD_TRY(snapshot_tensors_init(&image->list, training, MOST_TABLES + image->local.count));
     HYSGD_TRY(memory_alloc(workers * WORKER_FIELDS, sizeof(double), &image->workers));
     HYSGD_TRY(memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &image->flights));
     if (training->engine.table.rows)
@@ -255,6 +264,8 @@ static enum hysgd_status take_image(struct snapshot_image *image, struct trainin
     HYSGD_TRY(memory_alloc(estimate_fields(&training->estimator), sizeof(double), &image->estimates));
     snapshot_gather_vectors(&image->list, training, in_flight ? in_flight->flights : NULL);
     gather_tables(image, training, seconds, in_flight);
+    for (size_t i = 0; i < image->local.count; i++)
+        image->list.tensors[image->list.count++] = image->local.tensors[i];
     return print_policy(image, training);
 }
 
@@ -278,6 +289,7 @@ void snapshot_discard(struct snapshot_image *image) {
     memory_free(image->flights);
     memory_free(image->table);
     memory_free(image->estimates);
+    local_discard(&image->local);
     free(image->policy);
     memory_free(image);
 }
@@ -320,7 +332,9 @@ static enum hysgd_status check_description(const struct training *training, cons
                                        "staleness-exponent",
                                        "micro-batch",
                                        "worker-weights",
-                                       "correction"};
+                                       "correction",
+                                       "local",
+                                       "local-optimizer"};
     const char *version = safetensors_metadata(file, FORMAT_KEY);
     if (!version)
         return hysgd_fail(HYSGD_INPUT, "%s: is no checkpoint of hysgd: metadata \"%s\" is missing", path,
@@ -382,6 +396,27 @@ static bool row_is_valid(const struct engine_row *row, uint64_t held) {
     return row->held[0] + row->held[1] == held;
 }
 
+/* Whether so many batches can be behind so many gradients. */
+static bool can_be_behind(uint64_t batches, uint64_t gradients) {
+    return gradients > 0 ? batches >= gradients : batches == 0;
+}
+
+static bool batches_are_valid(const struct engine *engine) {
+    uint64_t received = 0;
+    for (int i = 0; i < engine->worker_count; i++) {
+        const struct engine_worker *worker = &engine->workers[i];
+        if (!can_be_behind(worker->received_batches, worker->held + worker->applied + worker->dropped) ||
+            !can_be_behind(worker->abandoned_batches, worker->abandoned))
+            return false;
+        received += worker->received_batches;
+    }
+    return received == engine->received_batches && can_be_behind(engine->applied_batches, engine->applied) &&
+           can_be_behind(engine->held_batches, engine->progress.held) &&
+           can_be_behind(engine->table.later_batches, engine->table.later) &&
+           engine->applied_batches + engine->held_batches <= received &&
+           engine->table.later_batches <= engine->held_batches;
+}
+
 static bool table_is_valid(const struct engine *engine) {
     const struct engine_table *table = &engine->table;
     for (int i = 0; table->rows && i < engine->worker_count; i++)
@@ -420,7 +455,7 @@ static bool engine_is_valid(const struct engine *engine) {
     uint64_t held = engine->progress.held;
     return applied == engine->applied && dropped == engine->dropped &&
            applied + dropped + held == engine->progress.received && is_sum_of_weights(engine->held_weight, held) &&
-           is_sum_of_weights(engine->held_divisor, held) &&
+           batches_are_valid(engine) && is_sum_of_weights(engine->held_divisor, held) &&
            (engine->progress.computing > 0 || engine->progress.workers == 0) && table_is_valid(engine);
 }
 
@@ -483,6 +518,7 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
     memory_free(ranks);
     HYSGD_TRY(status);
     HYSGD_TRY(read_table(training, file, path));
+    HYSGD_TRY(local_read_table(training, file, path));
     engine_restore(&training->engine);
     if (!engine_is_valid(&training->engine))
         return fail_state(path, "its accounts contradict each other");
@@ -525,6 +561,7 @@ static enum hysgd_status read_all(struct training *training, const struct safete
     HYSGD_TRY(read_tables(training, file, path));
     HYSGD_TRY(read_estimates(training, file, path));
     HYSGD_TRY(snapshot_read_vectors(training, file, path));
+    HYSGD_TRY(local_read_vectors(training, file));
     HYSGD_TRY(read_policy(training, file, path));
     drive_plan_milestones(training, training->start_seconds);
     return HYSGD_OK;

@@ -207,7 +207,7 @@ static enum hysgd_status read_gradients(struct training *training, const struct 
     char name[64];
     for (int i = 0; i < server->workers; i++) {
         const struct engine_worker *worker = &training->engine.workers[i];
-        worker_seek(training, i, worker->held + worker->applied + worker->dropped + worker->abandoned);
+        worker_seek(training, i, worker->received_batches + worker->abandoned_batches);
         if (server->keeps_reads)
             HYSGD_TRY(read_old_read(training, file, i));
         if (!worker->is_in_buffer && !is_in_flight(training, i, resumed_flights(training)))

@@ -141,7 +141,7 @@ static enum hysgd_status deliver_gradient(struct lane *lane) {
     if (training->setup->computes_gradients)
         HYSGD_TRY(compute_gradient(lane, &computed));
     else
-        training->workers[lane->worker].draws++;
+        training->workers[lane->worker].draws += worker->batches;
     await_arrival(lane, draw, computed);
     if (is_ended(lane))
         return HYSGD_OK;

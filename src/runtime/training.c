@@ -87,6 +87,7 @@ enum hysgd_status training_init(struct training *training, const struct training
     HYSGD_TRY(init_weighting(training));
     HYSGD_TRY(setup->computes_gradients ? init_vectors(training) : HYSGD_OK);
     HYSGD_TRY(init_estimator(training));
+    HYSGD_TRY(local_init(training));
     engine_begin(&training->engine);
     drive_plan_milestones(training, 0);
     return HYSGD_OK;
@@ -97,6 +98,7 @@ void training_fini(struct training *training) {
         return;
     for (int i = 0; training->workers && i < training->setup->workers; i++)
         worker_fini(training, i);
+    local_fini(training);
     evaluator_fini(&training->evaluator);
     server_fini(&training->server);
     estimate_fini(&training->estimator);
@@ -134,6 +136,7 @@ void training_summarize(struct training *training, double seconds, struct event_
         account->dropped = worker->dropped + worker->held;
         account->abandoned = worker->abandoned;
         account->received = account->applied + account->dropped;
+        account->batches = worker->received_batches;
         account->most_staleness = worker->most_staleness;
         account->staleness_sum = worker->staleness_sum;
         account->share = shares_of_worker(&training->shares, i);

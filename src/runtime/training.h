@@ -16,6 +16,7 @@
 #include "runtime/engine.h"
 #include "runtime/estimate.h"
 #include "runtime/evaluator.h"
+#include "runtime/local.h"
 #include "runtime/server.h"
 #include "runtime/shares.h"
 #include "runtime/timing.h"
@@ -42,8 +43,10 @@ struct training_limits {
 /* Everything borrowed must outlive the training. Plug-ins are open and their init has been called. */
 struct training_setup {
     const struct plugin *policy, *model, *data, *optimizer;
-    const struct plugin *correction; /* of late gradients; NULL: none */
-    const struct plugin *partition;  /* which worker has which samples; NULL: iid */
+    const struct plugin *correction;      /* of late gradients; NULL: none */
+    const struct plugin *partition;       /* which worker has which samples; NULL: iid */
+    const struct plugin *local;           /* how many steps a worker takes before it delivers; NULL: off */
+    const struct plugin *local_optimizer; /* with which it takes them; NULL where local is off */
     enum engine_combine combine;
     struct engine_weighting weighting;
     const char *worker_weights; /* as worker_weights_read takes it; NULL: none */
@@ -78,18 +81,19 @@ struct training {
     struct server server;
     struct estimator estimator;
     struct evaluator evaluator;
+    struct local local;
     struct event_account
         *accounts; /* [setup->workers]; the times as the run goes, the counts by training_summarize */
     struct attribution attribution;    /* of the workers' waiting; counts in the accounts */
     double start_seconds;              /* on the run's clock when this process began: > 0 after a resume */
     double next_evaluation, next_save; /* in the unit of their cadence */
     uint64_t evaluated_version;        /* version of the latest evaluation; UINT64_MAX: none yet */
-    uint64_t evaluated_received;       /* gradients received when it began */
-    uint64_t evaluated_checksum;       /* of the vector, see training_checksum */
-    double server_seconds;             /* the server was busy */
-    double rate;                       /* learning rate of the latest update */
-    double gain;                       /* of the policy, in that rate */
-    double loss_sum;                   /* of the gradients received since the latest evaluation */
+    uint64_t evaluated_received, evaluated_batches; /* gradients received when it began, and their batches */
+    uint64_t evaluated_checksum;                    /* of the vector, see training_checksum */
+    double server_seconds;                          /* the server was busy */
+    double rate;                                    /* learning rate of the latest update */
+    double gain;                                    /* of the policy, in that rate */
+    double loss_sum;                                /* over the batches received since the latest evaluation */
     uint64_t loss_count;
     double train_loss, test_loss, test_accuracy, target_seconds; /* the latest; NaN: not yet */
     bool has_saved;                                              /* save_path holds a checkpoint of this process */

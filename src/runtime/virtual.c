@@ -37,14 +37,15 @@ static void plan_flight(struct virtual_run *run, int worker, bool is_new) {
  * delivered is only left behind. */
 static enum hysgd_status compute_gradient(struct virtual_run *run, int worker) {
     struct training *training = run->training;
+    uint64_t batches = training->engine.workers[worker].batches;
     if (!training->setup->computes_gradients) {
-        training->workers[worker].draws++;
+        training->workers[worker].draws += batches;
         return HYSGD_OK;
     }
     enum hysgd_status status = HYSGD_OK;
     drive_read(training, worker);
     if (run->flights[worker].gives_up > 0) {
-        worker_seek(training, worker, training->workers[worker].draws + 1);
+        worker_seek(training, worker, training->workers[worker].draws + batches);
     } else {
         HYSGD_TRY(worker_open(training, worker));
         status = worker_compute(training, worker, server_read_vector(&training->server, worker), NULL);
@@ -100,7 +101,7 @@ static enum hysgd_status act(struct virtual_run *run, const struct engine_verdic
     HYSGD_TRY(drive_end_action(training, verdict, run->now, service));
     for (int i = 0; i < training->engine.cancelled_count; i++) {
         int worker = training->engine.cancelled[i];
-        if (flight_cancel(training, run->now, &run->flights[worker]))
+        if (flight_cancel(training, worker, run->now, &run->flights[worker]))
             plan_flight(run, worker, false);
     }
     release_workers(run, run->now);
@@ -268,7 +269,7 @@ static enum hysgd_status take_up(struct virtual_run *run) {
             continue;
         if (run->flights[i].is_computed > 0) {
             const struct snapshot_flight *flight = &run->flights[i];
-            worker_seek(training, i, training->workers[i].draws + 1);
+            worker_seek(training, i, training->workers[i].draws + engine->workers[i].batches);
             training->workers[i].loss = flight->loss;
             training->workers[i].is_under_way = true;
             plan_flight(run, i, true);

@@ -35,6 +35,7 @@ enum hysgd_status worker_open(struct training *training, int index) {
         HYSGD_TRY(memory_alloc(training->server.count, sizeof *worker->piece, &worker->piece));
     if (model_ops(model)->open)
         HYSGD_TRY(model_ops(model)->open(model->self, count, &worker->workspace));
+    HYSGD_TRY(local_open(training, index));
     worker->is_open = true;
     return HYSGD_OK;
 }
@@ -86,7 +87,8 @@ enum hysgd_status worker_gradient(struct training *training, int index, const fl
 
 enum hysgd_status worker_compute(struct training *training, int index, const float *vector,
                                  const struct worker_watch *watch) {
-    return worker_gradient(training, index, vector, watch, training->server.gradients[index]);
+    return training->local.ops ? local_compute(training, index, vector, watch)
+                               : worker_gradient(training, index, vector, watch, training->server.gradients[index]);
 }
 
 void worker_seek(struct training *training, int index, uint64_t draws) {

@@ -10,9 +10,9 @@
 
 struct training_worker {
     struct sampler sampler;
-    uint64_t draws;           /* gradients begun */
-    double loss;              /* of the latest batch */
-    double data_seconds;      /* until it had the samples of its latest batch */
+    uint64_t draws;           /* batches begun */
+    double loss;              /* of the latest gradient: the mean over its batches */
+    double data_seconds;      /* until it had the samples of its latest gradient */
     bool has_given_up;        /* the latest batch, before its last piece was done: there is no gradient */
     double delivered_seconds; /* when its latest gradient reached the server, or was given up, on the run's clock */
     bool is_under_way;        /* begun and neither delivered nor given up */
@@ -50,11 +50,12 @@ HYSGD_MUST_CHECK enum hysgd_status worker_open(struct training *training, int wo
 HYSGD_MUST_CHECK enum hysgd_status worker_gradient(struct training *training, int worker, const float *vector,
                                                    const struct worker_watch *watch, float *gradient_out);
 
-/* The same into the server's buffer of the worker. */
+/* What the worker delivers next, computed from `vector`, goes to the server's buffer of the worker: the gradient of
+ * its next batch, or the outcome of a round of local steps (local.h). */
 HYSGD_MUST_CHECK enum hysgd_status worker_compute(struct training *training, int worker, const float *vector,
                                                   const struct worker_watch *watch);
 
-/* Continues as if `draws` gradients had been begun. */
+/* Continues as if `draws` batches had been begun. */
 void worker_seek(struct training *training, int worker, uint64_t draws);
 
 #endif

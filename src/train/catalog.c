@@ -21,6 +21,7 @@ const struct catalog_kind catalog_kinds[] = {
     {"models", "model", "the loss and its gradient", &model_list},
     {"data", "data", "what to train on", &data_list},
     {"partitions", "partition", "which worker has which training samples", &partition_list},
+    {"local", "local", "how many steps a worker takes before it delivers", &local_list},
     {"runtimes", "runtime", "where workers live and what a clock is", &runtime_list},
     {"distributions", "distribution", "of modelled times and injected delays", &distribution_list},
     {0},

@@ -23,6 +23,11 @@ const struct hysgd_option description_options[] = {
      "how an update changes the parameters, with its learning rate (hysgd list optimizers)"},
     {"correction", TEXT, AT(correction), "none", 0, 0, NULL,
      "what is done to a gradient that comes late before it counts (hysgd list corrections)"},
+    {"local", TEXT, AT(local), "off", 0, 0, NULL,
+     "steps that a worker takes with an optimizer of its own before it delivers the difference (hysgd list local)"},
+    {"local-optimizer", TEXT, AT(local_optimizer), "", 0, 0, NULL,
+     "of the workers' local steps; optimizer is then the server's, with sgd,rate=1 (averaging) as its default. Where it "
+     "is not given, the workers take optimizer, and the server averages"},
     {"runtime", TEXT, AT(runtime), "threads", 0, 0, NULL,
      "threads: real time on this machine; virtual: modelled time, repeatable (hysgd list runtimes)"},
     {"combine", HYSGD_OPTION_CHOICE, AT(combine), "mean", 0, 0, "mean|sum",

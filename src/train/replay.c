@@ -235,13 +235,14 @@ static enum hysgd_status resolve(struct replay_job *job) {
  */
 static enum hysgd_status check_change(const struct replay_job *job, const struct plugin *policy) {
     const struct hysgd_policy_ops *ops = policy_ops(policy);
-    if (ops->aggregate == HYSGD_HELD)
+    bool is_elastic = ops->worker_ops != NULL && ops->worker_ops->elasticity != NULL;
+    if (ops->aggregate == HYSGD_HELD && !is_elastic)
         return HYSGD_OK;
-    return hysgd_fail(
-        HYSGD_USAGE,
-        "replay: policy=%s: %s keeps a table of gradients from the first update on and cannot be changed "
-        "to or from in between: leave out until=%s",
-        job->own.policy, ops->about.name, job->own.until);
+    return hysgd_fail(HYSGD_USAGE,
+                      "replay: policy=%s: %s keeps %s from the first update on and cannot be changed to or from in "
+                      "between: leave out until=%s",
+                      job->own.policy, ops->about.name,
+                      is_elastic ? "parameters of each worker" : "a table of gradients", job->own.until);
 }
 
 /* The policy that decides after `until`. */

@@ -52,11 +52,29 @@ static enum hysgd_status spell_out(const struct plugin *plugin, char **field) {
 /* ---- What a checkpoint says ---- */
 
 /* The words that make a run what it is; a run that is continued has them from its checkpoint. */
-static const char *const identity[] = {
-    "data",        "model",          "policy",    "optimizer", "runtime",          "combine",
-    "workers",     "batch",          "partition", "seed",      "speeds",           "compute",
-    "delay",       "receive",        "apply",     "lose",      "staleness-weight", "staleness-exponent",
-    "micro-batch", "worker-weights", "correction"};
+static const char *const identity[] = {"data",
+                                       "model",
+                                       "policy",
+                                       "optimizer",
+                                       "runtime",
+                                       "combine",
+                                       "workers",
+                                       "batch",
+                                       "partition",
+                                       "seed",
+                                       "speeds",
+                                       "compute",
+                                       "delay",
+                                       "receive",
+                                       "apply",
+                                       "lose",
+                                       "staleness-weight",
+                                       "staleness-exponent",
+                                       "micro-batch",
+                                       "worker-weights",
+                                       "local",
+                                       "local-optimizer",
+                                       "correction"};
 
 static enum hysgd_status take_from_checkpoint(struct description *words) {
     struct safetensors_file *file;
@@ -94,6 +112,66 @@ static enum hysgd_status open_listed(const struct description *words, const stru
     return blame(plugin_open(list, word, plugin_out), words, list->kind);
 }
 
+/* What the server does to the differences that workers deliver, unless it is told otherwise: it averages. */
+#define AVERAGING "sgd,rate=1"
+
+static bool is_elastic(const struct resolved *resolved) {
+    const struct hysgd_policy_worker_ops *ops = policy_ops(&resolved->policy)->worker_ops;
+    return ops != NULL && ops->elasticity != NULL && ops->elasticity(resolved->policy.self, 1) > 0;
+}
+
+static bool takes_local_steps(const struct resolved *resolved) {
+    return local_ops(&resolved->local)->count != NULL;
+}
+
+/* Opens what `local` names. An elastic policy has other defaults, as it cannot do without local steps. */
+static enum hysgd_status open_local(struct resolved *resolved) {
+    struct description *words = &resolved->description;
+    if (is_elastic(resolved) && words->resume[0] == '\0') {
+        HYSGD_TRY(description_set_default(words, "local", "fixed"));
+        HYSGD_TRY(description_set_default(words, "combine", "sum"));
+    }
+    return open_listed(words, &local_list, words->local, &resolved->local);
+}
+
+/* Opens the optimizer of the server and, where workers take steps of their own, theirs: where `local-optimizer` is
+ * not given, `optimizer` is the workers' and the server averages. */
+static enum hysgd_status open_optimizers(struct resolved *resolved) {
+    struct description *words = &resolved->description;
+    bool has_two = words->local_optimizer[0] != '\0';
+    if (has_two && takes_local_steps(resolved) && words->resume[0] == '\0')
+        HYSGD_TRY(description_set_default(words, "optimizer", AVERAGING));
+    if (has_two) {
+        enum hysgd_status status = plugin_open(&optimizer_list, words->local_optimizer, &resolved->local_optimizer);
+        if (status != HYSGD_OK)
+            return blame(status_locate(status, "local-optimizer"), words, "local-optimizer");
+    }
+    if (has_two || !takes_local_steps(resolved))
+        return open_listed(words, &optimizer_list, words->optimizer, &resolved->optimizer);
+    HYSGD_TRY(open_listed(words, &optimizer_list, words->optimizer, &resolved->local_optimizer));
+    return plugin_open(&optimizer_list, AVERAGING, &resolved->optimizer);
+}
+
+static const struct plugin *unless_empty(const struct plugin *plugin) {
+    return plugin->ops != NULL ? plugin : NULL;
+}
+
+static enum hysgd_status check_local(const struct resolved *resolved) {
+    const struct description *words = &resolved->description;
+    const struct training_setup setup = {
+        .policy = &resolved->policy,
+        .optimizer = &resolved->optimizer,
+        .correction = &resolved->correction,
+        .combine = (enum engine_combine)words->combine,
+        .weighting = {(enum engine_weight)words->staleness_weight, words->staleness_exponent},
+        .worker_weights = words->worker_weights,
+        .workers = (int)words->workers,
+        .local = &resolved->local,
+        .local_optimizer = unless_empty(&resolved->local_optimizer),
+    };
+    return local_check(&setup);
+}
+
 static enum hysgd_status open_plugins(struct resolved *resolved, const struct own_plugins *own) {
     const struct description *words = &resolved->description;
     if (own->policy.ops != NULL)
@@ -109,7 +187,8 @@ static enum hysgd_status open_plugins(struct resolved *resolved, const struct ow
     else
         HYSGD_TRY(open_listed(words, &data_list, words->data, &resolved->data));
     resolved->data_is_shared = resolved->data_is_ready = own->data.ops != NULL && own->data_is_ready;
-    HYSGD_TRY(open_listed(words, &optimizer_list, words->optimizer, &resolved->optimizer));
+    HYSGD_TRY(open_local(resolved));
+    HYSGD_TRY(open_optimizers(resolved));
     HYSGD_TRY(open_listed(words, &correction_list, words->correction, &resolved->correction));
     HYSGD_TRY(correction_check(correction_ops(&resolved->correction), resolved->optimizer.ops->name));
     HYSGD_TRY(open_listed(words, &partition_list, words->partition, &resolved->partition));
@@ -121,7 +200,12 @@ static enum hysgd_status spell_out_plugins(struct resolved *resolved) {
     HYSGD_TRY(spell_out(&resolved->policy, &words->policy));
     HYSGD_TRY(spell_out(&resolved->model, &words->model));
     HYSGD_TRY(spell_out(&resolved->data, &words->data));
-    HYSGD_TRY(spell_out(&resolved->optimizer, &words->optimizer));
+    bool has_two = words->local_optimizer[0] != '\0' || !takes_local_steps(resolved);
+    HYSGD_TRY(spell_out(has_two ? &resolved->optimizer : &resolved->local_optimizer, &words->optimizer));
+    if (words->local_optimizer[0] != '\0')
+        HYSGD_TRY(spell_out(&resolved->local_optimizer, &words->local_optimizer));
+    if (strcmp(words->local, "off") != 0)
+        HYSGD_TRY(spell_out(&resolved->local, &words->local));
     HYSGD_TRY(spell_out(&resolved->correction, &words->correction));
     HYSGD_TRY(spell_out(&resolved->partition, &words->partition));
     return spell_out(&resolved->runtime, &words->runtime);
@@ -297,6 +381,7 @@ enum hysgd_status resolved_init(struct resolved *resolved, const struct descript
     HYSGD_TRY(check_pieces(&resolved->description));
     HYSGD_TRY(check_worker_weights(resolved));
     HYSGD_TRY(init_policy(resolved));
+    HYSGD_TRY(check_local(resolved));
     HYSGD_TRY(resolve_limits(resolved));
     HYSGD_TRY(resolve_cadences(resolved));
     return check_files(&resolved->description);
@@ -312,6 +397,8 @@ void resolved_fini(struct resolved *resolved) {
     plugin_close(&resolved->data);
     plugin_close(&resolved->optimizer);
     plugin_close(&resolved->correction);
+    plugin_close(&resolved->local);
+    plugin_close(&resolved->local_optimizer);
     plugin_close(&resolved->partition);
     plugin_close(&resolved->runtime);
     timing_fini(&resolved->timing);

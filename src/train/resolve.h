@@ -22,9 +22,10 @@ struct resolved {
     struct description description; /* every default filled in: reading it back gives exactly this run */
     char *title;                    /* the policy in the user's words */
     struct plugin policy, model, data, optimizer, correction, runtime, partition;
-    bool is_modelled;                    /* the runtime's clock is */
-    bool policy_is_ready, data_is_ready; /* its init has been called */
-    bool data_is_shared;                 /* its fini is not ours */
+    struct plugin local, local_optimizer; /* the latter is empty where workers take no local steps */
+    bool is_modelled;                     /* the runtime's clock is */
+    bool policy_is_ready, data_is_ready;  /* its init has been called */
+    bool data_is_shared;                  /* its fini is not ours */
     struct timing timing;
     bool is_timing_only; /* no gradients are computed; set by the caller */
     struct training_limits limits;

@@ -66,6 +66,7 @@ static enum hysgd_status check_memory(const struct run *run) {
     model_ops(&resolved->model)->describe(resolved->model.self, &layout);
     double each =
         resolved->description.micro_batch > 0 ? 2 : 1; /* a worker's gradient, and that of a piece of it */
+    each += local_vector_count(&run->setup);
     double vectors = each * (double)resolved->description.workers + 2 + optimizer_ops(&resolved->optimizer)->states;
     vectors += correction_vectors(&resolved->correction, (int)resolved->description.workers);
     if (policy_ops(&resolved->policy)->aggregate == HYSGD_TABLE) /* two rows, and what each has read */
@@ -122,6 +123,8 @@ static void fill_setup(struct run *run) {
         .optimizer = &resolved->optimizer,
         .correction = &resolved->correction,
         .partition = &resolved->partition,
+        .local = &resolved->local,
+        .local_optimizer = resolved->local_optimizer.ops != NULL ? &resolved->local_optimizer : NULL,
         .combine = (enum engine_combine)words->combine,
         .weighting = {(enum engine_weight)words->staleness_weight, words->staleness_exponent},
         .worker_weights = words->worker_weights,
@@ -173,9 +176,9 @@ enum hysgd_status run_prepare(struct run *run, const struct resolved *resolved) 
     run->resolved = resolved;
     run->runtime = resolved->runtime;
     HYSGD_TRY(init_model(run));
-    HYSGD_TRY(check_memory(run));
     HYSGD_TRY(description_pairs_init(&run->pairs, &resolved->description));
     fill_setup(run);
+    HYSGD_TRY(check_memory(run));
     HYSGD_TRY(training_init(&run->training, &run->setup));
     HYSGD_TRY(check_target(run));
     if (resolved->description.resume[0] != '\0')
@@ -235,6 +238,7 @@ static enum hysgd_status begin_recording(struct run *run) {
         .target_accuracy = limits->accuracy,
         .target_loss = limits->loss,
         .first_received = run->training.engine.progress.received,
+        .first_batches = run->training.engine.received_batches,
         .first_version = run->training.engine.progress.version,
         .first_seconds = run->training.start_seconds,
         .program = program,

@@ -59,7 +59,8 @@ static void take_start(struct reading *reading, const struct event *event) {
 }
 
 static enum hysgd_status take_arrival(struct reading *reading, const struct event *event) {
-    struct measured_gradient gradient = {event->arrival.compute_seconds, event->arrival.transit_seconds};
+    double batches = fmax((double)event->arrival.batches, 1); /* logs without local steps may lack the number */
+    struct measured_gradient gradient = {event->arrival.compute_seconds / batches, event->arrival.transit_seconds};
     HYSGD_TRY(check_seconds(reading, "compute_seconds", gradient.compute_seconds));
     HYSGD_TRY(check_seconds(reading, "transit_seconds", gradient.transit_seconds));
     HYSGD_TRY(check_seconds(reading, "queue_seconds", event->arrival.queue_seconds));

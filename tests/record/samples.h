@@ -37,6 +37,7 @@ static inline struct event sample_arrival(int worker, double seconds, double com
                           .version = 5,
                           .arrival = {.read = 3,
                                       .weight = 1,
+                                      .batches = 1,
                                       .loss = loss,
                                       .compute_seconds = compute,
                                       .transit_seconds = transit,

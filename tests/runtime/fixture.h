@@ -22,6 +22,7 @@ struct run_setup {
     const struct hysgd_model_ops *own_model; /* instead of `model` */
     void *own_model_self;
     const struct hysgd_data_ops *own_data;     /* instead of `data` */
+    const char *local, *local_optimizer;       /* an elastic policy has its own defaults, see run_open_local */
     const struct hysgd_policy_ops *own_policy; /* instead of `policy` */
     enum engine_combine combine;
     const char *partition, *worker_weights, *correction;
@@ -44,6 +45,7 @@ struct run_setup {
 struct run {
     struct run_setup from;
     struct plugin policy, model, data, optimizer, runtime, partition, correction;
+    struct plugin local, local_optimizer;
     struct timing timing;
     struct recorder *recorder;
     struct training_setup setup;
@@ -98,6 +100,30 @@ static inline const char *run_text(const char *text, const char *otherwise) {
     return text ? text : otherwise;
 }
 
+static inline bool run_is_elastic(const struct run *run) {
+    const struct hysgd_policy_worker_ops *ops = policy_ops(&run->policy)->worker_ops;
+    return ops && ops->elasticity && ops->elasticity(run->policy.self, run->setup.workers) > 0;
+}
+
+/* A policy that cannot do without local steps gets them, and what else it needs. */
+static inline enum hysgd_status run_open_local(struct run *run) {
+    struct run_setup *from = &run->from;
+    if (run_is_elastic(run)) {
+        from->optimizer = "sgd,rate=1";
+        from->local = run_text(from->local, "fixed,steps=2");
+        from->local_optimizer = run_text(from->local_optimizer, "sgd,rate=0.01");
+        run->setup.combine = ENGINE_SUM;
+    }
+    if (!from->local)
+        return HYSGD_OK;
+    HYSGD_TRY(plugin_open(&local_list, from->local, &run->local));
+    run->setup.local = &run->local;
+    if (!from->local_optimizer)
+        return HYSGD_OK;
+    run->setup.local_optimizer = &run->local_optimizer;
+    return plugin_open(&optimizer_list, from->local_optimizer, &run->local_optimizer);
+}
+
 static inline enum hysgd_status run_open_plugins(struct run *run) {
     const struct run_setup *from = &run->from;
     if (from->own_data)
@@ -120,7 +146,8 @@ static inline enum hysgd_status run_open_plugins(struct run *run) {
         HYSGD_TRY(plugin_open(&policy_list, run_text(from->policy, "async"), &run->policy));
     if (policy_ops(&run->policy)->init)
         HYSGD_TRY(policy_ops(&run->policy)->init(run->policy.self, run->setup.workers));
-    HYSGD_TRY(plugin_open(&optimizer_list, run_text(from->optimizer, "sgd,rate=0.01"), &run->optimizer));
+    HYSGD_TRY(run_open_local(run));
+    HYSGD_TRY(plugin_open(&optimizer_list, run_text(run->from.optimizer, "sgd,rate=0.01"), &run->optimizer));
     HYSGD_TRY(plugin_open(&correction_list, run_text(from->correction, "none"), &run->correction));
     HYSGD_TRY(plugin_open(&partition_list, run_text(from->partition, "iid"), &run->partition));
     return plugin_open(&runtime_list, run_text(from->runtime, "virtual"), &run->runtime);
@@ -202,6 +229,8 @@ static inline void run_close(struct run *run) {
     plugin_close(&run->partition);
     plugin_close(&run->correction);
     plugin_close(&run->runtime);
+    plugin_close(&run->local);
+    plugin_close(&run->local_optimizer);
 }
 
 /* Opens and goes; any other status fails the test with the message. */

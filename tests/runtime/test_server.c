@@ -48,6 +48,7 @@ static void close_bench(struct bench *bench) {
 static void hold(struct bench *bench, int worker, float weight) {
     bench->parts[bench->engine.part_count++] = (struct engine_part){.worker = worker, .weight = weight};
     bench->engine.progress.held++;
+    bench->engine.held_batches++;
     bench->engine.held_weight += (double)weight;
     bench->engine.held_divisor += (double)weight;
 }
@@ -78,7 +79,7 @@ static void update(struct bench *bench, double rate, int threads) {
     struct optimizer_step step = {.rate = rate, .scale = 1, .number = 1};
     assert_int_equal(server_begin_update(&bench->server, &bench->engine, &step), HYSGD_OK);
     work(bench, threads);
-    bench->engine.progress.held = 0;
+    bench->engine.progress.held = bench->engine.held_batches = 0;
     bench->engine.held_weight = 0;
     bench->engine.held_divisor = 0;
 }

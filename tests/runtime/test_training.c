@@ -271,9 +271,9 @@ static void an_evaluation_tells_of_the_moment_it_began(void **state) {
     struct run run;
     assert_int_equal(run_open(&run, &from), HYSGD_OK);
     run.training.drainer = pthread_self();
-    run.training.engine.progress.received = 50;
+    run.training.engine.progress.received = run.training.engine.received_batches = 50;
     drive_begin_evaluation(&run.training, 3);
-    run.training.engine.progress.received = 60;
+    run.training.engine.progress.received = run.training.engine.received_batches = 60;
     run.training.engine.progress.version = 7;
     drive_end_evaluation(&run.training, &metrics, 3);
     drive_drain(&run.training, 3);

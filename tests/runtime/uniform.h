@@ -85,12 +85,17 @@ static const struct hysgd_model_ops uniform_ops = {.about = {.name = "uniform"},
                                                    .gradient = uniform_gradient,
                                                    .evaluate = uniform_evaluate};
 
-/* With combine=sum, sgd and rate 1 the parameters are minus the sum of the applied gradients, exactly. A worker's
- * applied gradients are its first ones where the policy drops none. */
+/* The batches of a worker that are behind applied gradients, where all weights are 1. */
+static inline uint64_t uniform_applied(const struct run *run, int worker) {
+    return (uint64_t)run->training.shares.by_worker[worker].applied / run->setup.batch;
+}
+
+/* With combine=sum, sgd and rate 1, also in local steps, the parameters are minus the sum of the gradients of the
+ * applied batches, exactly. A worker's applied batches are its first ones where the policy drops none. */
 static inline float uniform_expected(const struct run *run) {
     double sum = 0;
     for (int w = 0; w < run->summary.workers; w++)
-        for (uint64_t draw = 0; draw < run->summary.accounts[w].applied; draw++)
+        for (uint64_t draw = 0; draw < uniform_applied(run, w); draw++)
             sum += (double)uniform_value((uint32_t)w, draw);
     return (float)-sum;
 }
