@@ -48,6 +48,8 @@ static const char *const variants[] = {
     "timeout,trials=3",
     "timeout,patience=0.0015",
     "timeout,patience=0.0008,trials=2",
+    "elastic,order=sync",
+    "elastic,alpha=0.3",
 };
 
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
@@ -110,6 +112,12 @@ static void expect_bound(const struct run *run) {
                  (int)run->summary.forced_updates);
 }
 
+/* Where every gradient counts in full, the parameters show each of them. */
+static void check_sum(struct uniform_model *model, const struct run *run) {
+    if (sums_gradients(run) && !run_is_elastic(run))
+        uniform_check(model, run);
+}
+
 static void every_policy_keeps_its_promises_in_every_runtime(void **state) {
     (void)state;
     static const int workers[] = {1, 3, 8};
@@ -123,10 +131,33 @@ static void every_policy_keeps_its_promises_in_every_runtime(void **state) {
         expect_success(&run);
         expect_bound(&run);
         assert_int_equal(model.mixed, 0);
-        if (sums_gradients(&run))
-            uniform_check(&model, &run);
+        check_sum(&model, &run);
         run_close(&run);
     }
+}
+
+static void every_policy_keeps_them_with_local_steps(void **state) {
+    (void)state;
+    static const int workers[] = {1, 3, 8};
+    char path[] = "/tmp/hysgd-save-XXXXXX";
+    close(mkstemp(path));
+    for (size_t i = 0; i < subject_count() * runtime_list.count * COUNT(workers); i++) {
+        struct uniform_model model;
+        struct run run;
+        struct run_setup from = scene(&model, i / (runtime_list.count * COUNT(workers)),
+                                      i / COUNT(workers) % runtime_list.count, workers[i % COUNT(workers)]);
+        from.local = i % 2 ? "fixed,steps=3" : "proportional,steps=5,state=reset";
+        from.local_optimizer = "sgd,rate=1";
+        from.save_path = i % 4 < 2 ? path : NULL;
+        if (is_refused(&run, &from))
+            continue;
+        expect_success(&run);
+        expect_bound(&run);
+        assert_int_equal(model.mixed, 0);
+        check_sum(&model, &run);
+        run_close(&run);
+    }
+    unlink(path);
 }
 
 static void every_policy_survives_lost_workers_in_every_runtime(void **state) {
@@ -141,8 +172,7 @@ static void every_policy_survives_lost_workers_in_every_runtime(void **state) {
             continue;
         expect_success(&run);
         assert_int_equal(model.mixed, 0);
-        if (sums_gradients(&run))
-            uniform_check(&model, &run);
+        check_sum(&model, &run);
         run_close(&run);
     }
 }
@@ -208,35 +238,57 @@ static void every_policy_repeats_itself_in_modelled_time(void **state) {
     }
 }
 
+/* Stops at the arrivals `first_stop`, `first_stop` + `step`, ... of 120, each time in a run of its own that is
+ * continued to the end, and compares with one that was not stopped. */
+static void expect_resumable(const struct run_setup *setup, const char *path, uint64_t first_stop, uint64_t step) {
+    struct run whole, first, second;
+    if (is_refused(&whole, setup))
+        return;
+    expect_success(&whole);
+    for (uint64_t stop = first_stop; stop < 120; stop += step) {
+        struct run_setup from = *setup, rest = *setup;
+        from.ring = 64;
+        from.stop_at = stop;
+        from.save_path = path;
+        run_expect(&first, &from, HYSGD_INTERRUPTED);
+        run_close(&first);
+        rest.resume_path = path;
+        assert_int_equal(run_open(&second, &rest), HYSGD_OK);
+        expect_success(&second);
+        if (run_hash(&second) != run_hash(&whole) || run_account(&second) != run_account(&whole))
+            fail_msg("%s goes on differently after %d gradients", setup->policy, (int)stop);
+        run_close(&second);
+    }
+    run_close(&whole);
+}
+
 static void every_policy_goes_on_after_an_interruption(void **state) {
     (void)state;
     char path[] = "/tmp/hysgd-save-XXXXXX";
     close(mkstemp(path));
     for (size_t i = 0; i < subject_count(); i++) {
         struct uniform_model model;
-        struct run_setup from = scene(&model, i, 0, 7), rest;
-        struct run whole, first, second;
+        struct run_setup from = scene(&model, i, 0, 7);
         from.runtime = "virtual";
         from.timing.lose = "2@0.01";
-        if (is_refused(&whole, &from))
-            continue;
-        expect_success(&whole);
-        for (uint64_t stop = 1; stop < 120; stop += 29) {
-            rest = from;
-            from.ring = 64;
-            from.stop_at = stop;
-            from.save_path = path;
-            run_expect(&first, &from, HYSGD_INTERRUPTED);
-            run_close(&first);
-            from = rest;
-            rest.resume_path = path;
-            assert_int_equal(run_open(&second, &rest), HYSGD_OK);
-            expect_success(&second);
-            if (run_hash(&second) != run_hash(&whole) || run_account(&second) != run_account(&whole))
-                fail_msg("%s goes on differently after %d gradients", from.policy, (int)stop);
-            run_close(&second);
-        }
-        run_close(&whole);
+        expect_resumable(&from, path, 1, 29);
+    }
+    unlink(path);
+}
+
+static void every_policy_goes_on_with_local_steps_after_an_interruption(void **state) {
+    (void)state;
+    static const char *const locals[] = {"proportional,steps=4", "fixed,steps=3,state=reset", "post-local,steps=3"};
+    char path[] = "/tmp/hysgd-save-XXXXXX";
+    close(mkstemp(path));
+    for (size_t i = 0; i < subject_count(); i++) {
+        struct uniform_model model;
+        struct run_setup from = scene(&model, i, 0, 7);
+        from.runtime = "virtual";
+        from.timing.lose = "2@0.01";
+        from.local = locals[i % COUNT(locals)];
+        from.local_optimizer = i % 2 ? "adamw,rate=0.1" : "momentum,rate=0.1";
+        expect_resumable(&from, path, 7, 37);
     }
     unlink(path);
 }
@@ -284,12 +336,14 @@ static void a_thousand_workers_train_under_every_policy(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_policy_keeps_its_promises_in_every_runtime),
+        cmocka_unit_test(every_policy_keeps_them_with_local_steps),
         cmocka_unit_test(every_policy_survives_lost_workers_in_every_runtime),
         cmocka_unit_test(one_worker_that_is_left_goes_on_under_every_policy),
         cmocka_unit_test(every_policy_ends_with_one_line_when_no_worker_is_left),
         cmocka_unit_test(every_policy_repeats_itself_in_modelled_time),
         cmocka_unit_test(every_policy_goes_on_after_an_interruption),
         cmocka_unit_test(every_policy_takes_every_correction_in_every_runtime),
+        cmocka_unit_test(every_policy_goes_on_with_local_steps_after_an_interruption),
         cmocka_unit_test(a_thousand_workers_train_under_every_policy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
