@@ -158,3 +158,23 @@ void tally_summarize(struct tally *tally, const char *reason, struct event_summa
     summary_out->server_waiting_seconds = tally->attribution.server_seconds;
     summary_out->open_waiting_seconds = tally->attribution.open_seconds;
 }
+
+void tally_now(const struct tally *tally, struct event_account *accounts_out, struct event_summary *summary_out) {
+    *summary_out = tally->summary;
+    summary_out->reason = "";
+    summary_out->accounts = accounts_out;
+    summary_out->server_waiting_seconds = tally->attribution.server_seconds;
+    summary_out->open_waiting_seconds = tally->attribution.open_seconds;
+    for (int i = 0; i < tally->workers; i++) {
+        const struct tally_worker *state = &tally->states[i];
+        accounts_out[i] = tally->accounts[i];
+        accounts_out[i].share = (struct event_share){(double)NAN, (double)NAN}; /* events do not tell */
+        if (state->is_lost)
+            continue;
+        summary_out->unfinished += state->is_under_way;
+        if (!state->is_under_way && tally->summary.seconds > state->delivered) {
+            accounts_out[i].waiting_seconds += tally->summary.seconds - state->delivered;
+            summary_out->open_waiting_seconds += tally->summary.seconds - state->delivered;
+        }
+    }
+}

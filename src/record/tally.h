@@ -36,4 +36,8 @@ void tally_add(struct tally *tally, const struct event *event);
  * can tell is missing: NaN. Gradients still held count as dropped. */
 void tally_summarize(struct tally *tally, const char *reason, struct event_summary *summary_out);
 
+/* The run as it stands, which goes on: gradients held are held, and who waits has waited until now. `accounts_out`
+ * [workers] receives the accounts, which the summary points at. */
+void tally_now(const struct tally *tally, struct event_account *accounts_out, struct event_summary *summary_out);
+
 #endif

@@ -64,6 +64,28 @@ static void assert_same_account(const struct event_account *one, const struct ev
     assert_int_equal(one->delays, other->delays);
 }
 
+/* The account so far of a run at its last event has waited as long as that of its end, and drops nothing. */
+static void check_moment(struct tally *tally) {
+    struct event_account accounts[16];
+    struct event_summary now, end;
+    assert_true(tally->workers <= 16);
+    tally_now(tally, accounts, &now);
+    uint64_t held = 0, dropped = 0;
+    for (int i = 0; i < now.workers; i++) {
+        assert_int_equal(accounts[i].received, accounts[i].applied + accounts[i].dropped + accounts[i].held);
+        held += accounts[i].held;
+        dropped += accounts[i].dropped;
+    }
+    tally_summarize(tally, "", &end);
+    for (int i = 0; i < end.workers; i++) {
+        assert_true(accounts[i].waiting_seconds == end.accounts[i].waiting_seconds);
+        dropped -= end.accounts[i].dropped;
+    }
+    assert_int_equal(held + dropped, 0);
+    assert_true(now.open_waiting_seconds == end.open_waiting_seconds);
+    assert_int_equal(now.unfinished, end.unfinished);
+}
+
 /* The events of the run add up to what its end says. */
 static void check_tally(const char *runtime, const char *policy) {
     const char *const options[][2] = {{"runtime", runtime}, {"policy", policy}};
@@ -82,6 +104,7 @@ static void check_tally(const char *runtime, const char *policy) {
     }
     const struct event_summary *told = log_reader_summary(reader);
     assert_non_null(told);
+    check_moment(&tally);
     tally_summarize(&tally, told->reason, &counted);
     assert_int_equal(counted.updates, told->updates);
     assert_int_equal(counted.forced_updates, told->forced_updates);
