@@ -12,6 +12,7 @@
 #include "record/encode.h"
 #include "record/history.h"
 #include "record/output.h"
+#include "record/report.h"
 
 #define REPORT_VERSION 1
 
@@ -89,6 +90,9 @@ static void write_evaluations(FILE *stream, const struct points *points) {
 /* Records for the whole report: about 80 bytes each, so 4 MB, whatever the number of runs. */
 #define MOST_RECORDS 50000
 
+/* Of a run that goes on: they are written again and again while it computes. */
+#define MOST_LIVE_RECORDS 4000
+
 static size_t record_count(const struct history *history) {
     size_t count = 0;
     for (int i = 0; i < history->timeline.kept_count; i++)
@@ -130,13 +134,24 @@ struct report {
     const char *title;
     const struct history *const *histories; /* [count] */
     size_t count;
+    const struct report_moment *moment; /* of the only history; NULL: the runs are over */
+    bool is_live;                       /* the page looks for data elsewhere */
 };
 
-static enum hysgd_status write_run(FILE *stream, const struct history *history, size_t group) {
+/* What is known of the end: as it was told, or so far. */
+static json_t *encode_end(const struct history *history, const struct report_moment *moment) {
+    if (history->has_ended)
+        return encode_summary(&history->summary);
+    return moment != NULL ? encode_summary(moment->summary) : json_null();
+}
+
+static enum hysgd_status write_run(FILE *stream, const struct history *history, const struct report_moment *moment,
+                                   size_t group) {
     fputs("{\"run\":", stream);
     HYSGD_TRY(write_value(stream, encode_run(&history->run)));
     fputs(",\"summary\":", stream);
-    HYSGD_TRY(write_value(stream, history->has_ended ? encode_summary(&history->summary) : json_null()));
+    HYSGD_TRY(write_value(stream, encode_end(history, moment)));
+    fprintf(stream, ",\"is_running\":%s", moment != NULL && !history->has_ended ? "true" : "false");
     fputs(",\"source\":", stream);
     HYSGD_TRY(write_value(stream, history->source != NULL ? encode_text(history->source) : json_null()));
     fprintf(stream, ",\"seconds\":%s", NUMBER(history->seconds));
@@ -157,8 +172,9 @@ static enum hysgd_status write_data(FILE *stream, const struct report *report) {
     size_t records = 0;
     for (size_t i = 0; i < report->count; i++)
         records += record_count(report->histories[i]);
-    size_t group = records / MOST_RECORDS + 1;
-    fprintf(stream, "{\"hysgd_report\":%d,\"title\":", REPORT_VERSION);
+    size_t group = records / (report->moment != NULL ? MOST_LIVE_RECORDS : MOST_RECORDS) + 1;
+    fprintf(stream, "{\"hysgd_report\":%d,\"is_live\":%s,\"serial\":%" PRIu64 ",\"title\":", REPORT_VERSION,
+            report->is_live ? "true" : "false", report->moment != NULL ? report->moment->serial : 0);
     HYSGD_TRY(write_value(stream, encode_text(report->title)));
     fputs(",\"runs\":[", stream);
     const char *comma = "";
@@ -166,7 +182,7 @@ static enum hysgd_status write_data(FILE *stream, const struct report *report) {
         if (!report->histories[i]->has_begun)
             continue;
         fputs(comma, stream);
-        HYSGD_TRY(write_run(stream, report->histories[i], group));
+        HYSGD_TRY(write_run(stream, report->histories[i], report->moment, group));
         comma = ",";
     }
     fputs("]}", stream);
@@ -193,11 +209,18 @@ static enum hysgd_status write_script(FILE *stream, const struct report *report)
     return HYSGD_OK;
 }
 
+/* What the page may load: nothing, or from where it came. */
+static enum hysgd_status write_sources(FILE *stream, const struct report *report) {
+    fputs(report->is_live ? "'self'" : "'none'", stream);
+    return HYSGD_OK;
+}
+
 static enum hysgd_status write_page(FILE *stream, const struct report *report) {
     static const struct {
         const char *text;
         enum hysgd_status (*write)(FILE *stream, const struct report *report);
-    } markers[] = {{"{{DATA}}", write_data},
+    } markers[] = {{"{{SOURCES}}", write_sources},
+                   {"{{DATA}}", write_data},
                    {"{{DYGRAPHS}}", write_dygraphs},
                    {"{{TIMELINE}}", write_timeline_script},
                    {"{{SCRIPT}}", write_script}};
@@ -230,4 +253,18 @@ enum hysgd_status report_write(const char *path, const char *title, const struct
     output_fini(output);
     memory_free(output);
     return status;
+}
+
+enum hysgd_status report_print_page(FILE *stream, const char *title) {
+    const struct report report = {.title = title, .is_live = true};
+    return write_page(stream, &report);
+}
+
+enum hysgd_status report_print_data(FILE *stream, const struct report_moment *moment) {
+    const struct report report = {.title = moment->history->run.title,
+                                  .histories = &moment->history,
+                                  .count = 1,
+                                  .moment = moment,
+                                  .is_live = true};
+    return write_data(stream, &report);
 }

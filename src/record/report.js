@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Draws the report from the JSON in the element #data (written by report.c): tables here, charts by dygraphs, the
- * timeline by report_timeline.js. Texts from the data reach the page by textContent alone. */
+ * timeline by report_timeline.js. Texts from the data reach the page by textContent alone. The page of a run that goes
+ * on has no data at first, and asks for them where it came from until the run ends. */
 'use strict';
 
-const data = JSON.parse(document.getElementById('data').textContent);
-const runs = data.runs;
+let data = JSON.parse(document.getElementById('data').textContent);
+let runs = data.runs;
 const $ = (id) => document.getElementById(id);
 
 /* Okabe and Ito's colours, told apart by colour-blind readers; the dark set is lighter. */
@@ -144,7 +145,7 @@ function fillRuns() {
       row.appendChild(element('td', column.text(column.values[i], runs[i]), isBest ? 'best' : ''));
     }
   });
-  $('runs').append(headRow(['policy'].concat(columns.map((column) => column.heading))), body);
+  $('runs').replaceChildren(headRow(['policy'].concat(columns.map((column) => column.heading))), body);
   const endings = runs.map((run, i) => (run.summary ? null : title(i) + ' did not end in order')).filter(Boolean);
   const goals = [...new Set(runs.flatMap(({run}) => [
     run.target_accuracy && 'accuracy ' + percent(run.target_accuracy, 1),
@@ -178,7 +179,7 @@ function fillShares(figure, heading, sharesOf) {
     row.appendChild(element('td', percent(share.data_share, 1)));
     shares.forEach((one, i) => row.appendChild(shareCell(one[k], most, i)));
   });
-  figure.querySelector('table').append(headRow([heading, 'data'].concat(runs.map((run, i) => breakable(i)))), body);
+  figure.querySelector('table').replaceChildren(headRow([heading, 'data'].concat(runs.map((run, i) => breakable(i)))), body);
   figure.hidden = all.length === 0;
 }
 
@@ -207,7 +208,7 @@ function fillGradients() {
     row.appendChild(element('th', String(worker))).scope = 'row';
     accounts.forEach((one, i) => row.appendChild(gradientsCell(one[worker], most, i)));
   }
-  $('worker-gradients').querySelector('table').append(
+  $('worker-gradients').querySelector('table').replaceChildren(
     headRow(['worker'].concat(runs.map((run, i) => breakable(i)))), body);
   $('worker-gradients').hidden = most === 0;
 }
@@ -232,7 +233,7 @@ function fillSettings() {
     row.appendChild(element('th', key)).scope = 'row';
     for (const value of values) row.appendChild(element('td', value, 'text'));
   }
-  $('settings').append(headRow(['option'].concat(runs.map((run, i) => breakable(i))), 'text'), body);
+  $('settings').replaceChildren(headRow(['option'].concat(runs.map((run, i) => breakable(i))), 'text'), body);
   $('settings-box').hidden = keys.length === 0;
 }
 
@@ -255,7 +256,7 @@ function fillSubtitle() {
 
 /* ---- Charts ---- */
 
-const shown = runs.map(() => true);
+let shown = [];
 const charts = []; /* {spec, series, graph, values, box} */
 const INTERVALS = 150; /* of means and extremes, over the width of a chart */
 
@@ -290,11 +291,12 @@ const placeOf = (run, seconds) => AXES[axis].place(run, seconds);
 
 /* Of all runs on the axis; a resumed one does not begin at 0. */
 function wholeRange() {
-  return [Math.min(...runs.map((run) => placeOf(run, run.run.first_seconds))),
-    Math.max(...runs.map((run) => placeOf(run, run.seconds)))];
+  const from = Math.min(...runs.map((run) => placeOf(run, run.run.first_seconds)));
+  const to = Math.max(...runs.map((run) => placeOf(run, run.seconds)));
+  return [from, to > from ? to : from + 1];
 }
 
-let whole = wholeRange();
+let whole = [0, 1];
 let range = whole; /* of the axis, which the charts show, [from, to] */
 
 /* Evaluations know how many gradients there were; [place, ...the rest]. */
@@ -490,10 +492,13 @@ function seriesOf(spec) {
     .filter(({points}) => points.some((point) => point[1] !== null));
 }
 
+/* The chart of a specification that has something to show, before those that follow it. */
 function openChart(spec) {
   const series = seriesOf(spec);
   if (series.length === 0) return;
-  const figure = $('charts').appendChild(element('figure'));
+  $('charts-title').parentElement.hidden = false; /* a chart takes its size from its place */
+  const next = charts.findIndex((one) => CHARTS.indexOf(one.spec) > CHARTS.indexOf(spec));
+  const figure = $('charts').insertBefore(element('figure'), next < 0 ? null : charts[next].box.parentElement);
   const caption = figure.appendChild(element('figcaption', spec.title + ' '));
   caption.appendChild(element('span', '(' + spec.unit + ')', 'quiet small'));
   const chart = {spec, series, values: figure.appendChild(element('div', '', 'values'))};
@@ -506,6 +511,13 @@ function openChart(spec) {
     CHART_KEYS[event.key]();
   });
   chart.box.setAttribute('aria-label', describe(chart));
+  drawChart(chart);
+  charts.splice(next < 0 ? charts.length : next, 0, chart);
+  showValues(chart, null);
+}
+
+function drawChart(chart) {
+  const {spec, series} = chart;
   chart.graph = new Dygraph(chart.box, joinRows(series), {
     labels: ['place'].concat(series.map((one, i) => 's' + i)), dateWindow: range,
     series: looks(series), connectSeparatedPoints: true, legend: 'never', xlabel: axis, xLabelHeight: 16,
@@ -513,13 +525,11 @@ function openChart(spec) {
     highlightCircleSize: 3, xRangePad: 4, yRangePad: 6, rightGap: 8, axisLabelFontSize: 12,
     axes: {x: {drawGrid: false, axisLabelFormatter: tick, pixelsPerLabel: 70, axisLabelWidth: 64},
       y: {axisLabelFormatter: (value) => number(value, 4), axisLabelWidth: 46, pixelsPerLabel: 36}},
-    logscale: Boolean(spec.isLogarithmic), underlayCallback: spec.isLoss ? drawSpread : null,
+    logscale: Boolean(spec.isLogarithmic || (spec.isLoss && $('logarithmic').checked)), underlayCallback: spec.isLoss ? drawSpread : null,
     highlightCallback: (event, x) => showValues(chart, x),
     unhighlightCallback: () => showValues(chart, null),
     zoomCallback: (from, to) => (chart.graph.isZoomed('x') ? setRange(from, to) : showWhole()),
   });
-  charts.push(chart);
-  showValues(chart, null);
 }
 
 function openLegend() {
@@ -554,6 +564,10 @@ function openRange() {
     for (const chart of charts)
       if (chart.spec.isLoss) chart.graph.updateOptions({logscale: $('logarithmic').checked});
   });
+}
+
+/* Where every loss is positive. */
+function offerLogarithm() {
   const losses = charts.filter((chart) => chart.spec.isLoss);
   const isPositive = losses.every(({series}) =>
     series.every(({points}) => points.every((point) => point[1] === null || point[1] > 0)));
@@ -570,6 +584,30 @@ function openCharts() {
   openLegend();
   CHARTS.forEach(openChart);
   openRange();
+  offerLogarithm();
+  $('charts-title').parentElement.hidden = charts.length === 0;
+}
+
+/* After later data: a zoom stays as it is, the whole run stays whole. */
+function refreshCharts() {
+  if (typeof Dygraph === 'undefined') return;
+  const isWhole = range[0] === whole[0] && range[1] === whole[1];
+  whole = wholeRange();
+  if (isWhole) range = whole;
+  for (const chart of charts) {
+    const count = chart.series.length;
+    chart.series = seriesOf(chart.spec);
+    if (chart.series.length === count) continue;
+    chart.graph.destroy();
+    drawChart(chart);
+  }
+  CHARTS.filter((spec) => charts.every((chart) => chart.spec !== spec)).forEach(openChart);
+  setRange(...range);
+  for (const chart of charts) {
+    chart.box.setAttribute('aria-label', describe(chart));
+    showValues(chart, null);
+  }
+  offerLogarithm();
   $('charts-title').parentElement.hidden = charts.length === 0;
 }
 
@@ -584,12 +622,11 @@ function setTheme(isDark) {
   drawTimeline();
 }
 
-$('title').textContent = data.title;
-document.title = data.title;
-if (runs.length === 0) {
-  $('subtitle').textContent = 'No runs.';
-  document.querySelector('main').hidden = true;
-} else {
+function show() {
+  shown = runs.map(() => true);
+  whole = wholeRange();
+  range = whole;
+  document.querySelector('main').hidden = false;
   fillSubtitle();
   fillRuns();
   fillSettings();
@@ -601,9 +638,74 @@ if (runs.length === 0) {
   window.addEventListener('afterprint', () => setTheme(darkQuery.matches));
 }
 
+function refresh() {
+  fillRuns();
+  fillAllShares();
+  refreshCharts();
+  refreshTimeline();
+  colourSwatches();
+}
+
+/* ---- A run that goes on ---- */
+
+const MOST_FAILURES = 30;
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const visible = () => new Promise((resolve) => {
+  if (!document.hidden) resolve();
+  else document.addEventListener('visibilitychange', resolve, {once: true});
+});
+
+function showLive(text) {
+  $('live').textContent = text;
+  $('live').hidden = false;
+}
+
+async function takeMoment() {
+  const answer = await fetch('data?after=' + data.serial, {cache: 'no-store'});
+  if (!answer.ok) throw new Error(answer.statusText);
+  const isFirst = runs.length === 0;
+  data = await answer.json();
+  runs = data.runs;
+  if (isFirst) show();
+  else refresh();
+  markDrawn();
+}
+
+/* The server answers when there is something later, about once a second. */
+async function watch() {
+  for (let failures = 0; failures < MOST_FAILURES;) {
+    await visible();
+    try {
+      await takeMoment();
+      failures = 0;
+      if (!runs[0].is_running) return showLive('The run has ended: ' + runs[0].summary.reason + '.');
+      showLive('Live, ' + number(runs[0].seconds) + ' s into the run.');
+    } catch (error) {
+      failures++;
+      showLive('The run has ended, or it does not answer.');
+      await sleep(1000);
+    }
+  }
+}
+
+/* ---- Beginning ---- */
+
 /* For whoever looks after pages by program: what is drawn, and after how many milliseconds. */
-requestAnimationFrame(() => setTimeout(() => {
-  document.documentElement.dataset.drawn = charts.map(({spec}) => spec.id).concat(runs.length ? 'timeline' : [])
-    .join(' ');
-  document.documentElement.dataset.milliseconds = Math.round(performance.now());
-}));
+function markDrawn() {
+  requestAnimationFrame(() => setTimeout(() => {
+    const {dataset} = document.documentElement;
+    dataset.drawn = charts.map(({spec}) => spec.id).concat(runs.length ? 'timeline' : []).join(' ');
+    dataset.milliseconds = Math.round(performance.now());
+  }));
+}
+
+$('title').textContent = data.title;
+document.title = data.title;
+if (runs.length > 0) {
+  show();
+} else {
+  $('subtitle').textContent = data.is_live ? '' : 'No runs.';
+  document.querySelector('main').hidden = true;
+}
+markDrawn();
+if (data.is_live) watch();

@@ -7,7 +7,7 @@ const ACTIVITIES = ['computing', 'in transit', 'given up', 'queued at the server
 const RECORD = 8; /* numbers per record: begin, end, gradients, seconds of each activity */
 const canvas = document.getElementById('timeline');
 const AXIS = 30; /* pixels below the rows */
-const view = {run: 0, from: 0, to: 1, drag: null, hover: null};
+const view = {run: 0, from: 0, to: 1, drag: null, isWhole: true};
 
 /* Pixels: where the rows begin, how high one is, and how wide the time is. */
 function layout() {
@@ -159,6 +159,7 @@ function setView(from, to) {
   const span = Math.min(whole, Math.max(to - from, whole * 1e-6));
   view.from = Math.max(first, Math.min(from, first + whole - span));
   view.to = view.from + span;
+  view.isWhole = span === whole;
   redraw();
 }
 
@@ -194,6 +195,19 @@ function fillAccounts(run) {
 
 function chooseRun(i) {
   view.run = i;
+  describeTimeline(i);
+  showRecord(null);
+  wholeView();
+}
+
+/* After later data. */
+function refreshTimeline() {
+  describeTimeline(view.run);
+  if (view.isWhole) wholeView();
+  else redraw();
+}
+
+function describeTimeline(i) {
   const run = runs[i], sum = totals(run), all = sum.reduce((a, b) => a + b, 0);
   const caption = element('span', '(rows: workers' + (run.timeline.stride > 1
     ? ', one in ' + run.timeline.stride + ' of ' + run.run.workers : '') + '; axis: seconds)', 'quiet small');
@@ -212,8 +226,6 @@ function chooseRun(i) {
   if ($('accounts-box').open) fillAccounts(run);
   $('accounts-box').hidden = !run.summary;
   colourSwatches();
-  showRecord(null);
-  wholeView();
 }
 
 /* What the worker under the pointer was doing. */

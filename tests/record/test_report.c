@@ -86,7 +86,7 @@ static void nothing_is_fetched_from_elsewhere(void **state) {
     static const char *const forbidden[] = {
         "<link",    "<img",     "<iframe",      "<script src",  "src=\"http",
         "src=\"/",  "href=\"",  "href='",       "@import",      "sourceMappingURL",
-        "url(http", "{{DATA}}", "{{DYGRAPHS}}", "{{TIMELINE}}", "{{SCRIPT}}"};
+        "url(http", "{{SOURCES}}", "{{DATA}}", "{{DYGRAPHS}}", "{{TIMELINE}}", "{{SCRIPT}}"};
     for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++)
         assert_null(strstr(text, forbidden[i]));
     assert_non_null(strstr(text, "default-src 'none'"));
