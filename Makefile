@@ -48,8 +48,15 @@ CPPFLAGS += -I$(B)/src -DHYSGD_HAVE_TENSORBOARD
 LDLIBS += -lprotobuf-c -lisal
 endif
 
+# The live view (package libmicrohttpd-dev); without it --serve is refused.
+ifneq ($(wildcard /usr/include/microhttpd.h),)
+HAVE_SERVE := yes
+LDLIBS += -lmicrohttpd
+endif
+
 LEFT_OUT := src/cli/% $(if $(HAVE_ONEDNN),,src/linalg/onednn%) \
-	$(if $(HAVE_TENSORBOARD),src/record/tensorboard_absent.c,src/record/tensorboard.c)
+	$(if $(HAVE_TENSORBOARD),src/record/tensorboard_absent.c,src/record/tensorboard.c) \
+	$(if $(HAVE_SERVE),src/record/serve_absent.c,src/record/serve.c)
 SOURCES := $(filter-out $(LEFT_OUT),$(wildcard src/*/*.c)) $(wildcard src/*/*.S)
 CLI_SOURCES := $(wildcard src/cli/*.c)
 OBJECTS := $(patsubst src/%,$(B)/src/%.o,$(SOURCES)) $(if $(HAVE_TENSORBOARD),$(B)/src/record/tensorboard.pb-c.o)

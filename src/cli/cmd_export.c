@@ -22,6 +22,7 @@ static const struct hysgd_option own_options[] = {
 
 static enum hysgd_status export(const char *path, const void *options) {
     const struct options *own = options; const struct views_paths paths = {.log = "",
+                                                                           .serve = "",
                                                                            .jsonl = own->jsonl,
                                                                            .csv = own->csv,
                                                                            .tensorboard = own->tensorboard,

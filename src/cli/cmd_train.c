@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hysgd train: one run. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/args.h"
 #include "cli/help.h"
@@ -41,6 +42,19 @@ static enum hysgd_status end_with_json(void *self, const struct event_summary *s
     return result_print_json(summary, stdout);
 }
 
+/* Where the run can be watched; the port is open by now. */
+static enum hysgd_status begin_with_address(void *self, const struct event_run *run) {
+    (void)self;
+    for (int i = 0; i < run->description_count; i++) {
+        const char *value = run->description[i][1];
+        if (strcmp(run->description[i][0], "serve") == 0 && value[0] != '\0')
+            fprintf(stderr, "hysgd: live view at http://%s%s/\n",
+                    strchr(value, ':') != NULL ? "" : "127.0.0.1:", value);
+    }
+    return HYSGD_OK;
+}
+
+static const struct sink_ops address = {.begin = begin_with_address};
 static const struct sink_ops text_summary = {.end = end_with_text};
 static const struct sink_ops json_summary = {.end = end_with_json};
 
@@ -58,6 +72,8 @@ static enum hysgd_status run_job(struct hysgd_job *job, const struct args *args,
         status = sink_progress_alloc(stderr, args->is_verbose ? PROGRESS_VERBOSE : PROGRESS_NORMAL, &progress);
     if (status == HYSGD_OK && progress != NULL)
         status = job_add_sink(job, &sink_progress, progress);
+    if (status == HYSGD_OK && !args->is_quiet)
+        status = job_add_sink(job, &address, NULL);
     if (status == HYSGD_OK)
         status = job_add_sink(job, own->json ? &json_summary : &text_summary, NULL);
     if (status == HYSGD_OK)

@@ -39,7 +39,7 @@ const struct hysgd_option advise_options[] = {
 
 const char *const advise_without[] = {"policy", "runtime", "workers", "goes-on-at-target", "speeds", "compute",
                                       "delay",  "lose",    "save",    "save-every",        "resume", "log",
-                                      "csv",    "trace",   "report",  "tensorboard",       NULL};
+                                      "csv",    "trace",   "report",  "tensorboard",       "serve",  NULL};
 
 enum hysgd_status advise_alloc(struct advise **advise_out) {
     struct advise *advise;

@@ -91,6 +91,9 @@ const struct hysgd_option description_options[] = {
     {"trace", TEXT, AT(trace), "", 0, 0, NULL,
      "write what every worker and the server did when to this file, for ui.perfetto.dev"},
     {"report", TEXT, AT(report), "", 0, 0, NULL, "write curves and timelines to this HTML file"},
+    {"serve", TEXT, AT(serve), "", 0, 0, NULL,
+     "show the same report while the run goes on, at http://127.0.0.1:PORT/, and metrics for Prometheus at /metrics: "
+     "[ADDRESS:]PORT"},
     {0},
 };
 /* clang-format on */
@@ -168,7 +171,7 @@ static enum hysgd_status copy_value(const struct hysgd_option *option, const str
 }
 
 static bool is_file(const char *key) {
-    static const char *const files[] = {"save", "resume", "log", "csv", "tensorboard", "trace", "report"};
+    static const char *const files[] = {"save", "resume", "log", "csv", "tensorboard", "trace", "report", "serve"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         if (strcmp(files[i], key) == 0)
             return true;

@@ -186,8 +186,8 @@ static enum hysgd_status check_log(const struct replay_job *job) {
 /* ---- The run that the log describes ---- */
 
 static bool is_of_recording(const char *key) {
-    static const char *const keys[] = {"save", "save-every",  "resume", "log",
-                                       "csv",  "tensorboard", "trace",  "report"};
+    static const char *const keys[] = {"save",        "save-every", "resume", "log",  "csv",
+                                       "tensorboard", "trace",      "report", "serve"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strcmp(keys[i], key) == 0)
             return true;

@@ -15,6 +15,7 @@
 #include "model/model.h"
 #include "optimizer/optimizer.h"
 #include "policy/policy.h"
+#include "record/serve_request.h"
 #include "runtime/runtime.h"
 #include "runtime/worker_list.h"
 #include "train/config.h"
@@ -357,6 +358,12 @@ static enum hysgd_status resolve_cadences(struct resolved *resolved) {
     return HYSGD_OK;
 }
 
+/* Before the data are loaded; whether the port is free shows when it is opened. */
+static enum hysgd_status check_serve(const struct description *words) {
+    struct serve_address address;
+    return words->serve[0] != '\0' ? serve_address_parse(words->serve, &address) : HYSGD_OK;
+}
+
 static enum hysgd_status check_files(const struct description *words) {
     const struct output_path outputs[] = {
         {"save", words->save, OUTPUT_ONLY_REPLACED}, {"log", words->log, OUTPUT_WRITTEN},
@@ -384,6 +391,7 @@ enum hysgd_status resolved_init(struct resolved *resolved, const struct descript
     HYSGD_TRY(check_local(resolved));
     HYSGD_TRY(resolve_limits(resolved));
     HYSGD_TRY(resolve_cadences(resolved));
+    HYSGD_TRY(check_serve(&resolved->description));
     return check_files(&resolved->description);
 }
 

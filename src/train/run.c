@@ -94,7 +94,8 @@ static struct views_paths paths_of(const struct description *words) {
                                 .csv = words->csv,
                                 .tensorboard = words->tensorboard,
                                 .trace = words->trace,
-                                .report = words->report};
+                                .report = words->report,
+                                .serve = words->serve};
 }
 
 static enum hysgd_status open_sinks(struct run *run, const struct run_sink *sinks, size_t sink_count,

@@ -19,6 +19,7 @@ static const struct {
     {AT(csv), &sink_csv, sink_csv_alloc, sink_csv_free},
     {AT(tensorboard), &sink_tensorboard, sink_tensorboard_alloc, sink_tensorboard_free},
     {AT(trace), &sink_trace, sink_trace_alloc, sink_trace_free},
+    {AT(serve), &sink_serve, sink_serve_alloc, sink_serve_free},
 };
 
 #define COUNT (sizeof table / sizeof table[0])

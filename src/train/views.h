@@ -13,9 +13,10 @@ struct views_paths {
     const char *tensorboard; /* a directory */
     const char *trace;       /* for Perfetto */
     const char *report;      /* HTML */
+    const char *serve;       /* no file: the address of the live view */
 };
 
-#define VIEWS_MOST 5
+#define VIEWS_MOST 6
 
 /* Zeroed: none. */
 struct views {

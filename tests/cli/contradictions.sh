@@ -15,6 +15,9 @@ try train --csv missing/run.csv
 try train --report missing/report.html
 try compare --csv missing/table.csv
 try compare --report missing/report.html
+try train --serve 0
+try train --serve example.org:80
+try compare --serve 8080
 try train --save .
 try train --log same --csv same
 try train --log same --csv ./same

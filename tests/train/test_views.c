@@ -172,6 +172,7 @@ static void a_log_gives_the_same_views_as_its_run(void **state) {
     make_files(&files);
     train(&files, "threads", "threshold,step=20");
     const struct views_paths paths = {.log = "",
+                                      .serve = "",
                                       .jsonl = "",
                                       .csv = files.other_csv,
                                       .tensorboard = "",
