@@ -21,6 +21,7 @@ asset_\name\()_end:
     .section .rodata
     asset page, "src/record/report.html"
     asset timeline, "src/record/report_timeline.js"
+    asset charts, "src/record/report_charts.js"
     asset script, "src/record/report.js"
     asset dygraphs, HYSGD_DYGRAPHS
 

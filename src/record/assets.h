@@ -5,6 +5,7 @@
 
 extern const char asset_page[], asset_page_end[];         /* report.html */
 extern const char asset_timeline[], asset_timeline_end[]; /* report_timeline.js */
+extern const char asset_charts[], asset_charts_end[];     /* report_charts.js */
 extern const char asset_script[], asset_script_end[];     /* report.js */
 extern const char asset_dygraphs[], asset_dygraphs_end[]; /* the chart library */
 

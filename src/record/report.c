@@ -203,6 +203,12 @@ static enum hysgd_status write_timeline_script(FILE *stream, const struct report
     return HYSGD_OK;
 }
 
+static enum hysgd_status write_charts_script(FILE *stream, const struct report *report) {
+    (void)report;
+    fwrite(asset_charts, 1, (size_t)(asset_charts_end - asset_charts), stream);
+    return HYSGD_OK;
+}
+
 static enum hysgd_status write_script(FILE *stream, const struct report *report) {
     (void)report;
     fwrite(asset_script, 1, (size_t)(asset_script_end - asset_script), stream);
@@ -219,11 +225,9 @@ static enum hysgd_status write_page(FILE *stream, const struct report *report) {
     static const struct {
         const char *text;
         enum hysgd_status (*write)(FILE *stream, const struct report *report);
-    } markers[] = {{"{{SOURCES}}", write_sources},
-                   {"{{DATA}}", write_data},
-                   {"{{DYGRAPHS}}", write_dygraphs},
-                   {"{{TIMELINE}}", write_timeline_script},
-                   {"{{SCRIPT}}", write_script}};
+    } markers[] = {{"{{SOURCES}}", write_sources},      {"{{DATA}}", write_data},
+                   {"{{DYGRAPHS}}", write_dygraphs},    {"{{TIMELINE}}", write_timeline_script},
+                   {"{{CHARTS}}", write_charts_script}, {"{{SCRIPT}}", write_script}};
     const char *rest = asset_page;
     for (size_t i = 0; i < sizeof markers / sizeof *markers; i++) {
         const char *place = strstr(rest, markers[i].text);

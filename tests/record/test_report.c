@@ -84,9 +84,9 @@ static void nothing_is_fetched_from_elsewhere(void **state) {
     (void)state;
     char *text = write_report("Empty", NULL, 0);
     static const char *const forbidden[] = {
-        "<link",    "<img",     "<iframe",      "<script src",  "src=\"http",
-        "src=\"/",  "href=\"",  "href='",       "@import",      "sourceMappingURL",
-        "url(http", "{{SOURCES}}", "{{DATA}}", "{{DYGRAPHS}}", "{{TIMELINE}}", "{{SCRIPT}}"};
+        "<link",    "<img",         "<iframe",      "<script src",      "src=\"http", "src=\"/",
+        "href=\"",  "href='",       "@import",      "sourceMappingURL", "url(http",   "{{SOURCES}}",
+        "{{DATA}}", "{{DYGRAPHS}}", "{{TIMELINE}}", "{{CHARTS}}",       "{{SCRIPT}}"};
     for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++)
         assert_null(strstr(text, forbidden[i]));
     assert_non_null(strstr(text, "default-src 'none'"));
