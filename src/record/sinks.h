@@ -37,8 +37,9 @@ HYSGD_MUST_CHECK enum hysgd_status sink_tensorboard_alloc(const char *path, void
 void sink_tensorboard_free(void *self);
 
 /* A live view over HTTP at `address`, see serve_request.h: the report of the run while it goes on, and metrics for
- * Prometheus. Read-only; readers, however slow or many, never make the run wait, but for a second at its end, in which
- * they may fetch that. HYSGD_OUTPUT when the port cannot be opened; HYSGD_USAGE in a build without the library. */
+ * Prometheus. Read-only; readers, however slow or many, never make the run wait, but for a second at its end, in
+ * which they may fetch that. HYSGD_OUTPUT when the port cannot be opened; HYSGD_USAGE in a build without the
+ * library. */
 extern const struct sink_ops sink_serve;
 HYSGD_MUST_CHECK enum hysgd_status sink_serve_alloc(const char *address, void **self_out);
 void sink_serve_free(void *self);

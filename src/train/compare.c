@@ -51,7 +51,7 @@ const struct hysgd_option compare_options[] = {
 };
 
 const char *const compare_without[] = {"policy", "goes-on-at-target", "save",  "save-every", "resume", "log",
-                                       "csv",    "tensorboard",       "trace", "serve", NULL};
+                                       "csv",    "tensorboard",       "trace", "serve",      NULL};
 
 enum hysgd_status compare_alloc(struct compare **compare_out) {
     struct compare *compare;

@@ -28,7 +28,7 @@ struct description {
     char *speeds, *compute, *delay, *receive, *apply, *lose; /* as in struct timing_texts */
     char *save, *save_every, *resume;
     char *log, *csv, *tensorboard, *trace, *report; /* output files */
-    char *serve;                                     /* address of the live view */
+    char *serve;                                    /* address of the live view */
     uint64_t given;                                 /* bit i: row i of the table was set, not left at its default */
 };
 
