@@ -11,6 +11,7 @@
 
 #include "base/machine.h"
 #include "base/memory.h"
+#include "record/kinds.h"
 #include "record/sinks.h"
 #include "record/straggler.h"
 #include "record/tally.h"
@@ -320,12 +321,19 @@ static void take_evaluation(struct progress *progress, const struct event *event
         show(progress, true);
 }
 
+/* Whether the event concerns no worker, or one of the run's. */
+static bool has_account(const struct progress *progress, const struct event *event) {
+    bool is_known = event->worker >= 0 && event->worker < progress->run.workers;
+    return is_known || !record_events[event->kind].has_worker;
+}
+
 static enum hysgd_status progress_event(void *self, const struct event *event) {
     struct progress *progress = self;
     if (is_silent(progress))
         return HYSGD_OK;
     progress->seconds = fmax(progress->seconds, event->seconds);
-    tally_add(&progress->tally, event);
+    if (has_account(progress, event))
+        tally_add(&progress->tally, event);
     switch (event->kind) {
     case EVENT_START:
         turn(progress, event->worker, event->seconds, COMPUTING);
