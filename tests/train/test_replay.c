@@ -159,6 +159,9 @@ static void whatever_changes_the_vectors_is_repeated(void **state) {
         {"threshold,step=10", {{"model", "dense 20, norm, relu, dropout 0.5, dense 10"}, {NULL, NULL}}},
         {"async", {{"lose", "1@0.005,2@0.01"}, {"eval-every", "seconds=0.001"}, {NULL, NULL}}},
         {"adaptive", {{"deadline", "0.1"}, {"epochs", "50"}, {NULL, NULL}}},
+        {"threshold,step=10",
+         {{"local", "proportional,steps=3"}, {"delay", "half,exponential,mean=0.001"}, {NULL, NULL}}},
+        {"elastic", {{"local", "fixed,steps=3"}, {NULL, NULL}}},
         {"async", {{"target", "accuracy=0.5"}, {"epochs", "50"}, {NULL, NULL}}},
     };
     struct files files;
