@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "base/memory.h"
 #include "record/sinks.h"
+#include "fail_memory.h"
 #include "samples.h"
 
 static void a_row_has_the_means_since_the_row_before(void **state) {
@@ -54,21 +54,7 @@ static void a_folder_cannot_be_the_table(void **state) {
 
 static void memory_failures_leave_nothing_behind(void **state) {
     (void)state;
-    size_t before = memory_used();
-    void *sink = NULL;
-    uint64_t n = 1;
-    for (;; n++) {
-        memory_fail_at(n);
-        enum hysgd_status status = sink_csv_alloc("/dev/null", &sink);
-        memory_fail_at(0);
-        if (status == HYSGD_OK)
-            break;
-        assert_int_equal(status, HYSGD_MEMORY);
-        assert_int_equal(memory_used(), before);
-    }
-    assert_true(n > 1);
-    sink_csv_free(sink);
-    assert_int_equal(memory_used(), before);
+    fail_memory(sink_csv_alloc, sink_csv_free);
 }
 
 int main(void) {

@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "record/encode.h"
 #include "record/sinks.h"
+#include "fail_memory.h"
 #include "samples.h"
 
 /* Logs the events between begin and end; the lines, parsed, as an array that the caller decrefs. */
@@ -211,21 +212,7 @@ static void a_path_that_cannot_be_opened_is_named(void **state) {
 
 static void memory_failures_leave_nothing_behind(void **state) {
     (void)state;
-    size_t before = memory_used();
-    void *sink = NULL;
-    uint64_t n = 1;
-    for (;; n++) {
-        memory_fail_at(n);
-        enum hysgd_status status = sink_jsonl_alloc("/dev/null", &sink);
-        memory_fail_at(0);
-        if (status == HYSGD_OK)
-            break;
-        assert_int_equal(status, HYSGD_MEMORY);
-        assert_int_equal(memory_used(), before);
-    }
-    assert_true(n > 1);
-    sink_jsonl_free(sink);
-    assert_int_equal(memory_used(), before);
+    fail_memory(sink_jsonl_alloc, sink_jsonl_free);
 }
 
 int main(void) {
