@@ -3,8 +3,8 @@
 #include "linalg/onednn.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "base/machine.h"
 #include "base/memory.h"
 
 /* Makes room for one more item; `items_pointer` is the address of the pointer to the items. */
@@ -205,22 +205,16 @@ static enum hysgd_status step_run(struct plan *plan, const struct step *step) {
                         step->kind);
 }
 
-static double seconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 enum hysgd_status steps_run(struct plan *plan, int first, int end, unsigned when) {
     for (int s = first; s < end; s++) {
         struct step *step = &plan->steps[s];
         if (!(step->when & when))
             continue;
-        double began = plan->is_profiling ? seconds_now() : 0;
+        double began = plan->is_profiling ? machine_seconds() : 0;
         HYSGD_TRY(step_run(plan, step));
         if (!plan->is_profiling)
             continue;
-        double took = seconds_now() - began;
+        double took = machine_seconds() - began;
         if (step->seconds == 0 || took < step->seconds)
             step->seconds = took;
     }

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <sched.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/machine.h"
 #include "linalg/vector.h"
 #include "runtime/probe.h"
 #include "runtime/server.h"
@@ -135,16 +135,10 @@ struct stint {
     bool streams;   /* what other cores will read is written past the caches */
 };
 
-/* Nanoseconds for a store to a line that another core has in its cache, from which on streams are faster. The cores
+/* Seconds for a store to a line that another core has in its cache, from which on streams are faster. The cores
  * of one virtual machine may be neighbours (7 ns a line) or far from each other (30 ns; streams 2), and that
  * changes within seconds: bench_exchange measures it. */
-#define SLOW_STORE 15
-
-static double nanoseconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
+#define SLOW_STORE 15e-9
 
 /* Writes new values that other cores will read. The first block of a stint is stored as usual, to see what that
  * costs. */
@@ -153,12 +147,12 @@ static void write_for_others(struct stint *stint, float *out, const float *value
         vector_stream(out, values, count);
         return;
     }
-    double begun = stint->has_tried ? 0 : nanoseconds_now();
+    double begun = stint->has_tried ? 0 : machine_seconds();
     memcpy(out, values, count * sizeof *out);
     if (stint->has_tried)
         return;
     vector_end_stream();
-    stint->streams = nanoseconds_now() - begun > SLOW_STORE * (double)(count / 16);
+    stint->streams = machine_seconds() - begun > SLOW_STORE * (double)(count / 16);
     stint->has_tried = true;
 }
 

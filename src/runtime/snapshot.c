@@ -523,7 +523,8 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
     if (!engine_is_valid(&training->engine))
         return fail_state(path, "its accounts contradict each other");
     for (int i = 0; i < workers; i++)
-        training->attribution.states[i].delivered = training->workers[i].delivered_seconds;
+        attribution_restore(&training->attribution, i, training->workers[i].delivered_seconds,
+                            training->attribution.states[i].version);
     HYSGD_TRY(read_flights(training->resumed, file, path, workers));
     return read_shares(training, file, path);
 }
