@@ -257,6 +257,8 @@ struct hysgd_data_shape {
     int channels, height, width;      /* an input is [channels][height][width] floats, row major */
     int classes;                      /* labels are 0 to classes - 1; 0: the data have no labels */
     int targets;                      /* floats in the target of a sample for regression; 0: none */
+    uint32_t row_count, column_count; /* ratings: an input is two floats, whose bits are the row's and the column's
+                                         number as uint32_t; both 0: inputs are values */
 };
 
 enum hysgd_split { HYSGD_TRAIN, HYSGD_TEST };

@@ -90,7 +90,7 @@ static json_t *encode_field(const struct record_field *field, const void *self) 
     case RECORD_BOUND:
         return *(const double *)at > 0 ? encode_real(*(const double *)at) : json_null();
     case RECORD_TEXT:
-        return encode_text(*(const char *const *)at);
+        return encode_text(*(const char *const *)at != NULL ? *(const char *const *)at : "");
     case RECORD_STALENESS: /* of events only */
         break;
     }

@@ -5,6 +5,7 @@
 #define HYSGD_RECORD_EVENT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum event_kind {
@@ -101,8 +102,19 @@ struct event_run {
     double first_seconds;                    /* likewise, where the run's clock stood */
     const char *program;                     /* version of the program and of the kernels that it computes with */
     uint64_t train_checksum, test_checksum;  /* of the data, see train/identity.h; 0: not looked at */
-    uint64_t start_checksum; /* of the parameters and statistics at the beginning; 0: not looked at */
+    uint64_t start_checksum;   /* of the parameters and statistics at the beginning; 0: not looked at */
+    const char *loss_name;     /* what the losses are, as "RMSE"; NULL or "": the model's loss */
+    const char *accuracy_name; /* what the accuracies are, as "AUC"; NULL or "": the share of right classes */
 };
+
+/* What views call the losses and the accuracies of the run. */
+static inline const char *event_loss_name(const struct event_run *run) {
+    return run->loss_name != NULL && run->loss_name[0] != '\0' ? run->loss_name : "loss";
+}
+
+static inline const char *event_accuracy_name(const struct event_run *run) {
+    return run->accuracy_name != NULL && run->accuracy_name[0] != '\0' ? run->accuracy_name : "accuracy";
+}
 
 /* The share of one worker or one class, 0 to 1; NaN: not known. */
 struct event_share {

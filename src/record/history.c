@@ -21,6 +21,8 @@ static void forget(struct history *history) {
     memory_free(history->description);
     memory_free(history->title);
     memory_free(history->runtime);
+    memory_free(history->loss_name);
+    memory_free(history->accuracy_name);
     memory_free(history->source);
     memory_free(history->reason);
     memory_free(history->accounts);
@@ -60,13 +62,18 @@ static enum hysgd_status history_begin(void *self, const struct event_run *run) 
     forget(history);
     history->run = *run;
     history->run.title = history->run.runtime = history->run.program = "";
+    history->run.loss_name = history->run.accuracy_name = "";
     history->run.description = NULL;
     HYSGD_TRY(copy_description(history, run));
     HYSGD_TRY(memory_copy_text(run->title, &history->title));
     HYSGD_TRY(memory_copy_text(run->runtime, &history->runtime));
+    HYSGD_TRY(memory_copy_text(run->loss_name != NULL ? run->loss_name : "", &history->loss_name));
+    HYSGD_TRY(memory_copy_text(run->accuracy_name != NULL ? run->accuracy_name : "", &history->accuracy_name));
     HYSGD_TRY(timeline_init(&history->timeline, run->workers));
     history->run.title = history->title;
     history->run.runtime = history->runtime;
+    history->run.loss_name = history->loss_name;
+    history->run.accuracy_name = history->accuracy_name;
     history->received = run->first_received;
     history->gradients.origin = history->loss.origin = history->staleness.origin = history->seconds =
         run->first_seconds;

@@ -9,7 +9,7 @@
 
 struct history {
     struct event_run run; /* its strings are copies, owned here */
-    char *title, *runtime;
+    char *title, *runtime, *loss_name, *accuracy_name;
     char *source;            /* where it comes from, a path; NULL: from a run of this program */
     char *(*description)[2]; /* [run.description_count] */
     bool has_begun, has_ended;

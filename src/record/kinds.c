@@ -141,6 +141,8 @@ static const struct record_field run_fields[] = {
     {"test_checksum", COUNT, AT(test_checksum), NULL, "CRC-32 of samples of the test data"},
     {"start_checksum", COUNT, AT(start_checksum), NULL,
      "CRC-32 of the parameters and statistics at the beginning; 0: there are none"},
+    {"loss_name", TEXT, AT(loss_name), NULL, "what the losses are, as RMSE; none: the model's loss"},
+    {"accuracy_name", TEXT, AT(accuracy_name), NULL, "what the accuracies are; none: the share of right classes"},
     {0},
 };
 

@@ -99,6 +99,12 @@ static uint8_t *put_text(uint8_t *to, const char *text) {
     return to + length;
 }
 
+/* Of a field that may be absent, "". */
+static const char *text_at(const struct record_field *field, const void *self) {
+    const char *text = *(const char *const *)((const char *)self + field->offset);
+    return text != NULL ? text : "";
+}
+
 static uint8_t *put_fields(struct log *log, uint8_t *to, int number, const struct record_kind *kind,
                            const void *self) {
     uint64_t *previous = log->previous[number];
@@ -109,7 +115,7 @@ static uint8_t *put_fields(struct log *log, uint8_t *to, int number, const struc
         else if (coding == LOG_REAL)
             to = log_put_real(to, log_load(field, self), previous);
         else if (coding == LOG_TEXT)
-            to = put_text(to, *(const char *const *)((const char *)self + field->offset));
+            to = put_text(to, text_at(field, self));
     }
     return to;
 }
@@ -118,7 +124,7 @@ static size_t text_bytes(const struct record_kind *kind, const void *self) {
     size_t size = 0;
     for (const struct record_field *field = kind->fields; field->name != NULL; field++)
         if (field->type == RECORD_TEXT)
-            size += strlen(*(const char *const *)((const char *)self + field->offset));
+            size += strlen(text_at(field, self));
     return size;
 }
 

@@ -244,11 +244,11 @@ static void add_straggler(struct line *line, const struct progress *progress) {
 static void compose(const struct progress *progress, double now_real, struct line *line) {
     add_position(line, progress);
     if (!isnan(progress->loss))
-        add(line, "loss %.4g", progress->loss);
+        add(line, "%s %.4g", event_loss_name(&progress->run), progress->loss);
     if (!isnan(progress->test_loss) && !progress->is_terminal)
-        add(line, "test loss %.4g", progress->test_loss);
+        add(line, "test %s %.4g", event_loss_name(&progress->run), progress->test_loss);
     if (!isnan(progress->accuracy))
-        add(line, "accuracy %.2f %%", 100 * progress->accuracy);
+        add(line, "%s %.2f %%", event_accuracy_name(&progress->run), 100 * progress->accuracy);
     double left = seconds_left(progress, now_real);
     if (!isnan(left) && (progress->is_terminal || progress->level == PROGRESS_VERBOSE))
         add(line, "%s left", DURATION(left));

@@ -97,7 +97,13 @@ function heldUpBy(share, run) {
   return run.summary.straggler.worker + ' (' + run.summary.straggler.cause + ', ' + percent(share, 0) + ')';
 }
 
-/* [heading, value of a run, the text of (value, run), which end of the values is the best: 1 largest, -1 smallest, 0 neither] */
+/* What all runs call their losses or accuracies; `word` where they differ, or have no name of their own. */
+function commonName(field, word) {
+  const names = new Set(runs.map(({run}) => run[field] || word));
+  return names.size === 1 ? [...names][0] : word;
+}
+
+/* [heading or a function that gives it, value of a run, the text of (value, run), which end of the values is the best: 1 largest, -1 smallest, 0 neither] */
 const RUN_COLUMNS = [
   ['seconds', (run) => run.seconds, (v) => number(v), 0],
   ['gradients', (run) => run.summary && sums(run).received, (v) => count(v), 0],
@@ -110,8 +116,8 @@ const RUN_COLUMNS = [
   ['server share', (run) => run.summary && run.summary.server_seconds / run.summary.t, (v) => percent(v, 1), 0],
   ['bias by worker', (run) => run.summary && run.summary.worker_bias, (v) => percent(v, 1), 0],
   ['bias by class', (run) => run.summary && run.summary.class_bias, (v) => percent(v, 1), 0],
-  ['test loss', (run) => run.summary && run.summary.test_loss, (v) => number(v), -1],
-  ['final accuracy', (run) => run.summary && run.summary.test_accuracy, (v) => percent(v, 2), 1],
+  [() => 'test ' + commonName('loss_name', 'loss'), (run) => run.summary && run.summary.test_loss, (v) => number(v), -1],
+  [() => 'final ' + commonName('accuracy_name', 'accuracy'), (run) => run.summary && run.summary.test_accuracy, (v) => percent(v, 2), 1],
   ['seconds to target', (run) => run.summary && run.summary.target_seconds, (v) => number(v), -1],
 ];
 
@@ -132,7 +138,7 @@ function headRow(headings, className) {
 function fillRuns() {
   const columns = RUN_COLUMNS.map(([heading, value, text, direction]) => {
     const values = runs.map(value);
-    return {heading, values, text, best: bestOf(values, direction)};
+    return {heading: typeof heading === 'function' ? heading() : heading, values, text, best: bestOf(values, direction)};
   }).filter((column) => column.values.some((value) => value !== null && isFinite(value)));
   const body = element('tbody');
   runs.forEach((run, i) => {
@@ -148,8 +154,8 @@ function fillRuns() {
   $('runs').replaceChildren(headRow(['policy'].concat(columns.map((column) => column.heading))), body);
   const endings = runs.map((run, i) => (run.summary ? null : title(i) + ' did not end in order')).filter(Boolean);
   const goals = [...new Set(runs.flatMap(({run}) => [
-    run.target_accuracy && 'accuracy ' + percent(run.target_accuracy, 1),
-    run.target_loss && 'loss ' + number(run.target_loss)]).filter(Boolean))];
+    run.target_accuracy && (run.accuracy_name || 'accuracy') + ' ' + percent(run.target_accuracy, 1),
+    run.target_loss && (run.loss_name || 'loss') + ' ' + number(run.target_loss)]).filter(Boolean))];
   $('runs-note').textContent = [goals.length ? 'Target: ' + goals.join(', ') + '.' : ''].concat(
     endings.map((text) => text + '.')).filter(Boolean).join(' ');
 }

@@ -75,11 +75,14 @@ function condense(run, buckets) {
   return joined;
 }
 
+/* The title of a chart may depend on the runs. */
+const titleOf = (spec) => (typeof spec.title === 'function' ? spec.title() : spec.title);
+
 /* A chart is made of series: {run, part, points [[place, value], ...], look}; without points it is left out. */
 const CHARTS = [
-  {id: 'accuracy', title: 'Test accuracy', unit: '%', digits: 4,
+  {id: 'accuracy', title: () => 'Test ' + commonName('accuracy_name', 'accuracy'), unit: '%', digits: 4,
     series: (run) => [{points: evaluationsOf(run).map((e) => [e[0], e[2] === null ? null : 100 * e[2]])}]},
-  {id: 'loss', title: 'Loss', unit: 'thick: test; thin: training, mean per interval', digits: 4, isLoss: true,
+  {id: 'loss', title: () => commonName('loss_name', 'Loss'), unit: 'thick: test; thin: training, mean per interval', digits: 4, isLoss: true,
     series: (run) => [
       {part: 'test', points: evaluationsOf(run).map((e) => [e[0], e[1]])},
       {part: 'training', points: condense(run, run.loss).map((b) => [b[0], b[1]]),
@@ -155,7 +158,7 @@ function showValues(chart, place) {
 function describe({spec, series}) {
   const ends = series.map(({run, part, points}) => title(run) + (part ? ' ' + part : '') + ' ends at ' +
     number(valueAt(points, Infinity), spec.digits));
-  return spec.title + ' against ' + axis + '. ' + ends.join('; ');
+  return titleOf(spec) + ' against ' + axis + '. ' + ends.join('; ');
 }
 
 /* Every chart shows the same range, with its intervals made anew. */
@@ -246,7 +249,7 @@ function openChart(spec) {
   $('charts-title').parentElement.hidden = false; /* a chart takes its size from its place */
   const next = charts.findIndex((one) => CHARTS.indexOf(one.spec) > CHARTS.indexOf(spec));
   const figure = $('charts').insertBefore(element('figure'), next < 0 ? null : charts[next].box.parentElement);
-  const caption = figure.appendChild(element('figcaption', spec.title + ' '));
+  const caption = figure.appendChild(element('figcaption', titleOf(spec) + ' '));
   caption.appendChild(element('span', '(' + spec.unit + ')', 'quiet small'));
   const chart = {spec, series, values: figure.appendChild(element('div', '', 'values'))};
   chart.box = figure.appendChild(element('div', '', 'chart'));

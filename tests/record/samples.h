@@ -24,6 +24,8 @@ static const struct event_run sample_run = {
     .parameter_count = 7,
     .limit_epochs = 10,
     .program = "hysgd",
+    .loss_name = "",
+    .accuracy_name = "",
 };
 
 static inline struct event sample_start(int worker, double seconds, uint64_t version) {

@@ -267,17 +267,20 @@ static void a_name_is_a_copy_that_a_new_run_forgets(void **state) {
 
 static void texts_of_the_run_are_copies(void **state) {
     (void)state;
-    char title[] = "title", reason[] = "epochs";
+    char title[] = "title", reason[] = "epochs", name[] = "RMSE";
     struct history *history;
     struct event_run run = sample_run;
     struct event_summary summary = sample_summary;
     run.title = title;
+    run.loss_name = run.accuracy_name = name;
     summary.reason = reason;
     assert_int_equal(history_alloc(&history), HYSGD_OK);
     assert_int_equal(sink_history.begin(history, &run), HYSGD_OK);
     assert_int_equal(sink_history.end(history, &summary), HYSGD_OK);
-    title[0] = reason[0] = '#';
+    title[0] = reason[0] = name[0] = '#';
     assert_string_equal(history->run.title, "title");
+    assert_string_equal(history->run.loss_name, "RMSE");
+    assert_string_equal(history->run.accuracy_name, "RMSE");
     assert_string_equal(history->run.description[0][1], "threshold,step=300");
     assert_string_equal(history->summary.reason, "epochs");
     assert_int_equal(history->summary.accounts[0].dropped, 10);

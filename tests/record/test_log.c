@@ -142,13 +142,16 @@ static void every_event_reads_back_to_the_last_bit(void **state) {
 
 static void the_run_and_its_end_read_back(void **state) {
     (void)state;
-    struct file file = write_log(&sample_run, 0, &sample_summary);
+    struct event_run written = sample_run;
+    written.loss_name = "RMSE";
+    written.accuracy_name = "AUC";
+    struct file file = write_log(&written, 0, &sample_summary);
     struct log_reader *reader;
     struct event event;
     bool has_event;
     assert_int_equal(open_bytes(file.bytes, file.size, &reader), HYSGD_OK);
     const struct event_run *run = log_reader_run(reader);
-    assert_same_fields(&record_run, run, &sample_run);
+    assert_same_fields(&record_run, run, &written);
     assert_int_equal(run->description_count, sample_run.description_count);
     for (int i = 0; i < run->description_count; i++)
         assert_same_fields(&record_option, run->description[i], sample_run.description[i]);
@@ -162,6 +165,19 @@ static void the_run_and_its_end_read_back(void **state) {
     assert_int_equal(summary->class_count, sample_summary.class_count);
     for (int i = 0; i < summary->class_count; i++)
         assert_same_fields(&record_class, &summary->classes[i], &sample_summary.classes[i]);
+    log_reader_close(reader);
+    free(file.bytes);
+}
+
+static void a_run_without_names_for_its_losses_is_written(void **state) {
+    (void)state;
+    struct event_run run = sample_run;
+    struct log_reader *reader;
+    run.loss_name = run.accuracy_name = NULL;
+    struct file file = write_log(&run, 0, &sample_summary);
+    assert_int_equal(open_bytes(file.bytes, file.size, &reader), HYSGD_OK);
+    assert_string_equal(log_reader_run(reader)->loss_name, "");
+    assert_string_equal(log_reader_run(reader)->accuracy_name, "");
     log_reader_close(reader);
     free(file.bytes);
 }
@@ -445,6 +461,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_event_reads_back_to_the_last_bit),
         cmocka_unit_test(the_run_and_its_end_read_back),
+        cmocka_unit_test(a_run_without_names_for_its_losses_is_written),
         cmocka_unit_test(a_log_cut_at_any_byte_reads_up_to_the_cut),
         cmocka_unit_test(a_changed_byte_is_never_taken_for_an_event),
         cmocka_unit_test(a_block_in_the_middle_that_is_damaged_is_named),

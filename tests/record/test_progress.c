@@ -114,6 +114,16 @@ static void without_a_terminal_an_evaluation_is_a_plain_line(void **state) {
     free(text);
 }
 
+static void losses_go_by_the_name_that_the_run_gives_them(void **state) {
+    (void)state;
+    struct event_run run = sample_run;
+    run.loss_name = "RMSE";
+    run.accuracy_name = "AUC";
+    char *text = show_plain(&run, PROGRESS_NORMAL);
+    assert_non_null(strstr(text, "RMSE 0.1235  test RMSE 0.5432  AUC 98.77 %"));
+    free(text);
+}
+
 /* The account at the end books it so, and the line must not tell of another run than the table. */
 static void a_gradient_in_the_queue_is_a_worker_that_waits(void **state) {
     (void)state;
@@ -209,6 +219,7 @@ int main(void) {
         cmocka_unit_test(a_narrow_terminal_loses_fields_from_the_right),
         cmocka_unit_test(the_line_is_rewritten_and_ends_with_a_newline),
         cmocka_unit_test(without_a_terminal_an_evaluation_is_a_plain_line),
+        cmocka_unit_test(losses_go_by_the_name_that_the_run_gives_them),
         cmocka_unit_test(a_gradient_in_the_queue_is_a_worker_that_waits),
         cmocka_unit_test(verbose_adds_lines_and_quiet_says_nothing),
         cmocka_unit_test(the_nearest_limit_decides_the_position),
