@@ -219,20 +219,22 @@ static enum hysgd_status ask_gain(struct training *training) {
 }
 
 enum hysgd_status drive_begin_action(struct training *training, enum engine_action action) {
-    if (action != ENGINE_NOTHING)
-        estimate_begin(&training->estimator, &training->engine, action == ENGINE_UPDATE);
+    const struct engine *engine = &training->engine;
+    if (action == ENGINE_NOTHING)
+        return HYSGD_OK;
+    estimate_begin(&training->estimator, engine, action == ENGINE_UPDATE);
     if (action == ENGINE_UPDATE) {
         struct optimizer_step step = next_step(training);
         HYSGD_TRY(ask_gain(training));
         step.rate *= training->gain;
         training->rate = step.rate;
         if (training->setup->computes_gradients)
-            return server_begin_update(&training->server, &training->engine, &step);
-    } else if (action == ENGINE_FOLD && training->setup->computes_gradients) {
+            server_order_update(&training->order, engine, &step);
+    } else if (training->setup->computes_gradients) {
         double rate = training->server.correction ? next_step(training).rate : 0;
-        return server_begin_fold(&training->server, &training->engine, rate);
+        server_order_fold(&training->order, engine, rate);
     }
-    return HYSGD_OK;
+    return training->setup->computes_gradients ? server_begin(&training->server, &training->order) : HYSGD_OK;
 }
 
 /* Whose gradient spoiled the update. One that was folded into the sum can no longer be told. */

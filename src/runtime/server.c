@@ -226,7 +226,7 @@ static void begin_work(struct server *server) {
     atomic_store_explicit(&server->opened, 0, memory_order_release);
 }
 
-/* The gradient of one of the engine's parts. */
+/* The gradient of one of the order's parts. */
 static struct server_part gradient_part(const struct server *server, const struct engine_part *part, float scale) {
     return (struct server_part){.vector = server->gradients[part->worker],
                                 .weight = part->weight * scale,
@@ -237,42 +237,33 @@ static void add_vector(struct server *server, const float *vector, float weight)
     server->parts[server->part_count++] = (struct server_part){vector, weight, -1};
 }
 
-/* The engine's parts go to the sum, or to their workers' rows. */
-static enum hysgd_status add_folds(struct server *server, const struct engine *engine) {
-    for (int i = 0; i < engine->part_count; i++) {
-        const struct engine_part *part = &engine->parts[i];
+/* The parts go to the sum, or to their workers' rows. */
+static enum hysgd_status add_folds(struct server *server, const struct server_order *order) {
+    for (int i = 0; i < order->part_count; i++) {
+        const struct engine_part *part = &order->parts[i];
         struct server_fold *fold = &server->folds[i];
         *fold = (struct server_fold){.part = gradient_part(server, part, 1),
                                      .target = server->sum,
                                      .is_first = server->sum_is_empty && i == 0};
-        if (!engine->table.rows)
+        if (!order->has_table)
             continue;
         HYSGD_TRY(server_row(server, part->row, part->worker, &fold->target));
         fold->is_first = part->is_first;
     }
-    server->fold_count = engine->part_count;
+    server->fold_count = order->part_count;
     return HYSGD_OK;
 }
 
-/* The rows of this round, so weighted that each gives its mean, and all of them theirs. */
-static void add_rows(struct server *server, const struct engine *engine) {
-    const struct engine_table *table = &engine->table;
-    int present = table_present(table);
-    double rows = engine->combine == ENGINE_MEAN ? table->filled : 1;
-    for (int i = 0; i < server->workers; i++)
-        if (table->rows[i].divisor[present] > 0)
-            add_vector(server, server->rows[present][i], (float)(1 / (rows * table->rows[i].divisor[present])));
-    server->scale = 1;
-    server->statistic_scale = rows / table->filled;
+static void add_rows(struct server *server, const struct server_order *order) {
+    for (int i = 0; i < order->row_count; i++)
+        add_vector(server, server->rows[order->parity][order->rows[i].worker], order->rows[i].weight);
 }
 
-static void add_held(struct server *server, const struct engine *engine) {
-    server->scale = (float)engine_scale(engine);
-    server->statistic_scale = 1 / (engine->held_weight * (double)server->scale);
+static void add_held(struct server *server, const struct server_order *order) {
     if (!server->sum_is_empty)
         add_vector(server, server->sum, server->scale);
-    for (int i = 0; i < engine->part_count; i++)
-        server->parts[server->part_count++] = gradient_part(server, &engine->parts[i], server->scale);
+    for (int i = 0; i < order->part_count; i++)
+        server->parts[server->part_count++] = gradient_part(server, &order->parts[i], server->scale);
 }
 
 static void begin_passes(struct server *server) {
@@ -281,36 +272,39 @@ static void begin_passes(struct server *server) {
         server->passes[server->pass_count++] = SERVER_MEASURE;
 }
 
-enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine, double rate) {
-    server->step = (struct optimizer_step){.rate = rate};
-    server->scale = 1;
-    if (!engine->table.rows)
+static enum hysgd_status begin_fold(struct server *server, const struct server_order *order) {
+    if (!order->has_table)
         HYSGD_TRY(server_require_sum(server));
     begin_passes(server);
-    HYSGD_TRY(add_folds(server, engine));
+    HYSGD_TRY(add_folds(server, order));
     server->passes[server->pass_count++] = SERVER_FOLD;
-    begin_work(server);
     return HYSGD_OK;
 }
 
-enum hysgd_status server_begin_update(struct server *server, const struct engine *engine,
-                                      const struct optimizer_step *step) {
+static enum hysgd_status begin_update(struct server *server, const struct server_order *order) {
     const struct optimizer *common = server->optimizer_self;
     HYSGD_TRY(find_next(server));
     if (common->clip > 0)
         HYSGD_TRY(server_require_sum(server));
-    server->step = *step;
-    server->batch_count = engine_due_batches(engine);
+    server->statistic_scale = order->statistic_scale;
+    server->batch_count = order->batch_count;
     begin_passes(server);
-    if (engine->table.rows) {
-        HYSGD_TRY(add_folds(server, engine));
-        add_rows(server, engine);
+    if (order->has_table) {
+        HYSGD_TRY(add_folds(server, order));
+        add_rows(server, order);
     } else {
-        add_held(server, engine);
+        add_held(server, order);
     }
     if (common->clip > 0)
         server->passes[server->pass_count++] = SERVER_COMBINE;
     server->passes[server->pass_count++] = common->clip > 0 ? SERVER_CLIPPED_STEP : SERVER_STEP;
+    return HYSGD_OK;
+}
+
+enum hysgd_status server_begin(struct server *server, const struct server_order *order) {
+    server->step = order->step;
+    server->scale = order->scale;
+    HYSGD_TRY(order->is_update ? begin_update(server, order) : begin_fold(server, order));
     begin_work(server);
     return HYSGD_OK;
 }

@@ -9,7 +9,7 @@
 
 #include "correction/correction.h"
 #include "optimizer/optimizer.h"
-#include "runtime/engine.h"
+#include "runtime/server_order.h"
 
 /* Elements of a shard: 64 KiB, so that a shard's slices of all vectors stay in a core's cache. The division is the
  * same whatever the number of threads, and with it every result. */
@@ -145,12 +145,8 @@ HYSGD_MUST_CHECK enum hysgd_status server_give_other(struct server *server, floa
 /* What the worker reads. The worker itself may call this without the lock. */
 const float *server_read_vector(const struct server *server, int worker);
 
-/* Prepares folding the engine's parts, or the update that it says is due; HYSGD_MEMORY. Call with the engine's lock
- * held; then any threads call server_help. `rate`: the learning rate at present, for a correction. */
-HYSGD_MUST_CHECK enum hysgd_status server_begin_fold(struct server *server, const struct engine *engine,
-                                                     double rate);
-HYSGD_MUST_CHECK enum hysgd_status server_begin_update(struct server *server, const struct engine *engine,
-                                                       const struct optimizer_step *step);
+/* Prepares what is ordered; HYSGD_MEMORY. Call with the engine's lock held; then any threads call server_help. */
+HYSGD_MUST_CHECK enum hysgd_status server_begin(struct server *server, const struct server_order *order);
 
 /* Takes shards until none is left, those of the worker's own region first. Several threads at once. */
 void server_help(struct server *server, int worker);

@@ -16,6 +16,7 @@
 static enum hysgd_status init_vectors(struct training *training) {
     const struct training_setup *setup = training->setup;
     const struct hysgd_model_ops *model = model_ops(setup->model);
+    HYSGD_TRY(server_order_init(&training->order, setup->workers));
     HYSGD_TRY(server_init(&training->server, setup->optimizer, &training->layout, setup->workers));
     if (training->engine.table.rows)
         HYSGD_TRY(server_keep_table(&training->server));
@@ -101,6 +102,7 @@ void training_fini(struct training *training) {
     local_fini(training);
     evaluator_fini(&training->evaluator);
     server_fini(&training->server);
+    server_order_fini(&training->order);
     estimate_fini(&training->estimator);
     engine_fini(&training->engine);
     shares_fini(&training->shares);

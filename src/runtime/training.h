@@ -79,6 +79,7 @@ struct training {
     struct shares shares;            /* empty where there are no gradients */
     struct engine engine;
     struct server server;
+    struct server_order order; /* of the latest action; where gradients are computed */
     struct estimator estimator;
     struct evaluator evaluator;
     struct local local;

@@ -22,6 +22,7 @@ struct bench {
     struct plugin optimizer;
     struct engine engine;
     struct engine_part parts[WORKERS];
+    struct server_order order;
     struct server server;
 };
 
@@ -31,6 +32,7 @@ static void open_bench(struct bench *bench, const char *optimizer, enum engine_c
         .parameter_count = PARAMETERS, .statistic_count = STATISTICS, .statistic_momentum = 0.1};
     assert_int_equal(plugin_open(&optimizer_list, optimizer, &bench->optimizer), HYSGD_OK);
     assert_int_equal(server_init(&bench->server, &bench->optimizer, &layout, WORKERS), HYSGD_OK);
+    assert_int_equal(server_order_init(&bench->order, WORKERS), HYSGD_OK);
     bench->engine.parts = bench->parts;
     struct random random;
     random_init(&random, 1, 0, RANDOM_TEST, 0);
@@ -41,6 +43,7 @@ static void open_bench(struct bench *bench, const char *optimizer, enum engine_c
 
 static void close_bench(struct bench *bench) {
     server_fini(&bench->server);
+    server_order_fini(&bench->order);
     plugin_close(&bench->optimizer);
 }
 
@@ -71,13 +74,15 @@ static void work(struct bench *bench, int threads) {
 }
 
 static void fold(struct bench *bench, int threads) {
-    assert_int_equal(server_begin_fold(&bench->server, &bench->engine, 0), HYSGD_OK);
+    server_order_fold(&bench->order, &bench->engine, 0);
+    assert_int_equal(server_begin(&bench->server, &bench->order), HYSGD_OK);
     work(bench, threads);
 }
 
 static void update(struct bench *bench, double rate, int threads) {
     struct optimizer_step step = {.rate = rate, .scale = 1, .number = 1};
-    assert_int_equal(server_begin_update(&bench->server, &bench->engine, &step), HYSGD_OK);
+    server_order_update(&bench->order, &bench->engine, &step);
+    assert_int_equal(server_begin(&bench->server, &bench->order), HYSGD_OK);
     work(bench, threads);
     bench->engine.progress.held = bench->engine.held_batches = 0;
     bench->engine.held_weight = 0;
