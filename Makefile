@@ -68,7 +68,7 @@ FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all tests check examples benches fuzzers install clean
 all: $(B)/hysgd $(B)/libhysgd.so
-tests: $(TESTS)
+tests: $(TESTS) $(B)/tests/hosts/delay
 examples: $(EXAMPLES)
 benches: $(BENCHES)
 fuzzers: $(FUZZERS)
@@ -111,6 +111,11 @@ $(B)/src/record/assets.S.o: $(wildcard src/record/report*.html src/record/report
 $(B)/tests/%: tests/%.c $(B)/libhysgd.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(B)/libhysgd.a $(LDFLAGS) -lcmocka $(LDLIBS)
+
+# The long lines between the hosts of tests/hosts.
+$(B)/tests/hosts/delay: tests/hosts/delay.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LDFLAGS) -lm
 
 $(B)/tests/fuzz/%: tests/fuzz/%.c $(B)/libhysgd.a
 	@mkdir -p $(@D)
