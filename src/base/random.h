@@ -19,7 +19,8 @@ enum random_purpose {
     RANDOM_DATA,      /* generated data */
     RANDOM_PARTITION, /* which worker has which sample */
     RANDOM_TEST,      /* tests */
-    RANDOM_BOOTSTRAP  /* resampling of measured times */
+    RANDOM_BOOTSTRAP, /* resampling of measured times */
+    RANDOM_NEGATIVE   /* unseen pairs for one-class factorization */
 };
 
 /* The worker number of streams that belong to no worker. Workers count from 0 to 2^24 - 2. */

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kernels behind kernel.h, one file for each instruction set, and what they share. */
+#ifndef HYSGD_LOWRANK_KERNELS_H
+#define HYSGD_LOWRANK_KERNELS_H
+
+#include "base/random.h"
+#include "lowrank/kernel.h"
+
+/* Factors of adagrad2's first group. */
+#define FIRST_GROUP 8
+
+/* Everything, one factor after the other. */
+kernel_function kernel_run_plain;
+
+/* Drawing rows or columns for one tile. */
+struct draw {
+    struct random random;
+    uint32_t first, count;
+};
+
+static inline void draw_init(struct draw *draw, const struct tile *tile, const struct kernel_step *step) {
+    random_init(&draw->random, step->seed, step->epoch, RANDOM_NEGATIVE,
+                (uint64_t)tile->first_row << 32 | tile->first_column);
+    draw->first = step->first_drawn;
+    draw->count = step->drawn_count;
+}
+
+static inline uint32_t draw_any(struct draw *draw) {
+    return draw->first + (uint32_t)random_below(&draw->random, draw->count);
+}
+
+/* Any but `taken`; `taken` itself where there is no other. */
+static inline uint32_t draw_other(struct draw *draw, uint32_t taken) {
+    bool is_inside = taken - draw->first < draw->count;
+    if (!is_inside)
+        return draw_any(draw);
+    if (draw->count == 1)
+        return taken;
+    uint32_t drawn = draw->first + (uint32_t)random_below(&draw->random, draw->count - 1);
+    return drawn + (drawn >= taken);
+}
+
+#endif
