@@ -5,27 +5,12 @@
 #include "linalg/elements.h"
 
 #include <stdint.h>
-#include <string.h>
 
+#include "linalg/bfloat16.h"
 #include "linalg/vector.h"
 
 /* The loops carry no dependence from one element to another, although pointers may be equal. */
 #define INDEPENDENT _Pragma("GCC ivdep")
-
-static inline float widen(uint16_t value) {
-    uint32_t bits = (uint32_t)value << 16;
-    float wide;
-    memcpy(&wide, &bits, sizeof wide);
-    return wide;
-}
-
-/* To nearest, ties to even; a NaN stays a NaN. */
-static inline uint16_t narrow(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
-    return (uint16_t)(value == value ? rounded : (bits >> 16 | 0x40));
-}
 
 /* Written so that a NaN stays one: a run that diverges must be seen to. */
 VECTOR_CODE static void relu_float(const float *in, float *out, size_t count) {
