@@ -256,8 +256,8 @@ static enum hysgd_status train_one(struct compare *compare, size_t policy, int64
     else
         return status;
     if (repetition == 0) {
-        compare->histories[policy] = compare->run.views.history;
-        compare->run.views.history = NULL;
+        compare->histories[policy] = compare->run.recording.views.history;
+        compare->run.recording.views.history = NULL;
     }
     return HYSGD_OK;
 }

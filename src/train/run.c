@@ -15,9 +15,6 @@
 #include "train/identity.h"
 #include "train/result.h"
 
-/* Events between two drains; the emitter waits for the drainer where that is not enough. */
-#define RECORDER_EVENTS 32768
-
 #define GIBIBYTE 1073741824.0
 
 void stopper_ask(struct stopper *stopper) {
@@ -82,34 +79,6 @@ static enum hysgd_status check_memory(const struct run *run) {
     return HYSGD_OK;
 }
 
-static bool ends_with(const char *text, const char *ending) {
-    size_t length = strlen(text), tail = strlen(ending);
-    return length >= tail && strcmp(text + length - tail, ending) == 0;
-}
-
-static struct views_paths paths_of(const struct description *words) {
-    bool is_lines = ends_with(words->log, ".jsonl") || ends_with(words->log, ".json");
-    return (struct views_paths){.log = is_lines ? "" : words->log,
-                                .jsonl = is_lines ? words->log : "",
-                                .csv = words->csv,
-                                .tensorboard = words->tensorboard,
-                                .trace = words->trace,
-                                .report = words->report,
-                                .serve = words->serve};
-}
-
-static enum hysgd_status open_sinks(struct run *run, const struct run_sink *sinks, size_t sink_count,
-                                    bool wants_history) {
-    run->paths = paths_of(&run->resolved->description);
-    if (sink_count == 0 && !wants_history && !views_are_wanted(&run->paths))
-        return HYSGD_OK;
-    HYSGD_TRY(recorder_alloc(RECORDER_EVENTS, &run->recorder));
-    HYSGD_TRY(views_open(&run->views, &run->paths, wants_history, run->recorder));
-    for (size_t i = 0; i < sink_count; i++)
-        HYSGD_TRY(recorder_add(run->recorder, sinks[i].ops, sinks[i].self));
-    return HYSGD_OK;
-}
-
 static const char *const (*constant_pairs(const struct description_pairs *pairs))[2] {
     return (const char *const(*)[2])pairs->pairs;
 }
@@ -143,7 +112,7 @@ static void fill_setup(struct run *run) {
         .save_path = words->save[0] != '\0' ? words->save : NULL,
         .metadata = constant_pairs(&run->pairs),
         .metadata_count = run->pairs.lasting,
-        .recorder = run->recorder,
+        .recorder = run->recording.recorder,
         .computes_gradients = !resolved->is_timing_only,
     };
 }
@@ -188,8 +157,8 @@ enum hysgd_status run_prepare(struct run *run, const struct resolved *resolved) 
 }
 
 enum hysgd_status run_record(struct run *run, const struct run_sink *sinks, size_t sink_count, bool wants_history) {
-    HYSGD_TRY(open_sinks(run, sinks, sink_count, wants_history));
-    run->setup.recorder = run->recorder;
+    HYSGD_TRY(recording_open(&run->recording, &run->resolved->description, sinks, sink_count, wants_history));
+    run->setup.recorder = run->recording.recorder;
     return HYSGD_OK;
 }
 
@@ -203,8 +172,7 @@ enum hysgd_status run_init(struct run *run, const struct resolved *resolved, con
 void run_fini(struct run *run) {
     if (run->setup.policy != NULL)
         training_fini(&run->training);
-    recorder_free(run->recorder);
-    views_close(&run->views);
+    recording_close(&run->recording);
     description_pairs_fini(&run->pairs);
     if (run->model_is_ready && model_ops(&run->resolved->model)->fini != NULL)
         model_ops(&run->resolved->model)->fini(run->resolved->model.self);
@@ -218,7 +186,7 @@ static enum hysgd_status begin_recording(struct run *run) {
     const struct training_limits *limits = &resolved->limits;
     struct identity identity = {0};
     char program[IDENTITY_PROGRAM_BYTES];
-    if (run->recorder == NULL)
+    if (run->recording.recorder == NULL)
         return HYSGD_OK;
     identity_of_program(program);
     if (resolved->description.log[0] != '\0')
@@ -247,7 +215,7 @@ static enum hysgd_status begin_recording(struct run *run) {
         .test_checksum = identity.test,
         .start_checksum = training_checksum(&run->training, server_vector(&run->training.server)),
     };
-    return recorder_begin(run->recorder, &facts);
+    return recorder_begin(run->recording.recorder, &facts);
 }
 
 static enum hysgd_status check_reached(const struct run *run, const struct event_summary *summary) {
@@ -259,21 +227,6 @@ static enum hysgd_status check_reached(const struct run *run, const struct event
         snprintf(shown, sizeof shown, " and accuracy %.4g", summary->test_accuracy);
     return hysgd_fail(HYSGD_TARGET, "the target %s was not reached: the run ended (%s) with test loss %.6g%s",
                       target, summary->reason, summary->test_loss, shown);
-}
-
-/* The end for the sinks and the report. The first failure counts, that of the run before any other; an interrupt is
- * none. */
-static enum hysgd_status end_recording(struct run *run, enum hysgd_status status,
-                                       const struct event_summary *summary) {
-    if (run->recorder == NULL)
-        return status;
-    enum hysgd_status end = recorder_end(run->recorder, summary);
-    if (end == HYSGD_OK)
-        end = views_finish(&run->views, &run->paths, run->resolved->title);
-    if (status == HYSGD_OK || (status == HYSGD_INTERRUPTED && end != HYSGD_OK))
-        return end;
-    status_set_message(run->training.message);
-    return status;
 }
 
 /* Tells where an interrupted run can be taken up again. */
@@ -296,6 +249,6 @@ enum hysgd_status run_train(struct run *run, struct stopper *stopper, struct hys
     stopper_watch(stopper, NULL);
     training_summarize(&run->training, seconds, &summary);
     result_fill(&summary, result_out);
-    status = end_recording(run, status, &summary);
+    status = recording_end(&run->recording, status, run->training.message, &summary, run->resolved->title);
     return status == HYSGD_OK ? check_reached(run, &summary) : explain_stop(run, status);
 }

@@ -5,8 +5,8 @@
 #define HYSGD_TRAIN_RUN_H
 
 #include "runtime/training.h"
+#include "train/recording.h"
 #include "train/resolve.h"
-#include "train/views.h"
 
 /* Lets a signal handler or another thread stop whatever is running, now or soon. Zeroed: nothing runs, nobody
  * asked. */
@@ -18,12 +18,6 @@ struct stopper {
 /* Safe in a signal handler. */
 void stopper_ask(struct stopper *stopper);
 
-/* A view of the events that is added to those of the description; borrowed. */
-struct run_sink {
-    const struct sink_ops *ops;
-    void *self;
-};
-
 struct run {
     const struct resolved *resolved;
     struct plugin runtime; /* that drives it, borrowed: that of `resolved` unless set otherwise before run_train */
@@ -31,9 +25,7 @@ struct run {
     struct description_pairs pairs;
     struct training_setup setup;
     struct training training;
-    struct recorder *recorder; /* NULL: nobody looks */
-    struct views_paths paths;
-    struct views views;
+    struct recording recording;
 };
 
 /* Builds everything up to the first parameters, or to those of the checkpoint that the run continues. The data are

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Everyone who looks at the events of a run: the views that its description names, and those that are added to
+ * them.
+ */
+#ifndef HYSGD_TRAIN_RECORDING_H
+#define HYSGD_TRAIN_RECORDING_H
+
+#include "record/recorder.h"
+#include "train/description.h"
+#include "train/views.h"
+
+/* A view of the events that is added to those of the description; borrowed. */
+struct run_sink {
+    const struct sink_ops *ops;
+    void *self;
+};
+
+/* Zeroed: nobody looks. */
+struct recording {
+    struct recorder *recorder; /* NULL: nobody looks */
+    struct views_paths paths;
+    struct views views;
+};
+
+/* Opens the files that are written. `wants_history` keeps the curves also where the description names no report.
+ * HYSGD_OUTPUT, HYSGD_MEMORY. Safe to close when it fails. The words are borrowed. */
+HYSGD_MUST_CHECK enum hysgd_status recording_open(struct recording *recording, const struct description *words,
+                                                  const struct run_sink *sinks, size_t sink_count,
+                                                  bool wants_history);
+void recording_close(struct recording *recording);
+
+/* The end for the sinks and the report. The first failure counts, that of the run before any other, with its
+ * `message`; an interrupt is none. */
+HYSGD_MUST_CHECK enum hysgd_status recording_end(struct recording *recording, enum hysgd_status status,
+                                                 const char *message, const struct event_summary *summary,
+                                                 const char *title);
+
+#endif
