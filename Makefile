@@ -56,7 +56,7 @@ endif
 
 LEFT_OUT := src/cli/% $(if $(HAVE_ONEDNN),,src/linalg/onednn%) \
 	$(if $(HAVE_TENSORBOARD),src/record/tensorboard_absent.c,src/record/tensorboard.c) \
-	$(if $(HAVE_SERVE),src/record/serve_absent.c,src/record/serve.c)
+	$(if $(HAVE_SERVE),src/record/serve_absent.c,src/record/serve.c) src/runtime/comm_mpi.c
 SOURCES := $(filter-out $(LEFT_OUT),$(wildcard src/*/*.c)) $(wildcard src/*/*.S)
 CLI_SOURCES := $(wildcard src/cli/*.c)
 OBJECTS := $(patsubst src/%,$(B)/src/%.o,$(SOURCES)) $(if $(HAVE_TENSORBOARD),$(B)/src/record/tensorboard.pb-c.o)

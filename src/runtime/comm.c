@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all implementations of comm.h share: checks, collectives made of messages, resting and taking leave. */
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "base/machine.h"
+#include "base/memory.h"
+#include "runtime/comm_ops.h"
+
+/* Kinds of messages, in the bits above the caller's tag. */
+enum { KIND_COLLECTIVE = 1, KIND_FAREWELL = 2 };
+#define KIND_SHIFT 26
+_Static_assert(COMM_TAG_END == (uint32_t)1 << KIND_SHIFT, "kinds lie above the tags");
+
+/* How long comm_rest only gives the core away, and how long it then takes short naps. Long yielding would keep the
+ * cores from ranks that compute; what arrives after longer silence is not urgent to the microsecond. */
+#define YIELD_SECONDS           100e-6
+#define SHORT_NAP_SECONDS       2e-3
+#define SHORT_NAP_NANOSECONDS   20000
+#define LONG_NAP_NANOSECONDS    100000
+#define TIMER_SLACK_NANOSECONDS 1000
+
+#define FAREWELL_SECONDS      10.0
+#define LONG_FAREWELL_SECONDS 120.0
+
+static bool read_number(const char *name, int *number_out) {
+    const char *text = getenv(name);
+    char *end;
+    long number = text == NULL ? -1 : strtol(text, &end, 10);
+    if (number < 0 || number > INT32_MAX || end == text || *end != '\0')
+        return false;
+    *number_out = (int)number;
+    return true;
+}
+
+bool comm_is_launched(int *rank_out, int *size_out) {
+    /* Open MPI's mpirun; MPICH's and Intel's, and srun --mpi=pmi2; srun --mpi=pmix. */
+    static const char *const names[][2] = {{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
+                                           {"PMI_RANK", "PMI_SIZE"},
+                                           {"PMIX_RANK", "SLURM_STEP_NUM_TASKS"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        int rank, size;
+        if (!read_number(names[i][0], &rank) || !read_number(names[i][1], &size) || rank >= size)
+            continue;
+        if (rank_out != NULL)
+            *rank_out = rank;
+        if (size_out != NULL)
+            *size_out = size;
+        return true;
+    }
+    return false;
+}
+
+enum hysgd_status comm_init(struct comm *comm, const struct comm_ops *ops, int rank, int size) {
+    *comm = (struct comm){.ops = ops, .rank = rank, .size = size};
+    return memory_alloc((size_t)size, sizeof *comm->peers, &comm->peers);
+}
+
+void comm_fini(struct comm *comm) {
+    while (comm->collectives != NULL) {
+        struct comm_collective *first = comm->collectives;
+        comm->collectives = first->next;
+        memory_free(first);
+    }
+    memory_free(comm->peers);
+    comm->peers = NULL;
+}
+
+int comm_rank(const struct comm *comm) {
+    return comm->rank;
+}
+
+int comm_size(const struct comm *comm) {
+    return comm->size;
+}
+
+const char *comm_host(const struct comm *comm, int rank) {
+    return comm->peers[rank].host;
+}
+
+bool comm_is_same_host(const struct comm *comm, int rank) {
+    return comm->peers[rank].is_same_host;
+}
+
+bool comm_is_abandoned(const struct comm *comm, int rank) {
+    return comm->peers[rank].is_abandoned;
+}
+
+void comm_abandon(struct comm *comm, int rank) {
+    if (comm->peers[rank].is_abandoned)
+        return;
+    comm->peers[rank].is_abandoned = true;
+    comm->ops->abandon(comm, rank);
+}
+
+bool comm_peer_has_died(struct comm *comm, int rank) {
+    return comm->ops->has_died(comm, rank);
+}
+
+static enum hysgd_status check(const struct comm *comm, int rank, uint32_t tag, const char *what) {
+    if (rank < 0 || rank >= comm->size)
+        return hysgd_fail(HYSGD_FAILED, "%s rank %d: ranks are 0 to %d", what, rank, comm->size - 1);
+    if (tag >= COMM_TAG_END)
+        return hysgd_fail(HYSGD_FAILED, "%s rank %d: the tag %u is not below %u", what, rank, tag, COMM_TAG_END);
+    return HYSGD_OK;
+}
+
+static enum hysgd_status send_kind(struct comm *comm, uint32_t kind, const struct comm_completion *completion,
+                                   size_t bytes) {
+    struct comm_completion tagged = *completion;
+    tagged.tag |= kind << KIND_SHIFT;
+    return comm->peers[tagged.from_or_to].is_abandoned ? HYSGD_OK : comm->ops->send(comm, &tagged, bytes);
+}
+
+static enum hysgd_status receive_kind(struct comm *comm, uint32_t kind, const struct comm_completion *completion,
+                                      size_t most) {
+    struct comm_completion tagged = *completion;
+    tagged.tag |= kind << KIND_SHIFT;
+    return comm->peers[tagged.from_or_to].is_abandoned ? HYSGD_OK : comm->ops->receive(comm, &tagged, most);
+}
+
+/* Requests are kept in one shape, whose memory is not const; what is sent is only read. */
+static void *unconst(const void *data) {
+    void *memory;
+    memcpy(&memory, &data, sizeof memory);
+    return memory;
+}
+
+enum hysgd_status comm_send(struct comm *comm, int to, uint32_t tag, const void *data, size_t bytes,
+                            comm_done *done, void *self) {
+    HYSGD_TRY(check(comm, to, tag, "sending to"));
+    return send_kind(comm, 0, &(struct comm_completion){done, self, to, tag, unconst(data)}, bytes);
+}
+
+enum hysgd_status comm_receive(struct comm *comm, int from, uint32_t tag, void *data, size_t most, comm_done *done,
+                               void *self) {
+    HYSGD_TRY(check(comm, from, tag, "receiving from"));
+    return receive_kind(comm, 0, &(struct comm_completion){done, self, from, tag, data}, most);
+}
+
+void comm_complete(struct comm *comm, const struct comm_completion *completion, size_t bytes) {
+    if (comm->peers[completion->from_or_to].is_abandoned)
+        return;
+    comm->completed++;
+    bool is_farewell = completion->tag >> KIND_SHIFT == KIND_FAREWELL;
+    if (completion->done == NULL || (comm->is_closing && !is_farewell))
+        return;
+    struct comm_completion plain = *completion;
+    plain.tag &= COMM_TAG_END - 1;
+    plain.done(plain.self, &plain, bytes);
+}
+
+/* Calls `done` for the collectives whose last request completed, and for those that had none. */
+static void finish_collectives(struct comm *comm) {
+    struct comm_collective *next;
+    for (struct comm_collective *each = comm->collectives; each != NULL && comm->done_collectives > 0;
+         each = next) {
+        next = each->next;
+        if (!each->is_under_way || each->missing > 0)
+            continue;
+        each->is_under_way = false;
+        comm->done_collectives--;
+        comm->completed++;
+        if (each->completion.done != NULL)
+            each->completion.done(each->completion.self, &each->completion, each->bytes);
+    }
+}
+
+enum hysgd_status comm_progress(struct comm *comm, int *completed_out) {
+    comm->completed = 0;
+    HYSGD_TRY(comm->ops->progress(comm));
+    if (comm->done_collectives > 0 && !comm->is_closing)
+        finish_collectives(comm);
+    if (comm->completed > 0)
+        comm->is_resting = false;
+    if (completed_out != NULL)
+        *completed_out = comm->completed;
+    return HYSGD_OK;
+}
+
+void comm_rest(struct comm *comm) {
+    double now = machine_seconds();
+    if (!comm->is_resting) {
+        comm->is_resting = true;
+        comm->resting_since = now;
+    }
+    double rested = now - comm->resting_since;
+    if (rested < YIELD_SECONDS) {
+        sched_yield();
+        return;
+    }
+    if (!comm->has_slack) { /* the thread's own setting; by default naps are 50 microseconds longer than asked for
+                             */
+        (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NANOSECONDS, 0, 0, 0);
+        comm->has_slack = true;
+    }
+    long nap = rested < SHORT_NAP_SECONDS ? SHORT_NAP_NANOSECONDS : LONG_NAP_NANOSECONDS;
+    nanosleep(&(struct timespec){0, nap}, NULL);
+}
+
+static enum hysgd_status take_collective(struct comm *comm, struct comm_collective **collective_out) {
+    struct comm_collective *found = comm->collectives;
+    while (found != NULL && found->is_under_way)
+        found = found->next;
+    if (found == NULL) {
+        HYSGD_TRY(memory_alloc(1, sizeof *found, &found));
+        found->next = comm->collectives;
+        comm->collectives = found;
+    }
+    *collective_out = found;
+    return HYSGD_OK;
+}
+
+static void piece_done(void *self, const struct comm_completion *completion, size_t bytes) {
+    struct comm_collective *collective = self;
+    (void)completion;
+    (void)bytes;
+    if (--collective->missing == 0)
+        collective->comm->done_collectives++;
+}
+
+static void received_piece(void *self, const struct comm_completion *completion, size_t bytes) {
+    struct comm_collective *collective = self;
+    collective->bytes =
+        bytes == COMM_TOO_LONG || collective->bytes == COMM_TOO_LONG ? COMM_TOO_LONG : collective->bytes + bytes;
+    piece_done(self, completion, bytes);
+}
+
+/* What a collective moves; positions and lengths are arrays of [size], or for all_gather one value for all. */
+struct exchange {
+    const char *send;
+    const size_t *send_first, *send_bytes;
+    char *receive;
+    const size_t *first, *bytes;
+    bool sends_same;
+};
+
+static size_t sent_from(const struct exchange *exchange, int to) {
+    return exchange->sends_same ? 0 : exchange->send_first[to];
+}
+
+static size_t sent_bytes(const struct exchange *exchange, int to) {
+    return exchange->send_bytes[exchange->sends_same ? 0 : to];
+}
+
+/* The receives first, so that what comes finds its place; the sends begin with the next rank, so that not all go to
+ * rank 0 first. */
+static enum hysgd_status begin_pieces(struct comm_collective *collective, uint32_t number,
+                                      const struct exchange *exchange) {
+    struct comm *comm = collective->comm;
+    for (int i = 1; i < comm->size; i++) {
+        int from = (comm->rank + comm->size - i) % comm->size;
+        struct comm_completion completion = {received_piece, collective, from, number,
+                                             exchange->receive + exchange->first[from]};
+        if (exchange->bytes[from] > 0)
+            HYSGD_TRY(receive_kind(comm, KIND_COLLECTIVE, &completion, exchange->bytes[from]));
+    }
+    for (int i = 1; i < comm->size; i++) {
+        int to = (comm->rank + i) % comm->size;
+        struct comm_completion completion = {piece_done, collective, to, number,
+                                             unconst(exchange->send + sent_from(exchange, to))};
+        if (sent_bytes(exchange, to) > 0)
+            HYSGD_TRY(send_kind(comm, KIND_COLLECTIVE, &completion, sent_bytes(exchange, to)));
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status begin(struct comm *comm, uint32_t number, const struct exchange *exchange, comm_done *done,
+                               void *self) {
+    HYSGD_TRY(check(comm, comm->rank, number, "a collective of"));
+    int own = comm->rank;
+    if (exchange->bytes[own] != sent_bytes(exchange, own))
+        return hysgd_fail(HYSGD_FAILED, "a collective of rank %d: it sends itself %zu bytes and receives %zu", own,
+                          sent_bytes(exchange, own), exchange->bytes[own]);
+    struct comm_collective *collective;
+    HYSGD_TRY(take_collective(comm, &collective));
+    collective->comm = comm;
+    collective->completion = (struct comm_completion){done, self, own, number, exchange->receive};
+    collective->is_under_way = true;
+    collective->missing = 1; /* this call, so that it cannot complete before all has begun */
+    collective->bytes = exchange->bytes[own];
+    for (int i = 0; i < comm->size; i++)
+        if (i != own)
+            collective->missing += (exchange->bytes[i] > 0) + (sent_bytes(exchange, i) > 0);
+    HYSGD_TRY(begin_pieces(collective, number, exchange));
+    const char *from = exchange->send + sent_from(exchange, own);
+    char *to = exchange->receive + exchange->first[own];
+    if (exchange->bytes[own] > 0 && from != to)
+        memcpy(to, from, exchange->bytes[own]);
+    piece_done(collective, NULL, 0);
+    return HYSGD_OK;
+}
+
+enum hysgd_status comm_all_to_all(struct comm *comm, uint32_t number, const void *send, const size_t *send_first,
+                                  const size_t *send_bytes, void *receive, const size_t *first, const size_t *bytes,
+                                  comm_done *done, void *self) {
+    return begin(comm, number, &(struct exchange){send, send_first, send_bytes, receive, first, bytes, false}, done,
+                 self);
+}
+
+enum hysgd_status comm_all_gather(struct comm *comm, uint32_t number, const void *send, size_t bytes, void *receive,
+                                  const size_t *first, const size_t *bytes_of, comm_done *done, void *self) {
+    return begin(comm, number, &(struct exchange){send, NULL, &bytes, receive, first, bytes_of, true}, done, self);
+}
+
+static void farewell_sent(void *self, const struct comm_completion *completion, size_t bytes) {
+    struct comm *comm = self;
+    (void)bytes;
+    comm->peers[completion->from_or_to].knows_leave = true;
+}
+
+static void farewell_received(void *self, const struct comm_completion *completion, size_t bytes) {
+    struct comm *comm = self;
+    (void)bytes;
+    comm->peers[completion->from_or_to].has_left = true;
+}
+
+static enum hysgd_status begin_farewells(struct comm *comm) {
+    for (int i = 0; i < comm->size; i++) {
+        if (i == comm->rank || comm->peers[i].is_abandoned)
+            continue;
+        HYSGD_TRY(
+            receive_kind(comm, KIND_FAREWELL, &(struct comm_completion){farewell_received, comm, i, 0, NULL}, 0));
+        HYSGD_TRY(send_kind(comm, KIND_FAREWELL, &(struct comm_completion){farewell_sent, comm, i, 0, NULL}, 0));
+    }
+    return HYSGD_OK;
+}
+
+/* Ranks that are still to leave or to be told; those that died are abandoned. */
+static int count_missing(struct comm *comm) {
+    int missing = 0;
+    for (int i = 0; i < comm->size; i++) {
+        const struct comm_peer *peer = &comm->peers[i];
+        if (i == comm->rank || peer->is_abandoned || (peer->has_left && peer->knows_leave))
+            continue;
+        if (comm_peer_has_died(comm, i))
+            comm_abandon(comm, i);
+        else
+            missing++;
+    }
+    return missing;
+}
+
+/* Tells all that this rank leaves and waits until all do; true when all did. */
+static bool take_leave(struct comm *comm, double patience) {
+    enum hysgd_status status = begin_farewells(comm);
+    double until = machine_seconds() + patience;
+    while (status == HYSGD_OK && count_missing(comm) > 0 && machine_seconds() < until) {
+        int completed = 0;
+        status = comm_progress(comm, &completed);
+        if (completed == 0)
+            comm_rest(comm);
+    }
+    bool is_clean = status == HYSGD_OK && count_missing(comm) == 0;
+    for (int i = 0; i < comm->size; i++)
+        is_clean = is_clean && !comm->peers[i].is_abandoned;
+    return is_clean;
+}
+
+void comm_close(struct comm *comm, bool all_are_alive) {
+    if (comm == NULL)
+        return;
+    comm->is_closing = true;
+    bool is_clean = take_leave(comm, all_are_alive ? LONG_FAREWELL_SECONDS : FAREWELL_SECONDS);
+    comm->ops->close(comm, is_clean);
+}

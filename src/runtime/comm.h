@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages between the ranks of a group: nonblocking, without acknowledgement by the application, and made so that
+ * the death of a rank blocks nobody. It knows no workers, servers or gradients. A rank is a process (MPI) or, for
+ * tests, a thread of this process (comm_local.h). */
+#ifndef HYSGD_RUNTIME_COMM_H
+#define HYSGD_RUNTIME_COMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* One end of a group; belongs to one thread at a time, which makes all calls, `done` functions included. */
+struct comm;
+
+/* Tags of messages and numbers of collectives are below this: MPI gives 28 bits, and two tell the kinds apart. */
+#define COMM_TAG_END ((uint32_t)1 << 26)
+
+/* The length that is told of a message that was longer than its receive allowed. What the receiver's memory then
+ * holds is undefined; nothing beyond it was written. */
+#define COMM_TOO_LONG SIZE_MAX
+
+struct comm_completion;
+
+/* Called by comm_progress for each completion: of a send, data may be used again; of a receive, the message is
+ * there. `bytes`: the message's length. Sends and receives may be begun from here, and ranks abandoned;
+ * comm_progress, comm_close and comm_open may not be called. */
+typedef void comm_done(void *self, const struct comm_completion *completion, size_t bytes);
+
+struct comm_completion {
+    comm_done *done; /* NULL: nobody wants to know */
+    void *self;
+    int from_or_to; /* rank; of a collective, the own */
+    uint32_t tag;   /* of a collective, its number */
+    void *data;     /* as given to comm_send or comm_receive; of a collective, what is received */
+};
+
+/* Was this process started by mpirun, mpiexec or srun, as one of the ranks of a job? Reads the environment only.
+ * Rank and size, as the launcher tells them, are written when it was; both may be NULL. */
+bool comm_is_launched(int *rank_out, int *size_out);
+
+/* Joins the ranks that the launcher started. Collective over all of them: returns on none before all have called.
+ * Without a launcher a group of one. May be called again after comm_close, unless ranks had died. HYSGD_USAGE: a
+ * build without MPI, another MPI's launcher, or ranks were lost before. From then on the process ignores SIGPIPE,
+ * which is what a dead peer's connection raises. The MPI library is left at exit(), see comm_close. */
+HYSGD_MUST_CHECK enum hysgd_status comm_open(struct comm **comm_out);
+
+int comm_rank(const struct comm *comm);
+int comm_size(const struct comm *comm);
+
+/* The name of a rank's host; valid until comm_close. */
+const char *comm_host(const struct comm *comm, int rank);
+
+/* Does a rank share memory and process numbers with this one? Containers and network namespaces are hosts too. */
+bool comm_is_same_host(const struct comm *comm, int rank);
+
+/* Begins to send a message of any length, 2^31 bytes and more included, to a rank, the own allowed. `data` has to
+ * stay as it is until `done`. Messages of the same sender and tag arrive in the order of their sends. To an
+ * abandoned rank: nothing is sent and `done` is never called. */
+HYSGD_MUST_CHECK enum hysgd_status comm_send(struct comm *comm, int to, uint32_t tag, const void *data,
+                                             size_t bytes, comm_done *done, void *self);
+
+/* Begins to receive one message of at most `most` bytes; receives of the same rank and tag are served in the order
+ * of these calls. `data` may not be touched until `done`. From an abandoned rank: `done` is never called. */
+HYSGD_MUST_CHECK enum hysgd_status comm_receive(struct comm *comm, int from, uint32_t tag, void *data, size_t most,
+                                                comm_done *done, void *self);
+
+/* Completes what is complete, calling `done` for each; never waits. `completed_out` (may be NULL): how many there
+ * were. Fails only where this end cannot go on at all. Nothing moves between calls: a rank that waits or computes
+ * in pieces calls this often, and comm_rest when there was nothing. */
+HYSGD_MUST_CHECK enum hysgd_status comm_progress(struct comm *comm, int *completed_out);
+
+/* Passes the time after a comm_progress that completed nothing: gives the core away at first and sleeps, up to 100
+ * microseconds, when nothing has come for longer. A waiting rank costs a few percent of a core. */
+void comm_rest(struct comm *comm);
+
+/* Collectives without any agreement beyond that of the messages they are made of: pieces are [size] arrays, indexed
+ * by rank, of positions and lengths in bytes, and a piece of no bytes is not sent, so both sides have to know the
+ * lengths. `number` tells collectives that are under way at the same time apart. They never complete when a rank
+ * that takes part is abandoned. The arrays are read before the call returns; `send` and `receive` belong to the
+ * collective until `done`, whose `bytes` are all that was received. `send` and `receive` may not overlap, except
+ * that the own piece may be in its place already. all_to_all: to each rank its piece of `send`, from each rank a
+ * piece of `receive`. */
+HYSGD_MUST_CHECK enum hysgd_status comm_all_to_all(struct comm *comm, uint32_t number, const void *send,
+                                                   const size_t *send_first, const size_t *send_bytes,
+                                                   void *receive, const size_t *first, const size_t *bytes,
+                                                   comm_done *done, void *self);
+
+/* all_gather: `bytes` bytes of `send` to every rank, from each rank a piece of `receive`; the own length is in
+ * both. */
+HYSGD_MUST_CHECK enum hysgd_status comm_all_gather(struct comm *comm, uint32_t number, const void *send,
+                                                   size_t bytes, void *receive, const size_t *first,
+                                                   const size_t *bytes_of, comm_done *done, void *self);
+
+/* Gives a rank up, dead or not: its requests never complete and what it still sends is ignored. The memory of its
+ * requests may be written until comm_close returns, so it has to stay. */
+void comm_abandon(struct comm *comm, int rank);
+bool comm_is_abandoned(const struct comm *comm, int rank);
+
+/* Is it known that a rank's process has ended? At once for those of the same host; others are found out by messages
+ * that do not come, which is not done here, and reported as errors by some networks. */
+bool comm_peer_has_died(struct comm *comm, int rank);
+
+/* Leaves the group; NULL is allowed. Waits for all ranks that are neither abandoned nor dead to do so too, so that
+ * no end looks like a death, but not longer than some seconds (`all_are_alive`: some minutes, as nobody should be
+ * missed). Requests that are not complete are given up, and their memory is the caller's again. After a death
+ * exit() leaves without finishing MPI, which would wait for the dead for ever. */
+void comm_close(struct comm *comm, bool all_are_alive);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an implementation of comm.h gives, and what comm.c keeps for each end. */
+#ifndef HYSGD_RUNTIME_COMM_OPS_H
+#define HYSGD_RUNTIME_COMM_OPS_H
+
+#include "runtime/comm.h"
+
+/* Contracts as in comm.h. Ranks and tags were checked; tags may be up to 2^28 - 1; no request concerns an abandoned
+ * rank when it is begun. None of them blocks. */
+struct comm_ops {
+    enum hysgd_status (*send)(struct comm *comm, const struct comm_completion *completion, size_t bytes);
+    enum hysgd_status (*receive)(struct comm *comm, const struct comm_completion *completion, size_t most);
+    /* Calls comm_complete for what is complete. */
+    enum hysgd_status (*progress)(struct comm *comm);
+    void (*abandon)(struct comm *comm, int rank);
+    bool (*has_died)(struct comm *comm, int rank);
+    /* `is_clean`: all ranks are leaving, and have said so to each other. Frees the end. */
+    void (*close)(struct comm *comm, bool is_clean);
+};
+
+/* What is known of a rank. */
+struct comm_peer {
+    const char *host; /* belongs to the implementation */
+    bool is_same_host;
+    bool is_abandoned;
+    bool has_left, knows_leave; /* it said so in comm_close; it was told that this one leaves */
+};
+
+/* A collective under way. */
+struct comm_collective {
+    struct comm *comm;
+    struct comm_completion completion;
+    struct comm_collective *next;
+    bool is_under_way;
+    int missing;  /* requests that are not complete */
+    size_t bytes; /* received, the own piece included */
+};
+
+/* The first member of each implementation's own. */
+struct comm {
+    const struct comm_ops *ops;
+    int rank, size;
+    struct comm_peer *peers; /* [size]; belongs to comm.c, which abandons; the rest is filled by who opens */
+    struct comm_collective *collectives; /* all there are; those at rest are used again */
+    int done_collectives;                /* whose `done` is still to be called */
+    int completed;                       /* in the present comm_progress */
+    bool is_closing;
+    bool has_slack;       /* comm_rest has set the timer slack of its thread */
+    bool is_resting;      /* comm_rest was called since something completed */
+    double resting_since; /* machine_seconds */
+};
+
+/* For implementations: fills the parts of an end that comm.c keeps, and frees them. */
+HYSGD_MUST_CHECK enum hysgd_status comm_init(struct comm *comm, const struct comm_ops *ops, int rank, int size);
+void comm_fini(struct comm *comm);
+
+/* For implementations: reports a completion, unless its rank is abandoned. */
+void comm_complete(struct comm *comm, const struct comm_completion *completion, size_t bytes);
+
+#endif
