@@ -61,9 +61,13 @@ void drive_restart(struct training *training, double seconds) {
     }
 }
 
-void drive_read(struct training *training, int worker) {
+bool drive_reads(const struct training *training, int worker) {
     const struct engine *engine = &training->engine;
-    if (!engine->table.rows || engine->workers[worker].read == engine->progress.version)
+    return !engine->table.rows || engine->workers[worker].read == engine->progress.version;
+}
+
+void drive_read(struct training *training, int worker) {
+    if (drive_reads(training, worker))
         server_read(&training->server, worker);
 }
 
@@ -234,19 +238,29 @@ enum hysgd_status drive_begin_action(struct training *training, enum engine_acti
         double rate = training->server.correction ? next_step(training).rate : 0;
         server_order_fold(&training->order, engine, rate);
     }
-    return training->setup->computes_gradients ? server_begin(&training->server, &training->order) : HYSGD_OK;
+    if (training_has_vectors(training))
+        return server_begin(&training->server, &training->order);
+    training->bad_worker = -1;
+    atomic_store_explicit(&training->server.is_bad, false, memory_order_relaxed);
+    return HYSGD_OK;
 }
 
-/* Whose gradient spoiled the update. One that was folded into the sum can no longer be told. */
-static enum hysgd_status fail_gradient(const struct training *training) {
-    const struct engine *engine = &training->engine;
+enum hysgd_status drive_refuse_update(const struct training *training, uint64_t version, int worker) {
     char whose[64] = "a gradient", saved[512];
-    for (int i = 0; i < engine->part_count; i++)
-        if (!vector_is_finite(training->server.gradients[engine->parts[i].worker], training->server.count))
-            snprintf(whose, sizeof whose, "the gradient of worker %d", engine->parts[i].worker);
+    if (worker >= 0)
+        snprintf(whose, sizeof whose, "the gradient of worker %d", worker);
     describe_saved(training, saved, sizeof saved);
-    return hysgd_fail(HYSGD_DIVERGED, "%s for update %llu is not finite: %s", whose,
-                      (unsigned long long)engine->progress.version + 1, saved);
+    return hysgd_fail(HYSGD_DIVERGED, "%s for update %llu is not finite: %s", whose, (unsigned long long)version,
+                      saved);
+}
+
+/* One that was folded into the sum can no longer be told. */
+static enum hysgd_status check_update(struct training *training) {
+    if (!training->setup->computes_gradients || !atomic_load(&training->server.is_bad))
+        return HYSGD_OK;
+    if (training_has_vectors(training))
+        training->bad_worker = server_find_bad(&training->server, &training->order);
+    return drive_refuse_update(training, training->engine.progress.version + 1, training->bad_worker);
 }
 
 /* After `update`. */
@@ -290,15 +304,14 @@ enum hysgd_status drive_end_action(struct training *training, const struct engin
     struct engine *engine = &training->engine;
     if (verdict->action == ENGINE_NOTHING)
         return HYSGD_OK;
-    if (training->setup->computes_gradients)
+    if (training_has_vectors(training))
         server_end(&training->server);
     if (verdict->action == ENGINE_FOLD) {
         end_fold(training, seconds, service_seconds);
         return HYSGD_OK;
     }
     estimate_end_update(&training->estimator, engine, service_seconds);
-    if (training->setup->computes_gradients && atomic_load(&training->server.is_bad))
-        return fail_gradient(training);
+    HYSGD_TRY(check_update(training));
     struct event event = {.kind = EVENT_UPDATE,
                           .worker = -1,
                           .seconds = seconds,
@@ -465,7 +478,8 @@ bool drive_last_evaluation_is_due(const struct training *training, double second
 enum hysgd_status drive_begin_save(struct training *training, double seconds,
                                    const struct snapshot_in_flight *in_flight, struct snapshot_image **image_out) {
     /* What is not finite must not replace a good checkpoint. */
-    HYSGD_TRY(check_parameters(training, server_vector(&training->server), training->engine.progress.version));
+    if (training_has_vectors(training))
+        HYSGD_TRY(check_parameters(training, server_vector(&training->server), training->engine.progress.version));
     training->next_save = next_milestone(training, &training->setup->save_every, seconds);
     return snapshot_take(training, seconds, in_flight, image_out);
 }

@@ -24,8 +24,10 @@ void drive_stop(struct training *training, const char *reason);
  * what is gone counts neither as computing nor as waiting. */
 void drive_restart(struct training *training, double seconds);
 
-/* Lets a released worker read: the present version, unless it goes on at the one that it has. Where gradients are
- * computed. */
+/* Whether a released worker reads the present version; else it goes on at the one that it has. */
+bool drive_reads(const struct training *training, int worker);
+
+/* Lets it read, where the server's vectors are here. */
 void drive_read(struct training *training, int worker);
 
 /* A worker begins a gradient at `version`. */
@@ -61,8 +63,14 @@ HYSGD_MUST_CHECK enum hysgd_status drive_abandon(struct training *training,
                                                  const struct drive_abandonment *abandonment,
                                                  struct engine_verdict *verdict_out);
 
-/* Prepares the vectors' part of the action: the server then has work (or none, when gradients are off). */
+/* Prepares the vectors' part of the action: makes training->order, and where the vectors are here the server then
+ * has work. */
 HYSGD_MUST_CHECK enum hysgd_status drive_begin_action(struct training *training, enum engine_action action);
+
+/* HYSGD_DIVERGED: the combined gradient of the update that leads to `version` was not finite, because of this
+ * worker; -1: nobody knows whose gradient it was. */
+HYSGD_MUST_CHECK enum hysgd_status drive_refuse_update(const struct training *training, uint64_t version,
+                                                       int worker);
 
 /* After the work: publishes it; after an update tells the engine and emits the event. `service_seconds`: the
  * server's time for it. HYSGD_DIVERGED, with the worker, when the combined gradient was not finite: a model can

@@ -256,7 +256,7 @@ enum hysgd_status local_compute(struct training *training, int index, const floa
     const struct local *local = &training->local;
     const struct server *server = &training->server;
     struct local_worker *worker = &local->workers[index];
-    float *delivered = server->gradients[index];
+    float *delivered = training->workers[index].gradient;
     float *gradient = local->is_elastic ? worker->gradient : delivered;
     uint64_t batches = training->engine.workers[index].batches, first = training->workers[index].draws;
     double loss = 0, data_seconds = 0;
@@ -302,6 +302,16 @@ void local_settle(struct training *training, int index, double compute_seconds, 
     bool is_first = pace->compute_seconds <= 0;
     pace->compute_seconds = smooth(pace->compute_seconds, compute_seconds / batches, is_first);
     pace->transit_seconds = smooth(pace->transit_seconds, transit_seconds, is_first);
+    worker->has_own = local->is_elastic;
+    if (!training->setup->has_remote_vectors)
+        local_keep(training, index);
+}
+
+void local_keep(struct training *training, int index) {
+    const struct local *local = &training->local;
+    if (!local->ops)
+        return;
+    struct local_worker *worker = &local->workers[index];
     worker->has_own = local->is_elastic;
     for (int i = 0; i < local->kept; i++) {
         struct local_vector *vector = &worker->kept[i];

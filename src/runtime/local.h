@@ -69,7 +69,7 @@ struct local_vector {
 struct local_worker {
     struct local_vector kept[LOCAL_MOST_VECTORS]; /* the optimizer's states, then the worker's own parameters */
     float *vector;                /* [count] the parameters that the steps change, where they are not kept */
-    float *gradient;              /* [count] of a batch, where the server's buffer is taken */
+    float *gradient;              /* [count] of a batch, where the delivery is made in its place */
     float *observed;              /* [statistic_count] mean of the statistics observed in the round */
     bool is_open;                 /* the vectors are there */
     bool has_own;                 /* the worker's own parameters have begun to differ from the server's */
@@ -106,13 +106,17 @@ HYSGD_MUST_CHECK enum hysgd_status local_open(struct training *training, int wor
 /* A worker begins a round: decides its steps (engine.workers[].batches). Lock held. */
 void local_begin(struct training *training, int worker, double seconds);
 
-/* The round from the version `start`; what is to be delivered goes to the server's buffer of the worker, the mean
+/* The round from the version `start`; what is to be delivered goes to the worker's `gradient`, the mean
  * loss of its batches to the worker's `loss`. `watch` as in worker_gradient: a round is given up as a whole. */
 HYSGD_MUST_CHECK enum hysgd_status local_compute(struct training *training, int worker, const float *start,
                                                  const struct worker_watch *watch);
 
-/* The round has been delivered: what it has changed is now settled. Lock held. */
+/* The round has been delivered: what it has changed is now settled. Lock held. Where the server's vectors are
+ * elsewhere the worker's own may be too: then this is the account only. */
 void local_settle(struct training *training, int worker, double compute_seconds, double transit_seconds);
+
+/* Settles the worker's vectors, in the process that has them, where local_settle has not done it. */
+void local_keep(struct training *training, int worker);
 
 /* A worker is lost: its pace is nobody's measure any more. */
 void local_forget(struct training *training, int worker);

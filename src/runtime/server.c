@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "linalg/vector.h"
 #include "runtime/probe.h"
 
 /* As memory_alloc, but on huge pages where there are any. */
@@ -30,8 +31,23 @@ static enum hysgd_status init_regions(struct server *server) {
     return HYSGD_OK;
 }
 
-enum hysgd_status server_init(struct server *server, const struct plugin *optimizer,
-                              const struct hysgd_model_layout *layout, int workers) {
+size_t server_slice_first(size_t count, int servers, int number) {
+    size_t shards = (count + SERVER_SHARD - 1) / SERVER_SHARD, each = shards / (size_t)servers;
+    size_t first = each * (size_t)number, longer = shards % (size_t)servers;
+    first = (first + (longer < (size_t)number ? longer : (size_t)number)) * SERVER_SHARD;
+    return first < count ? first : count;
+}
+
+struct hysgd_model_layout server_slice(const struct hysgd_model_layout *layout, size_t first, size_t end) {
+    size_t parameters = layout->parameter_count < end ? layout->parameter_count : end;
+    parameters = parameters > first ? parameters - first : 0;
+    return (struct hysgd_model_layout){.parameter_count = parameters,
+                                       .statistic_count = end - first - parameters,
+                                       .statistic_momentum = layout->statistic_momentum};
+}
+
+void server_describe(struct server *server, const struct plugin *optimizer, const struct hysgd_model_layout *layout,
+                     int workers) {
     *server = (struct server){.optimizer = optimizer_ops(optimizer),
                               .optimizer_self = optimizer->self,
                               .parameter_count = layout->parameter_count,
@@ -41,6 +57,11 @@ enum hysgd_status server_init(struct server *server, const struct plugin *optimi
                               .version_count = workers + 2,
                               .sum_is_empty = true};
     server->shard_count = (int)((server->count + SERVER_SHARD - 1) / SERVER_SHARD);
+}
+
+enum hysgd_status server_init(struct server *server, const struct plugin *optimizer,
+                              const struct hysgd_model_layout *layout, int workers) {
+    server_describe(server, optimizer, layout, workers);
     size_t count = (size_t)workers;
     HYSGD_TRY(memory_alloc(count, sizeof *server->gradients, &server->gradients));
     HYSGD_TRY(memory_alloc(count + 3, sizeof *server->versions, &server->versions));
@@ -68,6 +89,8 @@ enum hysgd_status server_correct(struct server *server, const struct plugin *cor
     server->correction_self = correction->self;
     server->keeps_reads = server->keeps_reads || ops->needs_read;
     server->version_count += ops->look_ahead != NULL;
+    if (!server->versions)
+        return HYSGD_OK;
     HYSGD_TRY(memory_alloc(workers, sizeof *server->factors, &server->factors));
     for (size_t i = 0; i < workers; i++)
         server->factors[i] = 1;
@@ -223,7 +246,8 @@ static void begin_work(struct server *server) {
             atomic_store_explicit(&server->regions[i].taken[pass], 0, memory_order_relaxed);
     atomic_store_explicit(&server->is_bad, false, memory_order_relaxed);
     atomic_store_explicit(&server->done, 0, memory_order_relaxed);
-    atomic_store_explicit(&server->opened, 0, memory_order_release);
+    int opened = server->shard_count > 0 ? 0 : server->pass_count; /* an empty slice is done at once */
+    atomic_store_explicit(&server->opened, opened, memory_order_release);
 }
 
 /* The gradient of one of the order's parts. */
@@ -307,6 +331,14 @@ enum hysgd_status server_begin(struct server *server, const struct server_order 
     HYSGD_TRY(order->is_update ? begin_update(server, order) : begin_fold(server, order));
     begin_work(server);
     return HYSGD_OK;
+}
+
+int server_find_bad(const struct server *server, const struct server_order *order) {
+    int found = -1;
+    for (int i = 0; i < order->part_count; i++)
+        if (!vector_is_finite(server->gradients[order->parts[i].worker], server->count))
+            found = order->parts[i].worker;
+    return found;
 }
 
 void server_end(struct server *server) {

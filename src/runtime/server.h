@@ -103,12 +103,23 @@ struct server {
     atomic_int opened;            /* passes that are over: the next one may be begun */
 };
 
+/* A server may hold a slice of the vectors, which begins and ends at whole shards, so that every sum is made of the
+ * same parts as without slices. Where that of server `number` of `servers` begins, or the last one ends; and the
+ * elements [first, end) as a layout of their own, without tensors. */
+size_t server_slice_first(size_t count, int servers, int number);
+struct hysgd_model_layout server_slice(const struct hysgd_model_layout *layout, size_t first, size_t end);
+
+/* Says what the vectors are like, without any. */
+void server_describe(struct server *server, const struct plugin *optimizer, const struct hysgd_model_layout *layout,
+                     int workers);
+
 /* HYSGD_MEMORY. Safe to fini when it fails. Version 0 is zeros; the caller fills it through server_vector. */
 HYSGD_MUST_CHECK enum hysgd_status server_init(struct server *server, const struct plugin *optimizer,
                                                const struct hysgd_model_layout *layout, int workers);
 void server_fini(struct server *server);
 
-/* Corrects all gradients from now on; before the first version is read. HYSGD_MEMORY. */
+/* Corrects all gradients from now on; before the first version is read. Without vectors, only says so.
+ * HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status server_correct(struct server *server, const struct plugin *correction);
 
 /* Keeps a table: gradients are folded into rows of their workers, which go on at what they have read. HYSGD_MEMORY.
@@ -153,6 +164,9 @@ void server_help(struct server *server, int worker);
 
 /* Whether every shard is finished. */
 bool server_is_done(const struct server *server);
+
+/* The last worker among those of an order, not yet ended, whose gradient is not finite; -1: none. */
+int server_find_bad(const struct server *server, const struct server_order *order);
 
 /* After the last shard: publishes the new version, or notes the fold. Call with the engine's lock held. */
 void server_end(struct server *server);

@@ -13,17 +13,31 @@
 #include "runtime/worker.h"
 #include "runtime/worker_list.h"
 
+static enum hysgd_status init_server(struct training *training) {
+    const struct training_setup *setup = training->setup;
+    struct server *server = &training->server;
+    if (setup->has_remote_vectors) {
+        server_describe(server, setup->optimizer, &training->layout, setup->workers);
+    } else {
+        HYSGD_TRY(server_init(server, setup->optimizer, &training->layout, setup->workers));
+        if (training->engine.table.rows)
+            HYSGD_TRY(server_keep_table(server));
+    }
+    return setup->correction ? server_correct(server, setup->correction) : HYSGD_OK;
+}
+
 static enum hysgd_status init_vectors(struct training *training) {
     const struct training_setup *setup = training->setup;
     const struct hysgd_model_ops *model = model_ops(setup->model);
+    const struct server *server = &training->server;
     HYSGD_TRY(server_order_init(&training->order, setup->workers));
-    HYSGD_TRY(server_init(&training->server, setup->optimizer, &training->layout, setup->workers));
-    if (training->engine.table.rows)
-        HYSGD_TRY(server_keep_table(&training->server));
-    if (setup->correction)
-        HYSGD_TRY(server_correct(&training->server, setup->correction));
+    HYSGD_TRY(init_server(training));
+    if (setup->has_remote_vectors)
+        HYSGD_TRY(memory_alloc(server->count, sizeof *training->whole, &training->whole));
+    for (int i = 0; !setup->has_remote_vectors && i < setup->workers; i++)
+        training->workers[i].gradient = server->gradients[i];
     if (model->start)
-        model->start(setup->model->self, setup->seed, server_vector(&training->server));
+        model->start(setup->model->self, setup->seed, training->whole ? training->whole : server_vector(server));
     return evaluator_init(&training->evaluator, setup->model, setup->data, setup->evaluate_batch);
 }
 
@@ -38,7 +52,8 @@ static enum hysgd_status init_workers(struct training *training) {
     HYSGD_TRY(partition_init(&training->partition, setup->partition, setup->data, setup->workers, setup->seed));
     HYSGD_TRY(shares_init(&training->shares, &training->partition, setup->data, &training->shape));
     for (int i = 0; i < setup->workers; i++)
-        HYSGD_TRY(worker_init(training, i));
+        if (!setup->has_one_worker || i == setup->only_worker)
+            HYSGD_TRY(worker_init(training, i));
     return HYSGD_OK;
 }
 
@@ -73,6 +88,7 @@ enum hysgd_status training_change_policy(struct training *training, const struct
 
 enum hysgd_status training_init(struct training *training, const struct training_setup *setup) {
     *training = (struct training){.setup = setup,
+                                  .bad_worker = -1,
                                   .evaluated_version = UINT64_MAX,
                                   .train_loss = NAN,
                                   .test_loss = NAN,
@@ -108,11 +124,16 @@ void training_fini(struct training *training) {
     shares_fini(&training->shares);
     partition_fini(&training->partition);
     snapshot_free(training->resumed);
+    memory_free(training->whole);
     memory_free(training->worker_weights);
     attribution_fini(&training->attribution);
     memory_free(training->workers);
     memory_free(training->accounts);
     training->setup = NULL;
+}
+
+const float *training_vector(const struct training *training) {
+    return training_has_vectors(training) ? server_vector(&training->server) : training->whole;
 }
 
 void training_stop(struct training *training) {
@@ -129,7 +150,6 @@ uint64_t training_identify(const struct training *training, const float *vector)
 
 void training_summarize(struct training *training, double seconds, struct event_summary *summary) {
     const struct engine *engine = &training->engine;
-    const float *vector = training->setup->computes_gradients ? server_vector(&training->server) : NULL;
     shares_summarize(&training->shares);
     for (int i = 0; i < engine->worker_count; i++) {
         const struct engine_worker *worker = &engine->workers[i];
@@ -162,7 +182,7 @@ void training_summarize(struct training *training, double seconds, struct event_
                                       .test_loss = training->test_loss,
                                       .test_accuracy = training->test_accuracy,
                                       .target_seconds = training->target_seconds,
-                                      .checksum = training_checksum(training, vector),
+                                      .checksum = training_checksum(training, training_vector(training)),
                                       .accounts = training->accounts,
                                       .workers = engine->worker_count,
                                       .classes = training->shares.of_class,

@@ -65,6 +65,10 @@ struct training_setup {
     size_t metadata_count;
     struct recorder *recorder; /* NULL: no events; begun and ended by the caller */
     bool computes_gradients;   /* false: decisions and times only; vectors are not touched */
+    /* Of a run that is spread over processes. False, false: all of it is in this one. */
+    bool has_remote_vectors; /* the server's vectors are elsewhere: `server` only describes them */
+    bool has_one_worker;     /* no worker but this one computes here; -1: none does */
+    int only_worker;
 };
 
 struct training_worker; /* worker.h */
@@ -78,8 +82,12 @@ struct training {
     double *worker_weights;          /* [setup->workers]; NULL: all 1 */
     struct shares shares;            /* empty where there are no gradients */
     struct engine engine;
-    struct server server;
+    struct server server;      /* without vectors where setup->has_remote_vectors */
     struct server_order order; /* of the latest action; where gradients are computed */
+    int bad_worker; /* whose gradient spoiled the update (server.is_bad); -1: not known. Set by the runtime where
+                       the vectors are elsewhere, before drive_end_action */
+    float *whole;   /* where the vectors are elsewhere: [count] the parameters and statistics as they were at first;
+                       what the runtime makes of them later is what the run ends with */
     struct estimator estimator;
     struct evaluator evaluator;
     struct local local;
@@ -111,6 +119,14 @@ struct training {
 /* Builds everything up to the first parameters. HYSGD_USAGE, HYSGD_MEMORY. Safe to fini when it fails. */
 HYSGD_MUST_CHECK enum hysgd_status training_init(struct training *training, const struct training_setup *setup);
 void training_fini(struct training *training);
+
+/* Whether the server's vectors are in this process. */
+static inline bool training_has_vectors(const struct training *training) {
+    return training->setup->computes_gradients && !training->setup->has_remote_vectors;
+}
+
+/* The present parameters and statistics, as far as this process knows them; NULL without gradients. */
+const float *training_vector(const struct training *training);
 
 /* Continues from a checkpoint: call between training_init and the runtime's run. HYSGD_INPUT when it is of another
  * model, optimizer, policy, number of workers, batch, seed or data (names the difference). */

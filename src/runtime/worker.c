@@ -88,11 +88,12 @@ enum hysgd_status worker_gradient(struct training *training, int index, const fl
 enum hysgd_status worker_compute(struct training *training, int index, const float *vector,
                                  const struct worker_watch *watch) {
     return training->local.ops ? local_compute(training, index, vector, watch)
-                               : worker_gradient(training, index, vector, watch, training->server.gradients[index]);
+                               : worker_gradient(training, index, vector, watch, training->workers[index].gradient);
 }
 
 void worker_seek(struct training *training, int index, uint64_t draws) {
     struct training_worker *worker = &training->workers[index];
     worker->draws = draws;
-    sampler_seek(&worker->sampler, draws * training->setup->batch);
+    if (worker->sampler.order)
+        sampler_seek(&worker->sampler, draws * training->setup->batch);
 }

@@ -9,13 +9,15 @@
 #include "runtime/training.h"
 
 struct training_worker {
-    struct sampler sampler;
+    struct sampler sampler;   /* all zero where another process computes */
     uint64_t draws;           /* batches begun */
     double loss;              /* of the latest gradient: the mean over its batches */
     double data_seconds;      /* until it had the samples of its latest gradient */
     bool has_given_up;        /* the latest batch, before its last piece was done: there is no gradient */
     double delivered_seconds; /* when its latest gradient reached the server, or was given up, on the run's clock */
     bool is_under_way;        /* begun and neither delivered nor given up */
+    float *gradient; /* [parameter_count + statistic_count] where it puts what it delivers: the server's buffer
+                        of the worker, or where the vectors are elsewhere the runtime's */
     bool is_open;
     void *workspace;              /* of the model; opened by the computing thread */
     struct batch_buffers buffers; /* for the samples of one piece */
@@ -50,12 +52,12 @@ HYSGD_MUST_CHECK enum hysgd_status worker_open(struct training *training, int wo
 HYSGD_MUST_CHECK enum hysgd_status worker_gradient(struct training *training, int worker, const float *vector,
                                                    const struct worker_watch *watch, float *gradient_out);
 
-/* What the worker delivers next, computed from `vector`, goes to the server's buffer of the worker: the gradient of
+/* What the worker delivers next, computed from `vector`, goes to its `gradient`: that of
  * its next batch, or the outcome of a round of local steps (local.h). */
 HYSGD_MUST_CHECK enum hysgd_status worker_compute(struct training *training, int worker, const float *vector,
                                                   const struct worker_watch *watch);
 
-/* Continues as if `draws` batches had been begun. */
+/* Continues as if `draws` batches had been begun, wherever the worker computes. */
 void worker_seek(struct training *training, int worker, uint64_t draws);
 
 #endif

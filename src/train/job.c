@@ -128,10 +128,10 @@ void hysgd_job_stop(struct hysgd_job *job) {
 
 const float *hysgd_job_parameters(const struct hysgd_job *job, size_t *count_out) {
     const struct training *training = &job->run.training;
-    if (!job->run_is_ready || training->server.versions == NULL) {
+    if (!job->run_is_ready || training_vector(training) == NULL) {
         *count_out = 0;
         return NULL;
     }
     *count_out = training->layout.parameter_count + training->layout.statistic_count;
-    return server_vector(&training->server);
+    return training_vector(training);
 }

@@ -132,7 +132,7 @@ static enum hysgd_status check_target(const struct run *run) {
         return HYSGD_OK;
     enum hysgd_status status = evaluator_init(&evaluator, &resolved->model, &resolved->data, 1);
     if (status == HYSGD_OK)
-        status = evaluator_run(&evaluator, HYSGD_TEST, server_vector(&run->training.server), 1, &metrics);
+        status = evaluator_run(&evaluator, HYSGD_TEST, training_vector(&run->training), 1, &metrics);
     evaluator_fini(&evaluator);
     HYSGD_TRY(status);
     if (!metrics.has_accuracy)
@@ -213,7 +213,7 @@ static enum hysgd_status begin_recording(struct run *run) {
         .program = program,
         .train_checksum = identity.train,
         .test_checksum = identity.test,
-        .start_checksum = training_checksum(&run->training, server_vector(&run->training.server)),
+        .start_checksum = training_checksum(&run->training, training_vector(&run->training)),
     };
     return recorder_begin(run->recording.recorder, &facts);
 }

@@ -33,7 +33,7 @@ struct run_setup {
     struct training_limits limits;
     struct training_cadence evaluate_every, save_every;
     const char *save_path, *resume_path;
-    bool without_gradients;
+    bool without_gradients, has_remote_vectors;
     uint64_t stop_at; /* training_stop from the sink at this arrival; 0: never */
     size_t ring;      /* events in the recorder's ring; 0: no recorder */
     void (*watch)(void *self, const struct training *training, const struct event *event); /* for every event */
@@ -193,7 +193,8 @@ static inline enum hysgd_status run_open(struct run *run, const struct run_setup
                                          .save_path = from->save_path,
                                          .metadata = (const char *const(*)[2])run->metadata,
                                          .metadata_count = 9,
-                                         .computes_gradients = !from->without_gradients};
+                                         .computes_gradients = !from->without_gradients,
+                                         .has_remote_vectors = from->has_remote_vectors};
     run_describe(run);
     HYSGD_TRY(run_open_plugins(run));
     HYSGD_TRY(timing_init(&run->timing, &from->timing, run->setup.workers, run->setup.seed));
