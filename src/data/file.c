@@ -15,6 +15,7 @@
 
 /* zlib counts in unsigned int; it is fed at most this much at a time. */
 #define PIECE_BYTES ((size_t)1 << 30)
+#define MAGIC_BYTES 2
 /* Deflate cannot shrink data by more than a factor of 1032. */
 #define MOST_EXPANSION 1032
 
@@ -23,15 +24,34 @@ static enum hysgd_status too_large(const char *path, size_t limit) {
                       limit);
 }
 
-static enum hysgd_status read_open(int descriptor, const char *path, size_t limit, struct file *file_out) {
+static enum hysgd_status find_size(int descriptor, const char *path, size_t *size_out) {
     struct stat status;
     if (fstat(descriptor, &status) != 0)
         return hysgd_fail(HYSGD_INPUT, "%s: %s", path, strerror(errno));
     if (!S_ISREG(status.st_mode))
         return hysgd_fail(HYSGD_INPUT, "%s: is not a regular file", path);
-    if ((uint64_t)status.st_size > limit)
+    *size_out = (size_t)status.st_size;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status open_regular(const char *path, int *descriptor_out, size_t *size_out) {
+    /* Without O_NONBLOCK the opening of a pipe would wait for a writer. */
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor < 0)
+        return hysgd_fail(HYSGD_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
+    enum hysgd_status status = find_size(descriptor, path, size_out);
+    if (status == HYSGD_OK)
+        *descriptor_out = descriptor;
+    else
+        close(descriptor);
+    return status;
+}
+
+static enum hysgd_status read_open(int descriptor, const char *path, size_t limit, size_t size,
+                                   struct file *file_out) {
+    struct file file = {.size = size};
+    if (size > limit)
         return too_large(path, limit);
-    struct file file = {.size = (size_t)status.st_size};
     HYSGD_TRY(memory_alloc(file.size, 1, &file.bytes));
     size_t done = 0;
     while (done < file.size) {
@@ -52,11 +72,10 @@ static enum hysgd_status read_open(int descriptor, const char *path, size_t limi
 }
 
 static enum hysgd_status read_raw(const char *path, size_t limit, struct file *file_out) {
-    /* Without O_NONBLOCK the opening of a pipe would wait for a writer. */
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor < 0)
-        return hysgd_fail(HYSGD_INPUT, "%s: cannot be opened: %s", path, strerror(errno));
-    enum hysgd_status status = read_open(descriptor, path, limit, file_out);
+    int descriptor = -1;
+    size_t size = 0;
+    HYSGD_TRY(open_regular(path, &descriptor, &size));
+    enum hysgd_status status = read_open(descriptor, path, limit, size, file_out);
     close(descriptor);
     return status;
 }
@@ -173,6 +192,14 @@ enum hysgd_status file_read(const char *path, size_t limit, struct file *file_ou
     enum hysgd_status status = decompress(&raw, path, limit, file_out);
     file_fini(&raw);
     return status;
+}
+
+enum hysgd_status file_open(const char *path, int *descriptor_out, size_t *size_out, bool *is_compressed_out) {
+    uint8_t magic[MAGIC_BYTES];
+    HYSGD_TRY(open_regular(path, descriptor_out, size_out));
+    ssize_t count = pread(*descriptor_out, magic, sizeof magic, 0);
+    *is_compressed_out = count > 0 && is_gzip(magic, (size_t)count);
+    return HYSGD_OK;
 }
 
 void file_fini(struct file *file) {

@@ -16,6 +16,11 @@ struct file {
 HYSGD_MUST_CHECK enum hysgd_status file_read(const char *path, size_t limit, struct file *file_out);
 void file_fini(struct file *file);
 
+/* Opens a regular file for reading and tells its size and whether it is compressed, so that file_read would
+ * decompress it. HYSGD_INPUT as above. Close the descriptor. */
+HYSGD_MUST_CHECK enum hysgd_status file_open(const char *path, int *descriptor_out, size_t *size_out,
+                                             bool *is_compressed_out);
+
 /* The path of the first that exists among directory/NAME and directory/NAME.gz over `names`, a list that ends with
  * NULL. HYSGD_INPUT lists the names tried. Free the path with memory_free. */
 HYSGD_MUST_CHECK enum hysgd_status file_find(const char *directory, const char *const *names, char **path_out);

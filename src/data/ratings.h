@@ -36,18 +36,22 @@ struct ratings_split {
 };
 
 struct ratings_format {
-    bool wants_times; /* the fourth column is needed */
-    bool are_pairs;   /* there is no value: a pair stands for the value 1 */
-    int threads;      /* that read; 0: as many as there are cores */
+    bool wants_times;   /* the fourth column is needed */
+    bool are_pairs;     /* there is no value: a pair stands for the value 1 */
+    int threads;        /* that read; 0: as many as there are cores */
+    size_t piece_bytes; /* that a thread takes at a time; 0: a good size */
 };
 
 /* Reads the lines `user item value [time]` of a file, plain or compressed by gzip, into zeroed ratings, or appends
- * them to those that are there. The separator is the first of `::`, tab, comma and spaces that occurs in the first
- * line; columns past those wanted are ignored, and so are empty lines, lines at the top that begin with # or %, and
- * one line above the ratings whose value is no number. The order is that of the file. HYSGD_INPUT names file, line
- * and what was expected. On failure the ratings are what ratings_fini accepts. */
+ * them to those that are there, read in the same format. The separator is the first of `::`, tab, comma and spaces
+ * that occurs in the first line; columns past those wanted are ignored, and so are empty lines, lines at the top
+ * that begin with # or %, and one line above the ratings whose value is no number. The order is that of the file.
+ * HYSGD_INPUT names file, line and what was expected. On failure the ratings are what ratings_fini accepts. */
 HYSGD_MUST_CHECK enum hysgd_status ratings_read(const char *path, const struct ratings_format *format,
                                                 struct ratings *ratings);
+/* The same for a text in memory, which messages call `name`. */
+HYSGD_MUST_CHECK enum hysgd_status ratings_read_text(const char *bytes, size_t size, const char *name,
+                                                     const struct ratings_format *format, struct ratings *ratings);
 void ratings_fini(struct ratings *ratings);
 
 /* Counts, mean and range of the entries from `first` to `end` - 1. */
