@@ -40,6 +40,28 @@ enum hysgd_status worker_open(struct training *training, int index) {
     return HYSGD_OK;
 }
 
+static struct hysgd_batch gather_piece(struct training *training, struct training_worker *worker) {
+    const struct plugin *data = training->setup->data;
+    size_t count = worker_piece_size(training->setup);
+    sampler_next(&worker->sampler, count, worker->buffers.indices);
+    return batch_gather(&worker->buffers, data_ops(data), data->self, HYSGD_TRAIN, count);
+}
+
+void worker_prepare(struct training *training, int index) {
+    struct training_worker *worker = &training->workers[index];
+    if (!worker->is_prepared)
+        worker->prepared = gather_piece(training, worker);
+    worker->is_prepared = true;
+}
+
+static struct hysgd_batch next_piece(struct training *training, struct training_worker *worker) {
+    double begun = machine_seconds();
+    struct hysgd_batch batch = worker->is_prepared ? worker->prepared : gather_piece(training, worker);
+    worker->is_prepared = false;
+    worker->data_seconds += machine_seconds() - begun;
+    return batch;
+}
+
 /* The gradient of piece number `number` of the worker's present batch. The pieces of a gradient have
  * random streams of their own, or they would all see the same noise. */
 static enum hysgd_status compute_piece(struct training *training, int index, const float *vector, size_t number,
@@ -47,13 +69,8 @@ static enum hysgd_status compute_piece(struct training *training, int index, con
     struct training_worker *worker = &training->workers[index];
     const struct training_setup *setup = training->setup;
     const struct hysgd_model_ops *model = model_ops(setup->model);
-    size_t count = worker_piece_size(setup);
-    double begun = machine_seconds();
-    sampler_next(&worker->sampler, count, worker->buffers.indices);
-    struct hysgd_batch batch =
-        batch_gather(&worker->buffers, data_ops(setup->data), setup->data->self, HYSGD_TRAIN, count);
-    worker->data_seconds += machine_seconds() - begun;
-    shares_add(&training->shares, index, batch.labels, count);
+    struct hysgd_batch batch = next_piece(training, worker);
+    shares_add(&training->shares, index, batch.labels, batch.count);
     batch.seed = setup->seed;
     batch.worker = (uint32_t)index;
     batch.draw = worker->draws * worker_pieces(setup) + number;
@@ -94,6 +111,7 @@ enum hysgd_status worker_compute(struct training *training, int index, const flo
 void worker_seek(struct training *training, int index, uint64_t draws) {
     struct training_worker *worker = &training->workers[index];
     worker->draws = draws;
+    worker->is_prepared = false;
     if (worker->sampler.order)
         sampler_seek(&worker->sampler, draws * training->setup->batch);
 }

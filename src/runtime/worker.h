@@ -18,6 +18,8 @@ struct training_worker {
     bool is_under_way;        /* begun and neither delivered nor given up */
     float *gradient; /* [parameter_count + statistic_count] where it puts what it delivers: the server's buffer
                         of the worker, or where the vectors are elsewhere the runtime's */
+    struct hysgd_batch prepared; /* the first piece of the next batch, where is_prepared */
+    bool is_prepared;
     bool is_open;
     void *workspace;              /* of the model; opened by the computing thread */
     struct batch_buffers buffers; /* for the samples of one piece */
@@ -51,6 +53,10 @@ HYSGD_MUST_CHECK enum hysgd_status worker_open(struct training *training, int wo
  * unfinished. */
 HYSGD_MUST_CHECK enum hysgd_status worker_gradient(struct training *training, int worker, const float *vector,
                                                    const struct worker_watch *watch, float *gradient_out);
+
+/* Gathers the samples of the next batch's first piece ahead of its gradient, for example while the parameters are
+ * on their way. An open worker; by the thread that computes. */
+void worker_prepare(struct training *training, int worker);
 
 /* What the worker delivers next, computed from `vector`, goes to its `gradient`: that of
  * its next batch, or the outcome of a round of local steps (local.h). */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Gradients in pieces: they average to the gradient of the whole batch, and the rest of one can be given up. */
+/* Gradients in pieces: they average to the gradient of the whole batch, and the rest of one can be given up.
+ * Samples gathered ahead are the same ones. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -86,6 +87,41 @@ static void the_rest_of_a_batch_that_is_given_up_is_left_out(void **state) {
     run_close(&run);
 }
 
+static void samples_gathered_ahead_are_those_of_the_batch(void **state) {
+    (void)state;
+    static const size_t sizes[] = {0, 6};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct run late, early;
+        struct run_setup from = in_pieces(sizes[i]);
+        open_worker(&late, &from);
+        open_worker(&early, &from);
+        size_t bytes = late.training.server.count * sizeof(float);
+        for (int k = 0; k < 20; k++) { /* through two passes */
+            worker_prepare(&early.training, 1);
+            if (k % 3 == 0)
+                worker_prepare(&early.training, 1); /* changes nothing */
+            assert_memory_equal(compute(&late, NULL), compute(&early, NULL), bytes);
+        }
+        assert_memory_equal(late.training.shares.deliveries, early.training.shares.deliveries, sizeof(double));
+        run_close(&late);
+        run_close(&early);
+    }
+}
+
+static void samples_gathered_ahead_are_forgotten_when_the_worker_goes_elsewhere(void **state) {
+    (void)state;
+    struct run late, early;
+    open_worker(&late, &clusters);
+    open_worker(&early, &clusters);
+    worker_prepare(&early.training, 1);
+    worker_seek(&early.training, 1, 5);
+    worker_seek(&late.training, 1, 5);
+    size_t bytes = late.training.server.count * sizeof(float);
+    assert_memory_equal(compute(&late, NULL), compute(&early, NULL), bytes);
+    run_close(&late);
+    run_close(&early);
+}
+
 /* With the same noise in every piece the average of n pieces would deviate as much as one. */
 static void pieces_have_noise_of_their_own(void **state) {
     (void)state;
@@ -112,6 +148,8 @@ int main(void) {
         cmocka_unit_test(pieces_average_to_the_gradient_of_the_batch),
         cmocka_unit_test(what_is_given_up_does_not_change_the_next_batch),
         cmocka_unit_test(the_rest_of_a_batch_that_is_given_up_is_left_out),
+        cmocka_unit_test(samples_gathered_ahead_are_those_of_the_batch),
+        cmocka_unit_test(samples_gathered_ahead_are_forgotten_when_the_worker_goes_elsewhere),
         cmocka_unit_test(pieces_have_noise_of_their_own),
     };
     return cmocka_run_group_tests_name("gradients in pieces", tests, NULL, NULL);
