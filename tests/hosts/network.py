@@ -81,7 +81,7 @@ def reason_to_skip():
     """Why there can be no hosts on this machine, in one line; None where there can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    for command in ("ip", "tc", "unshare", "mpirun.openmpi"):
+    for command in ("ip", "tc", "unshare"):
         if not shutil.which(command):
             return f"{command} is not installed"
     if not os.path.exists(DELAY):

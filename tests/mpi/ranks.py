@@ -53,12 +53,14 @@ def read(path):
 
 
 class Job:
-    def __init__(self, words, environment=None):
+    """folder: where its processes work; the present one by default."""
+
+    def __init__(self, words, folder=None, environment=None):
         self.mark = f"{os.getpid()}-{next(numbers)}"
         self.output, self.said = [], []  # of (time.monotonic(), line), from standard output and standard error
         self.began = time.monotonic()
         self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        errors="replace", start_new_session=True,
+                                        errors="replace", start_new_session=True, cwd=folder,
                                         env={**os.environ, **AS_ROOT, **(environment or {}), "OMP_NUM_THREADS": "1",
                                              MARK: self.mark})
         self.readers = [threading.Thread(target=self._read, args=pair, daemon=True)

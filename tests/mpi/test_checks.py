@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the trials check with, on made-up runs: each kind of fault is seen."""
+import copy
+import unittest
+
+import trials
+from trials import Plan, Scene
+
+RESULT = {"received": 3, "applied": 2, "dropped": 1, "updates": 2}
+LOG = [
+    {"hysgd_log": 1},
+    {"event": "arrival", "t": 1.0, "worker": 0}, {"event": "update", "t": 1.0, "version": 1, "gradients": 1},
+    {"event": "arrival", "t": 2.0, "worker": 1}, {"event": "update", "t": 2.0, "version": 2, "gradients": 1},
+    {"event": "lost", "t": 2.5, "worker": 1},
+    {"event": "arrival", "t": 3.0, "worker": 1},
+    {"event": "end", "t": 3.0, "accounts": [{"received": 1, "applied": 1, "dropped": 0}, {"received": 2, "applied": 1, "dropped": 1}]},
+]
+SCENE = Scene("computing", "sync", "shared")
+
+
+class TestChecks(unittest.TestCase):
+    def test_a_right_account_is_right(self):
+        self.assertEqual(trials.account_wrongs(RESULT, LOG), [])
+
+    def test_every_number_of_an_account_is_looked_at(self):
+        for key in RESULT:
+            self.assertNotEqual(trials.account_wrongs({**RESULT, key: RESULT[key] + 1}, LOG), [], key)
+        for worker in (0, 1):
+            for key in LOG[-1]["accounts"][worker]:
+                log = copy.deepcopy(LOG)
+                log[-1]["accounts"][worker][key] += 1
+                self.assertNotEqual(trials.account_wrongs(RESULT, log), [], key)
+
+    def test_every_event_of_an_account_is_looked_at(self):
+        for i, event in enumerate(LOG):
+            if event.get("event") in ("arrival", "update", "end"):
+                self.assertNotEqual(trials.account_wrongs(RESULT, LOG[:i] + LOG[i + 1:]), [], event)
+
+    def test_who_is_lost_must_be_named(self):
+        killed = Plan(SCENE, "kill", "worker", 2, 0.5, 1)
+        self.assertEqual(trials.naming_wrongs(killed, ["", "rank 2 of host vm is lost"]), [])
+        self.assertNotEqual(trials.naming_wrongs(killed, ["rank 20 is lost", "rank 2 is slow"]), [])
+
+    def test_nobody_else_may_be_named(self):
+        paused = Plan(SCENE, "pause", "worker", 2, 0.5, 1)
+        self.assertEqual(trials.naming_wrongs(paused, ["rank 2 is slow"]), [])
+        self.assertNotEqual(trials.naming_wrongs(paused, ["rank 2 is lost"]), [])
+
+    def test_recovery_counts_from_the_kill_to_the_next_update(self):
+        log = LOG[:-1] + [{"event": "update", "t": 4.5, "version": 3, "gradients": 1}]
+        self.assertAlmostEqual(trials.recovery_seconds(100.1, [(100.5, "rank 1 is lost")], log), 2.4)
+
+    def test_trials_are_a_function_of_their_number(self):
+        plans = [trials.choose(1, number, ["kill"]) for number in range(200)]
+        self.assertEqual(plans, [trials.choose(1, number, ["kill"]) for number in range(200)])
+        self.assertEqual({plan.scene for plan in plans}, set(trials.every_scene()))
+        self.assertEqual({plan.role for plan in plans}, {"coordinator", "worker", "server", "worker and server"})
+
+
+if __name__ == "__main__":
+    unittest.main()
