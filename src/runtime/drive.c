@@ -226,7 +226,7 @@ enum hysgd_status drive_begin_action(struct training *training, enum engine_acti
     const struct engine *engine = &training->engine;
     if (action == ENGINE_NOTHING)
         return HYSGD_OK;
-    estimate_begin(&training->estimator, engine, action == ENGINE_UPDATE);
+    training->order.turns_probe = estimate_begin(&training->estimator, engine, action == ENGINE_UPDATE);
     if (action == ENGINE_UPDATE) {
         struct optimizer_step step = next_step(training);
         HYSGD_TRY(ask_gain(training));
@@ -288,7 +288,7 @@ static void emit_estimate(struct training *training, const struct event *update)
 /* The event is for repeating a run: what the policy is told must be known. */
 static void end_fold(struct training *training, double seconds, double service_seconds) {
     const struct engine *engine = &training->engine;
-    estimate_end_fold(&training->estimator, engine, service_seconds);
+    estimate_end_fold(&training->estimator, engine, service_seconds, &training->probed);
     if (!training->estimator.is_wanted)
         return;
     drive_emit(training, &(struct event){.kind = EVENT_FOLD,
@@ -299,18 +299,26 @@ static void end_fold(struct training *training, double seconds, double service_s
                                                   .service_seconds = service_seconds}});
 }
 
+static void end_work(struct training *training) {
+    const struct server *server = &training->server;
+    server_end(&training->server);
+    training->probed = (struct probe_values){0};
+    if (server->probe)
+        probe_total(&training->probed, server->probe->of_shards, server->probe->shard_count);
+}
+
 enum hysgd_status drive_end_action(struct training *training, const struct engine_verdict *verdict, double seconds,
                                    double service_seconds) {
     struct engine *engine = &training->engine;
     if (verdict->action == ENGINE_NOTHING)
         return HYSGD_OK;
     if (training_has_vectors(training))
-        server_end(&training->server);
+        end_work(training);
     if (verdict->action == ENGINE_FOLD) {
         end_fold(training, seconds, service_seconds);
         return HYSGD_OK;
     }
-    estimate_end_update(&training->estimator, engine, service_seconds);
+    estimate_end_update(&training->estimator, engine, service_seconds, &training->probed);
     HYSGD_TRY(check_update(training));
     struct event event = {.kind = EVENT_UPDATE,
                           .worker = -1,

@@ -20,19 +20,17 @@
 #define CYCLE_MEMORY 30
 
 enum hysgd_status estimate_init(struct estimator *estimator, const struct hysgd_policy_ops *policy, int workers,
-                                size_t count, int shard_count) {
-    *estimator = (struct estimator){.is_wanted = policy->wants_estimates, .workers = workers};
+                                bool has_probe) {
+    *estimator = (struct estimator){.is_wanted = policy->wants_estimates, .is_empty = true, .workers = workers};
     estimator->state.values = (struct hysgd_estimates){NAN, NAN, NAN, NAN, NAN, NAN, 0};
     if (!estimator->is_wanted)
         return HYSGD_OK;
-    estimator->has_probe = count > 0;
-    HYSGD_TRY(memory_alloc((size_t)workers, sizeof *estimator->cycles, &estimator->cycles));
-    return count > 0 ? probe_init(&estimator->probe, count, shard_count) : HYSGD_OK;
+    estimator->has_probe = has_probe;
+    return memory_alloc((size_t)workers, sizeof *estimator->cycles, &estimator->cycles);
 }
 
 void estimate_fini(struct estimator *estimator) {
     memory_free(estimator->cycles);
-    probe_fini(&estimator->probe);
     *estimator = (struct estimator){0};
 }
 
@@ -114,30 +112,34 @@ static void close_block(struct estimator *estimator) {
     state->count = state->weight = state->squares = state->norms = state->square = 0;
     state->values.blocks++;
     estimator->is_new = true;
-    probe_turn(&estimator->probe);
+    estimator->has_before = !estimator->is_empty;
+    estimator->is_empty = true;
 }
 
-void estimate_begin(struct estimator *estimator, const struct engine *engine, bool is_update) {
+bool estimate_begin(struct estimator *estimator, const struct engine *engine, bool is_update) {
     struct estimate_state *state = &estimator->state;
     if (!estimator->has_probe)
-        return;
+        return false;
     state->held_squares += sum_squares(engine);
     if (!is_update)
-        return;
-    if (state->count > 0 && state->newest > state->first)
+        return false;
+    bool is_over = state->count > 0 && state->newest > state->first;
+    if (is_over)
         close_block(estimator);
     if (state->count == 0)
         state->first = (double)engine->progress.version;
+    return is_over;
 }
 
-void estimate_end_fold(struct estimator *estimator, const struct engine *engine, double seconds) {
+void estimate_end_fold(struct estimator *estimator, const struct engine *engine, double seconds,
+                       const struct probe_values *values) {
     struct estimate_state *state = &estimator->state;
     if (!estimator->is_wanted)
         return;
     if (seconds > 0) /* where nothing else says what a gradient takes */
         add_service(&state->receive, seconds / engine->part_count, &state->values.receive_seconds);
     if (estimator->has_probe)
-        state->held_norms += probe_end(&estimator->probe, false).norms;
+        state->held_norms += values->norms;
 }
 
 /* Adds an update to the fit of the agreement. `product`: of the sum of its gradients with that of the block before.
@@ -152,20 +154,21 @@ static void add_seen(struct estimate_state *state, const struct engine *engine, 
     state->seen_squares += seen * seen * weight;
 }
 
-void estimate_end_update(struct estimator *estimator, const struct engine *engine, double seconds) {
+void estimate_end_update(struct estimator *estimator, const struct engine *engine, double seconds,
+                         const struct probe_values *values) {
     struct estimate_state *state = &estimator->state;
     if (!estimator->is_wanted)
         return;
     add_service(&state->apply, seconds, &state->values.apply_seconds);
     if (estimator->has_probe) {
-        struct probe_values values = probe_end(&estimator->probe, true);
-        state->square += values.square + 2 * values.present;
-        state->norms += values.norms + state->held_norms;
+        state->square += values->square + 2 * values->present;
+        state->norms += values->norms + state->held_norms;
         state->squares += state->held_squares;
         state->weight += engine->held_weight;
         state->count += (double)engine->progress.held;
-        if (estimator->probe.has_before)
-            add_seen(state, engine, values.before);
+        if (estimator->has_before)
+            add_seen(state, engine, values->before);
+        estimator->is_empty = false;
     }
     state->newest = state->reads = state->held_norms = state->held_squares = 0;
 }
@@ -185,8 +188,8 @@ size_t estimate_fields(const struct estimator *estimator) {
 }
 
 void estimate_store(const struct estimator *estimator, double *row) {
-    row[0] = !estimator->probe.is_empty;
-    row[1] = estimator->probe.has_before;
+    row[0] = !estimator->is_empty;
+    row[1] = estimator->has_before;
     memcpy(row + FLAGS, &estimator->state, sizeof estimator->state);
     memcpy(row + FLAGS + STATE_FIELDS, estimator->cycles, (size_t)estimator->workers * sizeof(double));
 }
@@ -206,10 +209,8 @@ static bool row_is_valid(const double *row, size_t count) {
 bool estimate_restore(struct estimator *estimator, const double *row) {
     if (!row_is_valid(row, estimate_fields(estimator)))
         return false;
-    if (estimator->has_probe) {
-        estimator->probe.is_empty = row[0] == 0;
-        estimator->probe.has_before = row[1] == 1;
-    }
+    estimator->is_empty = row[0] == 0;
+    estimator->has_before = row[1] == 1;
     memcpy(&estimator->state, row + FLAGS, sizeof estimator->state);
     memcpy(estimator->cycles, row + FLAGS + STATE_FIELDS, (size_t)estimator->workers * sizeof(double));
     return true;

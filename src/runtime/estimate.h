@@ -49,19 +49,19 @@ struct estimate_state {
 };
 
 struct estimator {
-    bool is_wanted; /* by the policy; nothing is done or kept otherwise */
-    bool has_probe; /* gradients are computed */
-    bool is_new;    /* a block was completed */
+    bool is_wanted;            /* by the policy; nothing is done or kept otherwise */
+    bool has_probe;            /* gradients are computed: the server's probe looks at them */
+    bool is_new;               /* a block was completed */
+    bool is_empty, has_before; /* the present block has no update yet; there is one before it. Of the probe, too */
     int workers;
-    struct probe probe;
     double *cycles; /* [workers] mean seconds of a gradient from its release to its arrival; 0: unknown */
     struct estimate_state state;
 };
 
-/* For `workers` workers; vectors of `count` parameters, 0: gradients are not computed. Nothing is allocated unless
- * the policy wants estimates. HYSGD_MEMORY. Safe to fini when it fails. */
+/* For `workers` workers, whose gradients are computed or not. Nothing is allocated unless the policy wants
+ * estimates. HYSGD_MEMORY. Safe to fini when it fails. */
 HYSGD_MUST_CHECK enum hysgd_status estimate_init(struct estimator *estimator, const struct hysgd_policy_ops *policy,
-                                                 int workers, size_t count, int shard_count);
+                                                 int workers, bool has_probe);
 void estimate_fini(struct estimator *estimator);
 
 /* A gradient that took `cycle_seconds` from its release to its arrival, and the server `receive_seconds` to take in
@@ -74,18 +74,20 @@ void estimate_held(struct estimator *estimator, uint64_t read);
 /* A worker takes no part any more. */
 void estimate_lost(struct estimator *estimator, int worker);
 
-/* The server is about to fold or to apply the engine's parts. */
-void estimate_begin(struct estimator *estimator, const struct engine *engine, bool is_update);
+/* The server is about to fold or to apply the engine's parts. True: a block is over, so its probe turns before. */
+bool estimate_begin(struct estimator *estimator, const struct engine *engine, bool is_update);
 
-/* It has done so, in `seconds`, and the engine has not been told yet. */
-void estimate_end_fold(struct estimator *estimator, const struct engine *engine, double seconds);
-void estimate_end_update(struct estimator *estimator, const struct engine *engine, double seconds);
+/* It has done so, in `seconds`, with the probe's `values` over all shards, and the engine has not been told yet. */
+void estimate_end_fold(struct estimator *estimator, const struct engine *engine, double seconds,
+                       const struct probe_values *values);
+void estimate_end_update(struct estimator *estimator, const struct engine *engine, double seconds,
+                         const struct probe_values *values);
 
 /* Whether a block was completed since the last call. */
 bool estimate_is_new(struct estimator *estimator);
 
 /* For checkpoints: the state as a row of so many numbers; at least 1. Restoring is false where the numbers cannot
- * be those of a run; it sets which of the probe's sums there are, not the sums. */
+ * be those of a run. */
 size_t estimate_fields(const struct estimator *estimator);
 void estimate_store(const struct estimator *estimator, double *row_out);
 bool estimate_restore(struct estimator *estimator, const double *row);

@@ -49,15 +49,16 @@ void probe_add_combined(struct probe *probe, int shard, const float *combined, s
     vector_accumulate(present, combined, (float)probe->unscale, probe->is_empty, count);
 }
 
-struct probe_values probe_end(struct probe *probe, bool is_update) {
-    struct probe_values sum = {0};
-    for (int i = 0; i < probe->shard_count; i++) {
-        sum.norms += probe->of_shards[i].norms;
-        sum.square += probe->of_shards[i].square;
-        sum.present += probe->of_shards[i].present;
-        sum.before += probe->of_shards[i].before;
-    }
+void probe_end(struct probe *probe, bool is_update) {
     if (is_update)
         probe->is_empty = false;
-    return sum;
+}
+
+void probe_total(struct probe_values *total, const struct probe_values *of_shards, int count) {
+    for (int i = 0; i < count; i++) {
+        total->norms += of_shards[i].norms;
+        total->square += of_shards[i].square;
+        total->present += of_shards[i].present;
+        total->before += of_shards[i].before;
+    }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looks at gradients while the server combines them: norms, and inner products with sums of earlier gradients,
- * shard by shard, so that any number of threads gets the same values. What they tell is the estimator's concern. */
+/* Looks at gradients while a server combines them: norms, and inner products with sums of earlier gradients, shard
+ * by shard, so that any number of threads and of servers gets the same values. What they tell is the estimator's
+ * concern. */
 #ifndef HYSGD_RUNTIME_PROBE_H
 #define HYSGD_RUNTIME_PROBE_H
 
@@ -41,7 +42,10 @@ void probe_begin(struct probe *probe, double unscale);
 void probe_add_part(struct probe *probe, int shard, const float *gradient, float weight, size_t count);
 void probe_add_combined(struct probe *probe, int shard, const float *combined, size_t first, size_t count);
 
-/* The values of the action, once all shards are done; an update makes the present block more than empty. */
-struct probe_values probe_end(struct probe *probe, bool is_update);
+/* All shards are done; an update makes the present block more than empty. The values stay until the next action. */
+void probe_end(struct probe *probe, bool is_update);
+
+/* Adds the values of shards to a total, in their order: shards of several servers in the order of their slices. */
+void probe_total(struct probe_values *total, const struct probe_values *of_shards, int count);
 
 #endif

@@ -6,7 +6,6 @@
 
 #include "base/memory.h"
 #include "linalg/vector.h"
-#include "runtime/probe.h"
 
 /* As memory_alloc, but on huge pages where there are any. */
 static enum hysgd_status alloc_zeros(size_t count, float **vector_out) {
@@ -121,6 +120,21 @@ enum hysgd_status server_row(struct server *server, int parity, int worker, floa
     return HYSGD_OK;
 }
 
+static void free_probe(struct server *server) {
+    if (server->probe)
+        probe_fini(server->probe);
+    memory_free(server->probe);
+    server->probe = NULL;
+}
+
+enum hysgd_status server_watch(struct server *server, bool is_wanted) {
+    free_probe(server);
+    if (!is_wanted)
+        return HYSGD_OK;
+    HYSGD_TRY(memory_alloc(1, sizeof *server->probe, &server->probe));
+    return probe_init(server->probe, server->parameter_count, server->shard_count);
+}
+
 static void free_table(struct server *server) {
     for (int parity = 0; parity < 2; parity++) {
         for (int i = 0; server->rows[parity] && i < server->workers; i++)
@@ -142,6 +156,7 @@ static void free_correction(struct server *server) {
 void server_fini(struct server *server) {
     free_correction(server);
     free_table(server);
+    free_probe(server);
     for (int i = 0; server->gradients && i < server->workers; i++)
         memory_free(server->gradients[i]);
     for (int i = 0; server->versions && i < server->version_count; i++)
@@ -326,6 +341,8 @@ static enum hysgd_status begin_update(struct server *server, const struct server
 }
 
 enum hysgd_status server_begin(struct server *server, const struct server_order *order) {
+    if (server->probe && order->turns_probe)
+        probe_turn(server->probe);
     server->step = order->step;
     server->scale = order->scale;
     HYSGD_TRY(order->is_update ? begin_update(server, order) : begin_fold(server, order));
@@ -343,6 +360,8 @@ int server_find_bad(const struct server *server, const struct server_order *orde
 
 void server_end(struct server *server) {
     bool is_fold = server->passes[server->pass_count - 1] == SERVER_FOLD;
+    if (server->probe)
+        probe_end(server->probe, !is_fold);
     server->sum_is_empty = !is_fold || server->rows[0] != NULL;
     if (!is_fold)
         server->current = server->next, server->given = server->next_given;

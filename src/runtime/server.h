@@ -9,6 +9,7 @@
 
 #include "correction/correction.h"
 #include "optimizer/optimizer.h"
+#include "runtime/probe.h"
 #include "runtime/server_order.h"
 
 /* Elements of a shard: 64 KiB, so that a shard's slices of all vectors stay in a core's cache. The division is the
@@ -35,8 +36,6 @@ struct server_region {
     _Alignas(64) atomic_int taken[SERVER_MOST_PASSES]; /* shards taken, in each pass of the work */
     int first, count;
 };
-
-struct probe; /* probe.h */
 
 /* A vector to be added up. */
 struct server_part {
@@ -125,6 +124,9 @@ HYSGD_MUST_CHECK enum hysgd_status server_correct(struct server *server, const s
 /* Keeps a table: gradients are folded into rows of their workers, which go on at what they have read. HYSGD_MEMORY.
  */
 HYSGD_MUST_CHECK enum hysgd_status server_keep_table(struct server *server);
+
+/* Whether the gradients are looked at (probe.h) from now on, beginning anew. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status server_watch(struct server *server, bool is_wanted);
 
 /* A row of the table, made if it is not there yet. HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status server_row(struct server *server, int parity, int worker, float **row_out);

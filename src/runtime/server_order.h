@@ -14,10 +14,11 @@ struct server_row {
 };
 
 struct server_order {
-    bool is_update; /* else a fold */
-    bool has_table; /* the parts join rows of the table; else they go to the sum or, in an update, to the step */
-    int parity;     /* of the rows that an update adds up */
-    float scale;    /* of an update's combined gradient */
+    bool is_update;   /* else a fold */
+    bool turns_probe; /* the probe's present block is over: see probe_turn */
+    bool has_table;   /* the parts join rows of the table; else they go to the sum or, in an update, to the step */
+    int parity;       /* of the rows that an update adds up */
+    float scale;      /* of an update's combined gradient */
     double statistic_scale;     /* turns that into the weighted mean, whatever the combine mode */
     uint64_t batch_count;       /* of the gradients that an update applies */
     struct optimizer_step step; /* of a fold only the rate, for a correction */

@@ -7,7 +7,6 @@
 
 #include "base/machine.h"
 #include "linalg/vector.h"
-#include "runtime/probe.h"
 #include "runtime/server.h"
 
 /* Elements that are combined and stepped at a time: 4 KiB each of combined gradient, new values and states. */

@@ -112,11 +112,10 @@ static void gather_correction(struct snapshot_tensors *list, const struct server
     }
 }
 
-static void gather_probe(struct snapshot_tensors *list, const struct estimator *estimator) {
-    const struct probe *probe = &estimator->probe;
-    if (estimator->has_probe && !probe->is_empty)
+static void gather_probe(struct snapshot_tensors *list, const struct probe *probe) {
+    if (probe && !probe->is_empty)
         gather_vector(list, "state/probe/present", probe->sums[probe->present], probe->count);
-    if (estimator->has_probe && probe->has_before)
+    if (probe && probe->has_before)
         gather_vector(list, "state/probe/before", probe->sums[!probe->present], probe->count);
 }
 
@@ -138,7 +137,7 @@ void snapshot_gather_vectors(struct snapshot_tensors *list, const struct trainin
     gather_reads(list, training, flights);
     gather_correction(list, server);
     gather_table(list, training);
-    gather_probe(list, &training->estimator);
+    gather_probe(list, server->probe);
 }
 
 enum hysgd_status training_read_parameters(const struct safetensors_file *file, const char *path,
@@ -172,12 +171,16 @@ static const struct snapshot_flight *resumed_flights(const struct training *trai
 }
 
 /* The estimator's own state has been read. */
-static enum hysgd_status read_probe(struct estimator *estimator, const struct safetensors_file *file) {
-    struct probe *probe = &estimator->probe;
-    if (estimator->has_probe && !probe->is_empty)
+static enum hysgd_status read_probe(struct probe *probe, const struct estimator *estimator,
+                                    const struct safetensors_file *file) {
+    if (!probe)
+        return HYSGD_OK;
+    probe->is_empty = estimator->is_empty;
+    probe->has_before = estimator->has_before;
+    if (!probe->is_empty)
         HYSGD_TRY(safetensors_read(file, "state/probe/present", SAFETENSORS_F32, probe->count,
                                    probe->sums[probe->present]));
-    if (estimator->has_probe && probe->has_before)
+    if (probe->has_before)
         HYSGD_TRY(safetensors_read(file, "state/probe/before", SAFETENSORS_F32, probe->count,
                                    probe->sums[!probe->present]));
     return HYSGD_OK;
@@ -278,6 +281,6 @@ enum hysgd_status snapshot_read_vectors(struct training *training, const struct 
     }
     HYSGD_TRY(read_gradients(training, file));
     HYSGD_TRY(read_rows(training, file));
-    HYSGD_TRY(read_probe(&training->estimator, file));
+    HYSGD_TRY(read_probe(server->probe, &training->estimator, file));
     return read_correction(training, file);
 }

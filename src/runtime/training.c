@@ -68,21 +68,18 @@ static enum hysgd_status init_weighting(struct training *training) {
 
 static enum hysgd_status init_estimator(struct training *training) {
     const struct training_setup *setup = training->setup;
-    size_t count = setup->computes_gradients ? training->layout.parameter_count : 0;
-    HYSGD_TRY(estimate_init(&training->estimator, training->engine.policy, setup->workers, count,
-                            training->server.shard_count));
+    HYSGD_TRY(
+        estimate_init(&training->estimator, training->engine.policy, setup->workers, setup->computes_gradients));
     if (training->estimator.is_wanted)
         training->engine.progress.estimates = &training->estimator.state.values;
-    if (training->estimator.has_probe)
-        training->server.probe = &training->estimator.probe;
-    return HYSGD_OK;
+    return training_has_vectors(training) ? server_watch(&training->server, training->estimator.has_probe)
+                                          : HYSGD_OK;
 }
 
 enum hysgd_status training_change_policy(struct training *training, const struct plugin *policy,
                                          struct engine_verdict *verdict) {
     enum hysgd_status status = engine_change_policy(&training->engine, policy, training->setup->combine, verdict);
     estimate_fini(&training->estimator);
-    training->server.probe = NULL;
     return status == HYSGD_OK ? init_estimator(training) : status;
 }
 

@@ -89,6 +89,8 @@ struct training {
     float *whole;   /* where the vectors are elsewhere: [count] the parameters and statistics as they were at first;
                        what the runtime makes of them later is what the run ends with */
     struct estimator estimator;
+    struct probe_values probed; /* what the server's probe saw in the latest action, over all shards; set by the
+                                   runtime where the vectors are elsewhere, before drive_end_action */
     struct evaluator evaluator;
     struct local local;
     struct event_account
