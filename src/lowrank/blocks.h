@@ -44,10 +44,10 @@ struct blocks {
     uint32_t *column_places; /* [column_count] */
     uint32_t *row_firsts;    /* [row_groups + 1]: the place of the first row of a group */
     uint32_t *column_firsts; /* [column_groups + 1] */
-    struct tile *tiles;      /* [tile_firsts of the last], by block, row group by row group */
-    uint64_t *tile_firsts;   /* [row_groups * column_groups + 1]: the first tile of a block */
-    uint64_t *block_counts;  /* [row_groups * column_groups]: ratings */
-    void *mapping;           /* of a cache file; NULL: the cells are in the caller's ratings */
+    int tiles_per_block;
+    struct tile *tiles;     /* [row_groups][column_groups][tiles_per_block]; a tile may be empty */
+    uint64_t *block_counts; /* [row_groups * column_groups]: ratings */
+    void *mapping;          /* of a cache file; NULL: the cells are in the caller's ratings */
     size_t mapping_bytes;
     bool is_streamed; /* the cells are dropped from memory after use */
 };
