@@ -17,8 +17,8 @@ struct scheduler_task {
 
 enum scheduler_answer {
     SCHEDULER_TASK, /* work on the task */
-    SCHEDULER_WAIT, /* ask again when another thread is done with a task */
-    SCHEDULER_OVER  /* nothing is left of this epoch for this thread */
+    SCHEDULER_WAIT, /* nobody can be given a task until one is done */
+    SCHEDULER_OVER  /* all tasks of this epoch have been handed out */
 };
 
 struct scheduler_grid {
