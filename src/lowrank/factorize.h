@@ -30,10 +30,10 @@ struct factorize_work {
     /* An epoch begins; called by the calling thread while the others rest. NULL: nothing to do. */
     void (*begin)(void *context, int epoch);
 
-    /* Visits the ratings of a tile once, in the order of its cells, and returns the sum of their losses before each
-     * step. Called by several threads at once, on tiles that share nothing that is changed (see `sides`), unless
-     * the scheduler says may_conflict. */
-    double (*visit)(void *context, const struct tile *tile, enum scheduler_sides sides, int thread);
+    /* Visits the ratings of a tile of the task's block once, in the order of its cells, and returns the sum of
+     * their losses before each step. Called by several threads at once (`thread`: of the team), on blocks that
+     * share nothing that is changed (task->sides), unless the scheduler says may_conflict. */
+    double (*visit)(void *context, const struct tile *tile, const struct scheduler_task *task, int thread);
 
     /* An epoch is over; called by the calling thread while the others rest, which it may call to work by team_run.
      * Sets *stops_out to end the training. NULL: nothing to do. A failure ends the training and is passed on. */
