@@ -68,7 +68,9 @@ enum hysgd_status server_init(struct server *server, const struct plugin *optimi
     HYSGD_TRY(memory_alloc(count, sizeof *server->reading, &server->reading));
     HYSGD_TRY(memory_alloc(count, sizeof *server->folds, &server->folds));
     HYSGD_TRY(memory_alloc(count + 1, sizeof *server->parts, &server->parts));
-    HYSGD_TRY(memory_alloc((size_t)server->shard_count, sizeof *server->norms, &server->norms));
+    HYSGD_TRY(memory_alloc(count, sizeof *server->measured, &server->measured));
+    HYSGD_TRY(memory_alloc((size_t)server->shard_count, sizeof *server->values, &server->values));
+    HYSGD_TRY(memory_alloc(count, sizeof *server->totals, &server->totals));
     for (int i = 0; i < workers; i++)
         server->reading[i] = -1;
     for (int i = 0; i < workers; i++)
@@ -93,8 +95,11 @@ enum hysgd_status server_correct(struct server *server, const struct plugin *cor
     HYSGD_TRY(memory_alloc(workers, sizeof *server->factors, &server->factors));
     for (size_t i = 0; i < workers; i++)
         server->factors[i] = 1;
-    if (ops->factor)
-        HYSGD_TRY(memory_alloc((size_t)server->shard_count * workers, sizeof(double), &server->distances));
+    if (ops->factor) {
+        memory_free(server->values);
+        server->values = NULL;
+        HYSGD_TRY(memory_alloc((size_t)server->shard_count * workers, sizeof *server->values, &server->values));
+    }
     if (ops->shared_state && ops->shared_state(correction->self))
         HYSGD_TRY(alloc_zeros(server->parameter_count, &server->shared_state));
     if (!ops->worker_state)
@@ -149,7 +154,6 @@ static void free_correction(struct server *server) {
     memory_free(server->worker_states);
     memory_free(server->state_total);
     memory_free(server->shared_state);
-    memory_free(server->distances);
     memory_free(server->factors);
 }
 
@@ -169,7 +173,9 @@ void server_fini(struct server *server) {
     memory_free(server->reading);
     memory_free(server->folds);
     memory_free(server->parts);
-    memory_free(server->norms);
+    memory_free(server->measured);
+    memory_free(server->values);
+    memory_free(server->totals);
     memory_free(server->regions);
     memory_free(server->sum);
     *server = (struct server){0};
@@ -266,7 +272,9 @@ static void begin_work(struct server *server) {
 }
 
 /* The gradient of one of the order's parts. */
-static struct server_part gradient_part(const struct server *server, const struct engine_part *part, float scale) {
+static struct server_part gradient_part(struct server *server, const struct engine_part *part, float scale) {
+    if (server->correction && server->correction->factor)
+        server->measured[server->measured_count++] = part->worker;
     return (struct server_part){.vector = server->gradients[part->worker],
                                 .weight = part->weight * scale,
                                 .corrected = server->correction ? part->worker : -1};
@@ -306,7 +314,7 @@ static void add_held(struct server *server, const struct server_order *order) {
 }
 
 static void begin_passes(struct server *server) {
-    server->fold_count = server->part_count = server->pass_count = 0;
+    server->fold_count = server->part_count = server->pass_count = server->measured_count = 0;
     if (server->correction && server->correction->factor)
         server->passes[server->pass_count++] = SERVER_MEASURE;
 }

@@ -65,6 +65,8 @@ struct server {
     int *reading;      /* [workers] the version that the worker reads; -1: none */
     int version_count, current;
     int given; /* the version that workers are given to read: the current one, unless they compute ahead of it */
+    bool is_split; /* set by the runtime: other servers have the other slices, so that what follows from all shards
+                      of a pass together waits for server_continue; one thread at a time works */
     bool keeps_reads; /* a worker's version is kept until it reads again, not only while it computes */
     float *sum;       /* [count] weighted sum of folded gradients; allocated when first needed */
     bool sum_is_empty;
@@ -76,7 +78,6 @@ struct server {
     const void *correction_self;
     float *shared_state;                 /* [parameter_count] */
     float **worker_states, *state_total; /* [workers] each [parameter_count], and their sum */
-    double *distances;                   /* [shard_count][workers] squared, of the parts to be corrected */
     float *factors;                      /* [workers] of the gradients to be corrected */
 
     /* The work under way: constant while threads take shards, apart from what they are to find out. */
@@ -93,8 +94,10 @@ struct server {
     int next;                      /* version being written; the current one itself when nobody reads it */
     int next_given;                /* the same for the workers, where they compute ahead */
     struct probe *probe;           /* looks at the gradients while they are combined; NULL: nobody asked for it */
-    double *norms;                 /* [shard_count] squared norms, for clipping */
-    double clipping;               /* factor of the combined gradient, after SERVER_COMBINE */
+    int *measured, measured_count; /* [workers] whose gradients SERVER_MEASURE looks at */
+    double *values;  /* [shard_count][columns of the pass] squared distances by `measured`, or squared norms */
+    double *totals;  /* [columns] of the values, over all shards */
+    double clipping; /* factor of the combined gradient, after SERVER_COMBINE */
     struct server_region *regions; /* [region_count] */
     int region_count;
     atomic_bool is_bad;           /* an element of the combined gradient is infinite or not a number */
@@ -166,6 +169,25 @@ void server_help(struct server *server, int worker);
 
 /* Whether every shard is finished. */
 bool server_is_done(const struct server *server);
+
+/* The same in portions, by one thread: takes at most so many shards of the present pass. */
+enum server_stage {
+    SERVER_WORKS,  /* there are shards to take */
+    SERVER_WAITS,  /* is_split: for server_continue */
+    SERVER_IS_DONE /* server_is_done */
+};
+enum server_stage server_work(struct server *server, int shards);
+enum server_stage server_stage(const struct server *server);
+
+/* Of a server that waits: what the pass has found, [shard_count][columns]. All slices have the same columns; an
+ * empty one never waits. */
+const double *server_values(const struct server *server, int *columns_out);
+
+/* Adds the values of `shards` shards to totals [columns], in their order: so must the slices be taken. */
+void server_add_values(double *totals, const double *values, int columns, int shards);
+
+/* Goes on with the totals over all slices. */
+void server_continue(struct server *server, const double *totals);
 
 /* The last worker among those of an order, not yet ended, whose gradient is not finite; -1: none. */
 int server_find_bad(const struct server *server, const struct server_order *order);

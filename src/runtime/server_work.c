@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sharded work on the server's vectors: see server.h. Combining and the optimizer's step are fused over blocks
  * that stay in the first-level cache. */
+#include <limits.h>
 #include <math.h>
 #include <sched.h>
 #include <string.h>
@@ -64,23 +65,17 @@ static size_t block_count(struct range range, size_t first) {
     return range.end - first < BLOCK ? range.end - first : BLOCK;
 }
 
-static void measure(struct server *server, const struct server_part *part, int shard, struct range range) {
-    const float *present = server->versions[server->current];
-    size_t count = parameters_within(server, range.first, range.end - range.first);
-    if (part->corrected < 0)
-        return;
-    const float *read = server_read_vector(server, part->corrected);
-    double squared = 0;
-    if (read != present && count > 0)
-        squared = vector_distance_squared(present + range.first, read + range.first, count);
-    server->distances[(size_t)shard * (size_t)server->workers + (size_t)part->corrected] = squared;
-}
-
+/* The squared distances of a shard's present parameters from those that the gradients were computed at. */
 static void measure_shard(struct server *server, int shard, struct range range) {
-    for (int i = 0; i < server->fold_count; i++)
-        measure(server, &server->folds[i].part, shard, range);
-    for (int i = 0; i < server->part_count; i++)
-        measure(server, &server->parts[i], shard, range);
+    const float *present = server->versions[server->current];
+    double *distances = server->values + (size_t)shard * (size_t)server->measured_count;
+    size_t count = parameters_within(server, range.first, range.end - range.first);
+    for (int i = 0; i < server->measured_count; i++) {
+        const float *read = server_read_vector(server, server->measured[i]);
+        distances[i] = 0;
+        if (read != present && count > 0)
+            distances[i] = vector_distance_squared(present + range.first, read + range.first, count);
+    }
 }
 
 /* Shows the probe the parts of [first, first + count), but not the sum of those that it saw when they were folded,
@@ -234,7 +229,7 @@ static void combine_shard(struct server *server, int shard, struct range range) 
         memmove(server->sum + first, combined, count * sizeof *block);
     }
     size_t end = range.end < server->parameter_count ? range.end : server->parameter_count;
-    server->norms[shard] =
+    server->values[shard] =
         range.first < end ? vector_norm_squared(server->sum + range.first, end - range.first) : 0;
 }
 
@@ -266,46 +261,52 @@ static void work_on(struct server *server, int shard, enum server_pass pass, str
     }
 }
 
-/* Adds the norms up in the order of the shards. */
-static void find_clipping(struct server *server) {
+/* The values of a shard that a pass finds, of which the totals over all shards are needed. */
+static int columns_of(const struct server *server, enum server_pass pass) {
+    return pass == SERVER_MEASURE ? server->measured_count : pass == SERVER_COMBINE;
+}
+
+void server_add_values(double *totals, const double *values, int columns, int shards) {
+    for (int shard = 0; shard < shards; shard++)
+        for (int i = 0; i < columns; i++)
+            totals[i] += values[(size_t)shard * (size_t)columns + (size_t)i];
+}
+
+/* What follows from the totals of a pass. */
+static void conclude(struct server *server, enum server_pass pass, const double *totals) {
     const struct optimizer *common = server->optimizer_self;
-    double squared = 0;
-    for (int i = 0; i < server->shard_count; i++)
-        squared += server->norms[i];
-    double norm = sqrt(squared);
-    server->clipping = norm > common->clip ? common->clip / norm : 1;
+    if (pass == SERVER_COMBINE) {
+        double norm = sqrt(totals[0]);
+        server->clipping = norm > common->clip ? common->clip / norm : 1;
+    } else {
+        for (int i = 0; i < server->measured_count; i++)
+            server->factors[server->measured[i]] =
+                (float)server->correction->factor(server->correction_self, server->step.rate, totals[i]);
+    }
 }
 
-/* A gradient's factor from its distance, added up in the order of the shards. */
-static void find_factor(struct server *server, const struct server_part *part) {
-    double squared = 0;
-    if (part->corrected < 0)
+static bool is_awaited(const struct server *server, int pass) {
+    return server->is_split && columns_of(server, server->passes[pass]) > 0;
+}
+
+/* By the one thread that finished the last shard of a pass. */
+static void end_pass(struct server *server, int pass) {
+    int columns = columns_of(server, server->passes[pass]);
+    if (is_awaited(server, pass))
         return;
-    for (int shard = 0; shard < server->shard_count; shard++)
-        squared += server->distances[(size_t)shard * (size_t)server->workers + (size_t)part->corrected];
-    server->factors[part->corrected] =
-        (float)server->correction->factor(server->correction_self, server->step.rate, squared);
+    if (columns > 0) {
+        memset(server->totals, 0, (size_t)columns * sizeof *server->totals);
+        server_add_values(server->totals, server->values, columns, server->shard_count);
+        conclude(server, server->passes[pass], server->totals);
+    }
+    atomic_store_explicit(&server->opened, pass + 1, memory_order_release);
 }
 
-static void find_factors(struct server *server) {
-    for (int i = 0; i < server->fold_count; i++)
-        find_factor(server, &server->folds[i].part);
-    for (int i = 0; i < server->part_count; i++)
-        find_factor(server, &server->parts[i]);
-}
-
-/* What follows from all shards of a pass together, by the one thread that finished the last of them. */
-static void conclude(struct server *server, enum server_pass pass) {
-    if (pass == SERVER_COMBINE)
-        find_clipping(server);
-    if (pass == SERVER_MEASURE)
-        find_factors(server);
-}
-
-/* Takes the shards of a region that are left; how many they were. */
-static int work_through(struct server *server, struct server_region *region, int pass, struct stint *stint) {
+/* Takes shards of a region that are left, at most so many; how many they were. */
+static int work_through(struct server *server, struct server_region *region, int pass, struct stint *stint,
+                        int most) {
     for (int finished = 0;; finished++) {
-        if (atomic_load_explicit(&region->taken[pass], memory_order_relaxed) >= region->count)
+        if (finished == most || atomic_load_explicit(&region->taken[pass], memory_order_relaxed) >= region->count)
             return finished;
         int shard = atomic_fetch_add_explicit(&region->taken[pass], 1, memory_order_acquire);
         if (shard >= region->count)
@@ -314,26 +315,58 @@ static int work_through(struct server *server, struct server_region *region, int
     }
 }
 
+/* Takes at most so many shards of a pass, those of the worker's own region first. */
+static void take_shards(struct server *server, int worker, int pass, int most) {
+    struct stint stint = {0};
+    int finished = 0;
+    for (int i = 0; i < server->region_count; i++) {
+        struct server_region *region = &server->regions[(worker + i) % server->region_count];
+        stint.is_home = i == 0;
+        finished += work_through(server, region, pass, &stint, most - finished);
+    }
+    if (stint.streams)
+        vector_end_stream();
+    if (finished > 0 && atomic_fetch_add_explicit(&server->done, finished, memory_order_acq_rel) + finished ==
+                            (pass + 1) * server->shard_count)
+        end_pass(server, pass);
+}
+
 void server_help(struct server *server, int worker) {
     for (int pass = 0; pass < server->pass_count; pass++) {
-        while (atomic_load_explicit(&server->opened, memory_order_acquire) < pass)
+        while (atomic_load_explicit(&server->opened, memory_order_acquire) < pass) {
+            if (is_awaited(server, pass - 1))
+                return;
             sched_yield(); /* another thread is within its shard of the pass before */
-        struct stint stint = {0};
-        int finished = 0;
-        for (int i = 0; i < server->region_count; i++) {
-            stint.is_home = i == 0;
-            finished += work_through(server, &server->regions[(worker + i) % server->region_count], pass, &stint);
         }
-        if (stint.streams)
-            vector_end_stream();
-        if (finished > 0 && atomic_fetch_add_explicit(&server->done, finished, memory_order_acq_rel) + finished ==
-                                (pass + 1) * server->shard_count) {
-            conclude(server, server->passes[pass]);
-            atomic_store_explicit(&server->opened, pass + 1, memory_order_release);
-        }
+        take_shards(server, worker, pass, INT_MAX);
     }
 }
 
 bool server_is_done(const struct server *server) {
     return atomic_load_explicit(&server->opened, memory_order_acquire) == server->pass_count;
+}
+
+enum server_stage server_stage(const struct server *server) {
+    int pass = atomic_load_explicit(&server->opened, memory_order_acquire);
+    if (pass == server->pass_count)
+        return SERVER_IS_DONE;
+    bool is_over = atomic_load_explicit(&server->done, memory_order_acquire) == (pass + 1) * server->shard_count;
+    return is_over && is_awaited(server, pass) ? SERVER_WAITS : SERVER_WORKS;
+}
+
+enum server_stage server_work(struct server *server, int shards) {
+    if (server_stage(server) == SERVER_WORKS)
+        take_shards(server, 0, atomic_load_explicit(&server->opened, memory_order_acquire), shards);
+    return server_stage(server);
+}
+
+const double *server_values(const struct server *server, int *columns_out) {
+    *columns_out = columns_of(server, server->passes[atomic_load(&server->opened)]);
+    return server->values;
+}
+
+void server_continue(struct server *server, const double *totals) {
+    int pass = atomic_load(&server->opened);
+    conclude(server, server->passes[pass], totals);
+    atomic_store_explicit(&server->opened, pass + 1, memory_order_release);
 }

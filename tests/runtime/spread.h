@@ -81,6 +81,8 @@ static inline void spread_open_slice(struct spread *spread, int number) {
     if (training->engine.table.rows)
         assert_int_equal(server_keep_table(server), HYSGD_OK);
     assert_int_equal(server_correct(server, &spread->run.correction), HYSGD_OK);
+    assert_int_equal(server_watch(server, training->estimator.has_probe), HYSGD_OK);
+    server->is_split = spread->slices > 1;
     memcpy(server_vector(server), training->whole + first, (end - first) * sizeof(float));
 }
 
@@ -154,21 +156,53 @@ static inline void spread_start_released(struct spread *spread) {
     }
 }
 
+/* Gives slices that wait the totals over all of them. True: they did wait. */
+static inline bool spread_exchange(struct spread *spread) {
+    double totals[16] = {0};
+    int columns, waiting = 0;
+    for (int i = 0; i < spread->slices; i++) {
+        if (server_stage(&spread->servers[i]) != SERVER_WAITS)
+            continue;
+        const double *values = server_values(&spread->servers[i], &columns);
+        server_add_values(totals, values, columns, spread->servers[i].shard_count);
+        waiting++;
+    }
+    for (int i = 0; i < spread->slices && waiting > 0; i++)
+        if (spread->servers[i].shard_count > 0)
+            server_continue(&spread->servers[i], totals);
+    return waiting > 0;
+}
+
+static inline void spread_end(struct spread *spread, struct server *server) {
+    struct training *training = spread_training(spread);
+    assert_true(server_is_done(server));
+    if (atomic_load(&server->is_bad)) {
+        int bad = server_find_bad(server, &training->order);
+        atomic_store(&training->server.is_bad, true);
+        training->bad_worker = bad > training->bad_worker ? bad : training->bad_worker;
+    }
+    server_end(server);
+    if (server->probe)
+        probe_total(&training->probed, server->probe->of_shards, server->probe->shard_count);
+}
+
+/* Every slice carries out the order, a few shards at a time. */
 static inline void spread_work(struct spread *spread) {
     struct training *training = spread_training(spread);
-    if (spread->slices == 0)
+    if (spread->slices == 0) {
         server_help(&training->server, 0);
-    for (int i = 0; i < spread->slices; i++) {
-        struct server *server = &spread->servers[i];
-        assert_int_equal(server_begin(server, &training->order), HYSGD_OK);
-        server_help(server, 0);
-        assert_true(server_is_done(server));
-        if (atomic_load(&server->is_bad))
-            atomic_store(&training->server.is_bad, true);
-        int bad = atomic_load(&server->is_bad) ? server_find_bad(server, &training->order) : -1;
-        training->bad_worker = bad > training->bad_worker ? bad : training->bad_worker;
-        server_end(server);
+        return;
     }
+    for (int i = 0; i < spread->slices; i++)
+        assert_int_equal(server_begin(&spread->servers[i], &training->order), HYSGD_OK);
+    do
+        for (int i = 0; i < spread->slices; i++)
+            while (server_work(&spread->servers[i], i + 1) == SERVER_WORKS)
+                ;
+    while (spread_exchange(spread));
+    training->probed = (struct probe_values){0};
+    for (int i = 0; i < spread->slices; i++)
+        spread_end(spread, &spread->servers[i]);
 }
 
 static inline enum hysgd_status spread_act(struct spread *spread, const struct engine_verdict *verdict) {
