@@ -5,15 +5,12 @@
  * together in the order of the file. Neither the order nor the numbers of the ids depend on the threads. */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/machine.h"
 #include "base/memory.h"
 #include "data/file.h"
+#include "data/pieces.h"
 #include "data/ratings_text.h"
 
 /* The text and the ratings of a piece fit in the second-level cache together. */
@@ -22,9 +19,7 @@
 /* What is read behind a piece at first, for the end of its last line. */
 #define TAIL_BYTES ((size_t)256)
 /* Comments at the top may be as long. */
-#define TOP_BYTES     ((size_t)1 << 20)
-#define MOST_LANES    64
-#define MESSAGE_BYTES 1024
+#define TOP_BYTES ((size_t)1 << 20)
 /* A compressed file is refused when it holds more. */
 #define MOST_BYTES ((size_t)1 << 38)
 
@@ -41,20 +36,14 @@ struct piece {
     size_t capacity, count;         /* lines that begin in it, and ratings among them */
     uint32_t rows_end, columns_end; /* ids that its lane had when it was done */
     int lane;                       /* that parsed it */
+    size_t failed_line;             /* of its lines, where its failure is; 0: it is not in a line */
 };
 
 /* What one thread has of its own. */
 struct lane {
-    struct reading *reading;
     struct ids rows, columns;
     uint32_t *row_map, *column_map; /* [ids] its indices to those of the whole */
     char *buffer;
-    pthread_t thread;
-
-    enum hysgd_status status; /* of its first failure, in this piece and line of it */
-    size_t failed_piece, failed_line;
-    bool has_line;
-    char message[MESSAGE_BYTES];
 };
 
 struct reading {
@@ -66,10 +55,6 @@ struct reading {
     struct piece *pieces;
     struct lane *lanes; /* [lane_count] */
     int lane_count;
-
-    enum hysgd_status (*work)(struct lane *lane, struct piece *piece);
-    atomic_size_t next; /* the next piece to work on */
-    atomic_bool has_failed;
 };
 
 /* ---- The bytes of a piece ---- */
@@ -107,21 +92,21 @@ static size_t least_of(size_t a, size_t b) {
 
 /* Reads from byte `first` up to the newline of the line that byte `last` belongs to, which is added where the file
  * ends without one. Stores how much there is with it. */
-static enum hysgd_status read_to_newline(const struct lane *lane, size_t first, size_t last, size_t *size_out) {
-    const struct reading *reading = lane->reading;
+static enum hysgd_status read_to_newline(const struct reading *reading, char *buffer, size_t first, size_t last,
+                                         size_t *size_out) {
     size_t limit = least_of(first + buffer_bytes(reading) - 1, reading->source.size);
     const char *newline = NULL;
     for (size_t done = first, look = last; newline == NULL;) {
         size_t end = least_of(done == first ? last + TAIL_BYTES : limit, limit);
-        HYSGD_TRY(source_read(&reading->source, done, end - done, lane->buffer + (done - first)));
-        newline = memchr(lane->buffer + (look - first), '\n', end - look);
+        HYSGD_TRY(source_read(&reading->source, done, end - done, buffer + (done - first)));
+        newline = memchr(buffer + (look - first), '\n', end - look);
         if (newline == NULL && end == reading->source.size)
-            newline = memset(lane->buffer + (end - first), '\n', 1);
+            newline = memset(buffer + (end - first), '\n', 1);
         else if (newline == NULL && end == limit)
             return hysgd_fail(HYSGD_INPUT, "a line of more than %zu bytes at byte %zu", MOST_LINE, last);
         done = look = end;
     }
-    *size_out = (size_t)(newline + 1 - lane->buffer);
+    *size_out = (size_t)(newline + 1 - buffer);
     return HYSGD_OK;
 }
 
@@ -145,22 +130,24 @@ static size_t count_newlines(const char *bytes, size_t size) {
 }
 
 /* Counts the lines that begin in the piece. */
-static enum hysgd_status count_piece(struct lane *lane, struct piece *piece) {
-    const struct reading *reading = lane->reading;
-    size_t k = (size_t)(piece - reading->pieces), first = piece_begin(reading, k),
-           end = piece_begin(reading, k + 1);
+static enum hysgd_status count_piece(void *context, int lane, size_t k) {
+    struct reading *reading = context;
+    char *buffer = reading->lanes[lane].buffer;
+    size_t first = piece_begin(reading, k), end = piece_begin(reading, k + 1);
     size_t before = k > 0; /* a line begins behind the newline that ends the one before */
     size_t size = end - first + before - 1;
-    HYSGD_TRY(source_read(&reading->source, first - before, size, lane->buffer));
-    piece->capacity = count_newlines(lane->buffer, size) + !before;
+    HYSGD_TRY(source_read(&reading->source, first - before, size, buffer));
+    reading->pieces[k].capacity = count_newlines(buffer, size) + !before;
     return HYSGD_OK;
 }
 
 /* Reads the lines that begin in the piece. */
-static enum hysgd_status parse_piece(struct lane *lane, struct piece *piece) {
-    const struct reading *reading = lane->reading;
+static enum hysgd_status parse_piece(void *context, int lane_number, size_t k) {
+    struct reading *reading = context;
+    struct lane *lane = &reading->lanes[lane_number];
+    struct piece *piece = &reading->pieces[k];
     struct ratings *ratings = reading->ratings;
-    size_t k = (size_t)(piece - reading->pieces), before = k > 0, size = 0, skipped = 0;
+    size_t before = k > 0, size = 0, skipped = 0;
     size_t first = piece_begin(reading, k) - before, end = piece_begin(reading, k + 1);
     struct ratings_sink sink = {.rows = &lane->rows,
                                 .columns = &lane->columns,
@@ -169,24 +156,26 @@ static enum hysgd_status parse_piece(struct lane *lane, struct piece *piece) {
                                 .capacity = piece->capacity};
     enum hysgd_status status = HYSGD_OK;
     if (piece->capacity > 0) {
-        HYSGD_TRY(read_to_newline(lane, first, end - 1, &size));
+        HYSGD_TRY(read_to_newline(reading, lane->buffer, first, end - 1, &size));
         if (before)
             skipped = (size_t)((char *)memchr(lane->buffer, '\n', size) + 1 - lane->buffer);
         status = ratings_text_read(&reading->text, lane->buffer + skipped, size - skipped, &sink);
     }
-    lane->failed_line = sink.lines;
-    lane->has_line = status == HYSGD_INPUT;
+    piece->failed_line = status == HYSGD_INPUT ? sink.lines + 1 : 0;
     piece->count = sink.count;
     piece->rows_end = lane->rows.count;
     piece->columns_end = lane->columns.count;
-    piece->lane = (int)(lane - reading->lanes);
+    piece->lane = lane_number;
     return status;
 }
 
 /* Gives the ratings of a piece the indices of the whole in place of those of its lane. */
-static enum hysgd_status renumber_piece(struct lane *lane, struct piece *piece) {
-    const struct lane *owner = &lane->reading->lanes[piece->lane];
-    struct rating *entries = lane->reading->ratings->entries + piece->first;
+static enum hysgd_status renumber_piece(void *context, int lane, size_t k) {
+    const struct reading *reading = context;
+    const struct piece *piece = &reading->pieces[k];
+    const struct lane *owner = &reading->lanes[piece->lane];
+    struct rating *entries = reading->ratings->entries + piece->first;
+    (void)lane;
     for (size_t i = 0; i < piece->count; i++) {
         entries[i].row = owner->row_map[entries[i].row];
         entries[i].column = owner->column_map[entries[i].column];
@@ -194,58 +183,19 @@ static enum hysgd_status renumber_piece(struct lane *lane, struct piece *piece) 
     return HYSGD_OK;
 }
 
-/* ---- Threads ---- */
-
-/* Works on pieces until there are none left or one has failed. Pieces are taken in order, so that all before the
- * first faulty one are finished. */
-static void *lane_run(void *argument) {
-    struct lane *lane = argument;
-    struct reading *reading = lane->reading;
-    while (!atomic_load(&reading->has_failed)) {
-        size_t k = atomic_fetch_add(&reading->next, 1);
-        if (k >= reading->piece_count)
-            break;
-        lane->status = reading->work(lane, &reading->pieces[k]);
-        if (lane->status == HYSGD_OK)
-            continue;
-        lane->failed_piece = k;
-        snprintf(lane->message, sizeof lane->message, "%s", hysgd_error_message());
-        atomic_store(&reading->has_failed, true);
-    }
-    return NULL;
-}
-
-/* Reports the fault that stands first in the file. */
-static enum hysgd_status report(const struct reading *reading) {
-    const struct lane *first = NULL;
-    for (int i = 0; i < reading->lane_count; i++) {
-        const struct lane *lane = &reading->lanes[i];
-        if (lane->status != HYSGD_OK && (first == NULL || lane->failed_piece < first->failed_piece))
-            first = lane;
-    }
-    status_set_message(first->message);
-    if (first->status != HYSGD_INPUT)
-        return first->status;
-    size_t line = reading->text.lines + first->failed_line + 1;
-    for (size_t k = 0; k < first->failed_piece; k++)
+/* Does the work on every piece and tells where in the file it fails. */
+static enum hysgd_status run(struct reading *reading, pieces_work work) {
+    size_t failed = 0, line = reading->text.lines;
+    enum hysgd_status status = pieces_run(reading->piece_count, reading->lane_count, work, reading, &failed);
+    if (status != HYSGD_INPUT)
+        return status;
+    const char *name = reading->source.name;
+    if (reading->pieces[failed].failed_line == 0)
+        return status_locate(status, name);
+    for (size_t k = 0; k < failed; k++)
         line += reading->pieces[k].capacity;
-    return first->has_line ? hysgd_fail(HYSGD_INPUT, "%s:%zu: %s", reading->source.name, line, first->message)
-                           : hysgd_fail(HYSGD_INPUT, "%s: %s", reading->source.name, first->message);
-}
-
-/* Does the work on every piece. A thread that cannot be started leaves its share to the others. */
-static enum hysgd_status run(struct reading *reading,
-                             enum hysgd_status (*work)(struct lane *lane, struct piece *piece)) {
-    reading->work = work;
-    atomic_store(&reading->next, 0);
-    int started = 1;
-    while (started < reading->lane_count &&
-           pthread_create(&reading->lanes[started].thread, NULL, lane_run, &reading->lanes[started]) == 0)
-        started++;
-    lane_run(&reading->lanes[0]);
-    while (--started > 0)
-        pthread_join(reading->lanes[started].thread, NULL);
-    return atomic_load(&reading->has_failed) ? report(reading) : HYSGD_OK;
+    return hysgd_fail(status, "%s:%zu: %s", name, line + reading->pieces[failed].failed_line,
+                      hysgd_error_message());
 }
 
 /* ---- Putting the pieces together ---- */
@@ -267,7 +217,7 @@ static enum hysgd_status add_ids(struct ids *all, const struct ids *ids, uint32_
 static enum hysgd_status merge_ids(struct reading *reading) {
     struct {
         uint32_t rows, columns;
-    } done[MOST_LANES] = {0};
+    } done[PIECES_MOST_LANES] = {0};
     for (int i = 0; i < reading->lane_count; i++) {
         struct lane *lane = &reading->lanes[i];
         HYSGD_TRY(memory_alloc(lane->rows.count, sizeof *lane->row_map, &lane->row_map));
@@ -365,18 +315,15 @@ static enum hysgd_status look_at_top(struct reading *reading, const struct ratin
 }
 
 static enum hysgd_status open_lanes(struct reading *reading, const struct ratings_format *format) {
-    size_t wanted = (size_t)(format->threads > 0 ? format->threads : machine_cores());
     reading->piece_bytes = format->piece_bytes > 0 ? format->piece_bytes : PIECE_BYTES;
     reading->piece_count =
         (reading->source.size - reading->text.first + reading->piece_bytes - 1) / reading->piece_bytes;
-    wanted = least_of(least_of(wanted, reading->piece_count), MOST_LANES);
+    int lanes = pieces_lanes(format->threads, reading->piece_count);
     HYSGD_TRY(memory_alloc(reading->piece_count, sizeof *reading->pieces, &reading->pieces));
-    HYSGD_TRY(memory_alloc(wanted, sizeof *reading->lanes, &reading->lanes));
-    reading->lane_count = (int)wanted;
-    for (size_t i = 0; i < wanted; i++) {
-        reading->lanes[i].reading = reading;
+    HYSGD_TRY(memory_alloc((size_t)lanes, sizeof *reading->lanes, &reading->lanes));
+    reading->lane_count = lanes;
+    for (int i = 0; i < lanes; i++)
         HYSGD_TRY(memory_alloc(buffer_bytes(reading), 1, &reading->lanes[i].buffer));
-    }
     return HYSGD_OK;
 }
 
