@@ -20,7 +20,8 @@ enum random_purpose {
     RANDOM_PARTITION, /* which worker has which sample */
     RANDOM_TEST,      /* tests */
     RANDOM_BOOTSTRAP, /* resampling of measured times */
-    RANDOM_NEGATIVE   /* unseen pairs for one-class factorization */
+    RANDOM_NEGATIVE,  /* unseen pairs for one-class factorization */
+    RANDOM_SPLIT      /* which sample is for the test, or for validation */
 };
 
 /* The worker number of streams that belong to no worker. Workers count from 0 to 2^24 - 2. */

@@ -9,6 +9,7 @@
     X(none)                                                                                                        \
     X(mnist)                                                                                                       \
     X(fashion)                                                                                                     \
-    X(cifar10)
+    X(cifar10)                                                                                                     \
+    X(ratings_file)
 
 #endif

@@ -33,6 +33,7 @@ struct ratings_part {
 struct ratings_split {
     struct ratings all; /* without times */
     struct ratings_part train, validation, test;
+    double oracle; /* root mean square error of whoever knows how they were generated; NaN: not known */
 };
 
 struct ratings_format {

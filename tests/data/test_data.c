@@ -22,6 +22,7 @@ static const struct {
     {"mnist", "mnist:%s"},
     {"fashion", "fashion:%s"},
     {"cifar10", "cifar10:%s"},
+    {"ratings", "ratings:%s/ratings"},
 };
 
 static const char *text_of(const char *name, const struct folder *folder, char *text, size_t size) {
@@ -39,6 +40,7 @@ static int open_folder(void **state) {
     folder_open(&folder);
     idx_write_all(&folder);
     cifar10_write_all(&folder);
+    ratings_write(&folder);
     return 0;
 }
 

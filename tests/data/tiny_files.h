@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tiny data sets in the formats of MNIST and CIFAR-10, written into a folder. Included after cmocka.h. */
+/* Tiny data sets in the formats of MNIST, CIFAR-10 and MovieLens, written into a folder. Included after cmocka.h.
+ */
 #ifndef TESTS_DATA_TINY_FILES_H
 #define TESTS_DATA_TINY_FILES_H
 
@@ -68,6 +69,16 @@ static inline void cifar10_write_all(struct folder *folder) {
             folder_write(folder, name, bytes, size);
     }
     folder_write(folder, "test_batch.bin", bytes, cifar10_records(bytes, 3, 5));
+}
+
+/* `ratings`: 30 of 5 users for 10 items. */
+static inline void ratings_write(struct folder *folder) {
+    char text[30 * 16];
+    size_t size = 0;
+    for (int i = 0; i < 30; i++)
+        size += (size_t)snprintf(text + size, sizeof text - size, "%d::%d::%d::%d\n", i % 5 + 1, i * 3 % 10 + 1,
+                                 i * 7 % 5 + 1, 1000 - i);
+    folder_write(folder, "ratings", text, size);
 }
 
 #endif
