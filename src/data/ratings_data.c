@@ -20,7 +20,9 @@ void ratings_data_describe(const void *self, struct hysgd_data_shape *shape_out)
                                            .channels = 1,
                                            .height = 1,
                                            .width = INPUTS,
-                                           .targets = 1};
+                                           .targets = 1,
+                                           .row_count = split->all.rows.count,
+                                           .column_count = split->all.columns.count};
 }
 
 void ratings_data_gather(const void *self, enum hysgd_split which, const uint64_t *indices, size_t count,

@@ -273,6 +273,8 @@ static void place_statistics(struct builder *builder) {
 }
 
 static enum hysgd_status check_shape(const struct hysgd_data_shape *shape) {
+    if (shape->row_count > 0)
+        return hysgd_fail(HYSGD_USAGE, "model: a network cannot learn from ratings; expected the model factors");
     if (shape->channels < 1 || shape->height < 1 || shape->width < 1)
         return hysgd_fail(HYSGD_USAGE, "model: a network needs data with inputs");
     if (shape->classes < 1 && shape->targets < 1)
