@@ -29,6 +29,7 @@ struct drive {
     struct scheduler_grid grid;
     struct simulation *simulation; /* in virtual time */
     struct part *parts;            /* [threads of the team] */
+    struct factorize_lane *lanes;  /* [threads of the grid] */
     double *losses;                /* [blocks]: the sum over a block */
     _Atomic uint8_t *changed;      /* [blocks] */
     int epoch;
@@ -149,6 +150,7 @@ static void run_threads(struct drive *drive, struct factorize_epoch *account) {
         account->visits += part->visits;
         account->tasks += part->tasks;
         account->requests += part->requests;
+        drive->lanes[thread] = (struct factorize_lane){part->visits, part->busy};
     }
     account->waiting_seconds = threads * account->seconds - account->busy_seconds - account->scheduling_seconds;
 }
@@ -170,6 +172,10 @@ static enum hysgd_status run_modelled(struct drive *drive, struct factorize_epoc
     account->visits = drive->parts[0].visits;
     account->tasks = modelled.tasks;
     account->requests = modelled.requests;
+    for (int thread = 0; thread < drive->grid.threads; thread++) {
+        struct simulate_lane lane = simulation_lane(drive->simulation, thread);
+        drive->lanes[thread] = (struct factorize_lane){lane.visits, lane.busy};
+    }
     return HYSGD_OK;
 }
 
@@ -204,7 +210,8 @@ static enum hysgd_status run_epoch(struct drive *drive, struct factorize_epoch *
     const struct factorize_work *work = &drive->setup->work;
     const struct blocks *blocks = drive->setup->blocks;
     size_t count = (size_t)blocks->row_groups * (size_t)blocks->column_groups;
-    *account = (struct factorize_epoch){.epoch = drive->epoch};
+    *account =
+        (struct factorize_epoch){.epoch = drive->epoch, .lanes = drive->lanes, .lane_count = drive->grid.threads};
     for (size_t i = 0; i < count; i++)
         atomic_store_explicit(&drive->changed[i], 0, memory_order_relaxed);
     if (work->begin != NULL)
@@ -270,6 +277,7 @@ static enum hysgd_status open_drive(struct drive *drive) {
                                           .counts = blocks->block_counts,
                                           .seed = setup->seed};
     HYSGD_TRY(memory_alloc((size_t)team_threads(setup->team), sizeof *drive->parts, &drive->parts));
+    HYSGD_TRY(memory_alloc((size_t)drive->grid.threads, sizeof *drive->lanes, &drive->lanes));
     HYSGD_TRY(memory_alloc(count, sizeof *drive->losses, &drive->losses));
     HYSGD_TRY(memory_alloc(count, sizeof *drive->changed, &drive->changed));
     HYSGD_TRY(drive->ops->init(drive->self, &drive->grid));
@@ -290,6 +298,7 @@ enum hysgd_status factorize(const struct factorize_setup *setup) {
     drive.ops->fini(drive.self);
     memory_free(drive.changed);
     memory_free(drive.losses);
+    memory_free(drive.lanes);
     memory_free(drive.parts);
     return status;
 }

@@ -10,6 +10,12 @@
 #include "lowrank/scheduler.h"
 #include "lowrank/team.h"
 
+/* A thread's part in an epoch. */
+struct factorize_lane {
+    uint64_t visits;     /* of ratings */
+    double busy_seconds; /* in the kernels */
+};
+
 /* The account of an epoch. Sums of seconds are over all threads: threads * seconds = busy + scheduling + waiting.
  */
 struct factorize_epoch {
@@ -23,6 +29,8 @@ struct factorize_epoch {
     double busy_seconds;       /* in the kernels */
     double scheduling_seconds; /* in the scheduler; in virtual time, as modelled */
     double waiting_seconds;    /* for a block, or for the end of the epoch */
+    const struct factorize_lane *lanes; /* [lane_count] of the threads, or of the modelled ones */
+    int lane_count;
 };
 
 /* What is done in an epoch. */

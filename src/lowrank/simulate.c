@@ -3,6 +3,7 @@
 #include "lowrank/simulate.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/memory.h"
 
@@ -20,9 +21,10 @@ struct simulation {
     int working;        /* entries in it */
     int *queue;         /* [threads] ring of those who wait for a task, the longest first */
     int queue_first, queued;
-    double *since;       /* [threads]: when one began to wait, also for the end of the epoch */
-    double lock_is_free; /* when the latest answer under the lock was given */
-    uint64_t orders;     /* given out */
+    struct simulate_lane *lanes; /* [threads] */
+    double *since;               /* [threads]: when one began to wait, also for the end of the epoch */
+    double lock_is_free;         /* when the latest answer under the lock was given */
+    uint64_t orders;             /* given out */
     struct simulate_account account;
     bool (*visit)(void *context, const struct scheduler_task *task);
     void *context;
@@ -38,6 +40,8 @@ enum hysgd_status simulation_alloc(const struct simulate_setup *setup, struct si
         status = memory_alloc(threads, sizeof *simulation->queue, &simulation->queue);
     if (status == HYSGD_OK)
         status = memory_alloc(threads, sizeof *simulation->since, &simulation->since);
+    if (status == HYSGD_OK)
+        status = memory_alloc(threads, sizeof *simulation->lanes, &simulation->lanes);
     if (status != HYSGD_OK) {
         simulation_free(simulation);
         return status;
@@ -52,6 +56,7 @@ void simulation_free(struct simulation *simulation) {
     memory_free(simulation->heap);
     memory_free(simulation->queue);
     memory_free(simulation->since);
+    memory_free(simulation->lanes);
     memory_free(simulation);
 }
 
@@ -97,6 +102,8 @@ static enum scheduler_answer ask(struct simulation *simulation, int thread, doub
         (double)setup->grid->counts[(size_t)task.row * (size_t)setup->grid->columns + (size_t)task.column];
     double seconds = ratings / (setup->speeds != NULL ? setup->speeds[thread] : 1);
     account->busy += seconds;
+    simulation->lanes[thread].busy += seconds;
+    simulation->lanes[thread].visits += (uint64_t)ratings;
     account->tasks++;
     *goes_on = simulation->visit(simulation->context, &task);
     add_event(simulation, &(struct event){answered + seconds, simulation->orders++, thread, task});
@@ -136,6 +143,7 @@ enum hysgd_status simulate_epoch(struct simulation *simulation,
     int threads = simulation->setup.grid->threads;
     bool goes_on = true;
     simulation->account = (struct simulate_account){0};
+    memset(simulation->lanes, 0, (size_t)threads * sizeof *simulation->lanes);
     simulation->working = simulation->queued = 0;
     simulation->lock_is_free = 0;
     simulation->orders = 0;
@@ -156,4 +164,8 @@ enum hysgd_status simulate_epoch(struct simulation *simulation,
         account->waiting += account->seconds - simulation->since[thread];
     *account_out = *account;
     return HYSGD_OK;
+}
+
+struct simulate_lane simulation_lane(const struct simulation *simulation, int thread) {
+    return simulation->lanes[thread];
 }

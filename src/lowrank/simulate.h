@@ -21,6 +21,12 @@ struct simulate_account {
     uint64_t requests, tasks;
 };
 
+/* A thread's part in it. */
+struct simulate_lane {
+    uint64_t visits; /* of ratings */
+    double busy;
+};
+
 struct simulation;
 
 /* Room for a simulation; the setup's parts are kept by the caller. HYSGD_MEMORY. */
@@ -34,5 +40,8 @@ void simulation_free(struct simulation *simulation);
 HYSGD_MUST_CHECK enum hysgd_status simulate_epoch(struct simulation *simulation,
                                                   bool (*visit)(void *context, const struct scheduler_task *task),
                                                   void *context, struct simulate_account *account_out);
+
+/* The thread's part in the latest epoch. */
+struct simulate_lane simulation_lane(const struct simulation *simulation, int thread);
 
 #endif
