@@ -220,7 +220,8 @@ static void losses_that_do_not_suit_are_refused(void **state) {
     assert_refused("dense", &(struct hysgd_data_shape){.classes = 2}, "model: a network needs data with inputs");
     const struct hysgd_data_shape ratings = {
         .channels = 1, .height = 1, .width = 2, .targets = 1, .row_count = 3, .column_count = 4};
-    assert_refused("dense, loss squared", &ratings, "model: a network cannot learn from ratings");
+    assert_refused("dense, loss squared", &ratings,
+                   "model: a network cannot learn from ratings; expected the model factors");
 }
 
 static void networks_too_large_to_train_are_refused(void **state) {
