@@ -13,6 +13,7 @@
 struct asgd_thread {
     _Alignas(64) int group; /* among rows, then columns */
     int next, end;          /* blocks of the group */
+    int shift;              /* the block that comes first */
 };
 
 struct asgd {
@@ -20,6 +21,7 @@ struct asgd {
     struct scheduler_grid grid;
     struct asgd_thread *threads; /* [threads] */
     uint32_t *order;             /* [rows + columns]: row groups, then column groups, in random order */
+    uint64_t epoch;
     _Alignas(64) _Atomic int taken;
     _Alignas(64) _Atomic uint64_t finished; /* blocks */
 };
@@ -60,6 +62,7 @@ static void draw_order(uint32_t *order, int count, uint64_t *stream) {
 static void asgd_begin(void *self, uint64_t epoch) {
     struct asgd *state = self;
     uint64_t stream = grid_stream(state->grid.seed, epoch, 0);
+    state->epoch = epoch;
     draw_order(state->order, state->grid.rows, &stream);
     draw_order(state->order + state->grid.rows, state->grid.columns, &stream);
     for (int i = 0; i < state->grid.threads; i++)
@@ -83,6 +86,8 @@ static enum scheduler_answer take_group(struct asgd *state, struct asgd_thread *
     own->group = turn < rows ? (int)state->order[turn] : rows + (int)state->order[turn];
     own->next = 0;
     own->end = turn < rows ? columns : rows;
+    uint64_t stream = grid_stream(state->grid.seed, state->epoch, 1 + own->group);
+    own->shift = (int)grid_draw(&stream, (uint32_t)own->end);
     return SCHEDULER_TASK;
 }
 
@@ -94,7 +99,7 @@ static enum scheduler_answer asgd_next(void *self, int thread, struct scheduler_
         if (answer != SCHEDULER_TASK)
             return answer;
     }
-    int other = own->next++, rows = state->grid.rows;
+    int other = (own->shift + own->next++) % own->end, rows = state->grid.rows;
     *task_out = own->group < rows ? (struct scheduler_task){own->group, other, SCHEDULER_ROWS}
                                   : (struct scheduler_task){other, own->group - rows, SCHEDULER_COLUMNS};
     return SCHEDULER_TASK;

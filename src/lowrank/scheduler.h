@@ -17,7 +17,7 @@ struct scheduler_task {
 
 enum scheduler_answer {
     SCHEDULER_TASK, /* work on the task */
-    SCHEDULER_WAIT, /* nobody can be given a task until one is done */
+    SCHEDULER_WAIT, /* there is none for the thread until another is done with its own */
     SCHEDULER_OVER  /* all tasks of this epoch have been handed out */
 };
 
