@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes safetensors: composes the header, then replaces the target as a whole. The new file grows under a
- * temporary name in the target's directory and takes its name only when it is complete and on the disk. */
+/* Writes safetensors: composes the header, then replaces the target as a whole. */
 #include "checkpoint/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/memory.h"
+#include "checkpoint/replacement.h"
 
 #define LENGTH_BYTES   8 /* of the header's length, which begins the file */
 #define DATA_ALIGNMENT 8 /* the data begin at a multiple of this */
@@ -143,149 +136,32 @@ static enum hysgd_status compose(const struct safetensors_tensor *tensors, size_
     return status;
 }
 
-/* What is replaced: `name` in an open directory, so that a directory renamed meanwhile does no harm. */
-struct target {
-    int directory;                 /* file descriptor */
-    char name[NAME_MAX + 1];       /* of the file that is replaced */
-    char temporary[NAME_MAX + 48]; /* of the new file until it is complete */
-};
-
-static enum hysgd_status fail_system(const char *what) {
-    return hysgd_fail(HYSGD_OUTPUT, "%s: %s", what, strerror(errno));
-}
-
-/* Follows links to the file that is to be replaced. */
-static enum hysgd_status resolve(const char *path, char real[static PATH_MAX]) {
-    struct stat stat_of;
-    if (strlen(path) >= PATH_MAX) {
-        errno = ENAMETOOLONG;
-        return fail_system("cannot be written");
-    }
-    if (realpath(path, real) != NULL) {
-        if (stat(real, &stat_of) != 0)
-            return fail_system("cannot be examined");
-        if (!S_ISREG(stat_of.st_mode))
-            return hysgd_fail(HYSGD_OUTPUT, "cannot be replaced: is not a regular file");
-        return HYSGD_OK;
-    }
-    if (errno != ENOENT)
-        return fail_system("cannot be written");
-    if (lstat(path, &stat_of) == 0)
-        return hysgd_fail(HYSGD_OUTPUT, "cannot be written: is a link to a file that does not exist");
-    strcpy(real, path);
-    return HYSGD_OK;
-}
-
-static enum hysgd_status target_open(const char *path, struct target *target) {
-    char real[PATH_MAX];
-    HYSGD_TRY(resolve(path, real));
-    char *slash = strrchr(real, '/');
-    const char *name = slash == NULL ? real : slash + 1;
-    if (name[0] == '\0')
-        return hysgd_fail(HYSGD_OUTPUT, "cannot be written: expected the name of a file");
-    if (strlen(name) > NAME_MAX) {
-        errno = ENAMETOOLONG;
-        return fail_system("cannot be written");
-    }
-    strcpy(target->name, name);
-    if (slash != NULL)
-        *slash = '\0';
-    const char *directory = slash == NULL ? "." : slash == real ? "/" : real;
-    target->directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return target->directory < 0 ? fail_system("its directory cannot be opened") : HYSGD_OK;
-}
-
-#define MOST_TRIES 1000
-
-/* Makes the temporary file. Not mkstemp: with O_EXCL the kernel applies the umask, which a thread cannot read
- * safely. */
-static enum hysgd_status temporary_open(struct target *target, int *fd_out) {
-    for (int i = 0; i < MOST_TRIES; i++) {
-        /* Cut so that the longest allowed name still gets its suffix. */
-        snprintf(target->temporary, sizeof(target->temporary), "%.200s.%ld-%d.tmp", target->name, (long)getpid(),
-                 i);
-        int fd = openat(target->directory, target->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd >= 0) {
-            *fd_out = fd;
-            return HYSGD_OK;
-        }
-        if (errno != EEXIST && errno != EINTR)
-            break;
-    }
-    return fail_system("no temporary file can be made beside it");
-}
-
-static enum hysgd_status write_bytes(int fd, const void *bytes, uint64_t length) {
-    const char *next = bytes;
-    while (length > 0) {
-        size_t chunk = length > 1 << 30 ? 1 << 30 : (size_t)length; /* the kernel stops short of 2 GiB anyway */
-        ssize_t written = write(fd, next, chunk);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return fail_system("cannot be written");
-        next += written;
-        length -= (uint64_t)written;
-    }
-    return HYSGD_OK;
-}
-
-static enum hysgd_status sync_file(int fd) {
-    while (fsync(fd) != 0) {
-        if (errno != EINTR)
-            return fail_system("cannot be brought to the disk");
-    }
-    return HYSGD_OK;
-}
-
-/* Some file systems cannot sync a directory and say EINVAL; they have nothing better to offer. */
-static enum hysgd_status sync_directory(int fd) {
-    while (fsync(fd) != 0) {
-        if (errno == EINVAL)
-            return HYSGD_OK;
-        if (errno != EINTR)
-            return fail_system("is written, but its directory cannot be brought to the disk");
-    }
-    return HYSGD_OK;
-}
-
-static enum hysgd_status fill(int fd, const char *header, size_t header_bytes,
+static enum hysgd_status fill(int file, const char *header, size_t header_bytes,
                               const struct safetensors_tensor *tensors, size_t count) {
-    uint64_t bytes;
-    HYSGD_TRY(write_bytes(fd, header, header_bytes));
+    uint64_t offset = header_bytes, bytes;
+    HYSGD_TRY(replacement_write(file, 0, header, header_bytes));
     for (size_t i = 0; i < count; i++) {
-        if (safetensors_tensor_bytes(&tensors[i], &bytes))
-            HYSGD_TRY(write_bytes(fd, tensors[i].data, bytes));
+        if (!safetensors_tensor_bytes(&tensors[i], &bytes))
+            continue;
+        HYSGD_TRY(replacement_write(file, offset, tensors[i].data, bytes));
+        offset += bytes;
     }
-    return sync_file(fd);
-}
-
-static enum hysgd_status replace(struct target *target, const char *header, size_t header_bytes,
-                                 const struct safetensors_tensor *tensors, size_t count) {
-    int fd = -1;
-    HYSGD_TRY(temporary_open(target, &fd));
-    enum hysgd_status status = fill(fd, header, header_bytes, tensors, count);
-    if (close(fd) != 0 && status == HYSGD_OK)
-        status = fail_system("cannot be written");
-    if (status == HYSGD_OK && renameat(target->directory, target->temporary, target->directory, target->name) != 0)
-        status = fail_system("cannot be replaced");
-    if (status != HYSGD_OK) {
-        unlinkat(target->directory, target->temporary, 0);
-        return status;
-    }
-    return sync_directory(target->directory);
+    return HYSGD_OK;
 }
 
 static enum hysgd_status write_all(const char *path, const struct safetensors_tensor *tensors, size_t count,
                                    const char *const (*metadata)[2], size_t metadata_count) {
-    struct target target;
+    struct replacement replacement;
     char *header = NULL;
     size_t header_bytes = 0;
     HYSGD_TRY(compose(tensors, count, metadata, metadata_count, &header, &header_bytes));
-    enum hysgd_status status = target_open(path, &target);
+    enum hysgd_status status = replacement_open(&replacement, path, 0);
     if (status == HYSGD_OK) {
-        status = replace(&target, header, header_bytes, tensors, count);
-        close(target.directory);
+        status = fill(replacement.file, header, header_bytes, tensors, count);
+        if (status == HYSGD_OK)
+            status = replacement_commit(&replacement);
+        else
+            replacement_abort(&replacement);
     }
     memory_free(header);
     return status;
