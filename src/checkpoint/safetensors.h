@@ -69,9 +69,18 @@ size_t safetensors_metadata_count(const struct safetensors_file *file);
 void safetensors_metadata_at(const struct safetensors_file *file, size_t index, const char **key_out,
                              const char **value_out);
 
+/* As safetensors_open, but reads the header alone: the tensors' data are NULL, and the functions below fetch what
+ * they copy out from the file, which must not change meanwhile. */
+HYSGD_MUST_CHECK enum hysgd_status safetensors_open_header(const char *path, struct safetensors_file **file_out);
+
 /* Copies the tensor's elements out; HYSGD_INPUT when name, type or element count is not what the caller needs. */
 HYSGD_MUST_CHECK enum hysgd_status safetensors_read(const struct safetensors_file *file, const char *name,
                                                     enum safetensors_type type, uint64_t elements, void *data_out);
+
+/* The same for elements [first, first + count) of the tensor's. */
+HYSGD_MUST_CHECK enum hysgd_status safetensors_read_range(const struct safetensors_file *file, const char *name,
+                                                          enum safetensors_type type, uint64_t elements,
+                                                          uint64_t first, uint64_t count, void *data_out);
 
 /* Writes tensors and metadata (pairs key, value) in the given order to a temporary file beside `path`, syncs it,
  * renames it over `path` and syncs the directory. HYSGD_OUTPUT names path and fault; the old file is then whole and
@@ -83,5 +92,36 @@ HYSGD_MUST_CHECK enum hysgd_status safetensors_read(const struct safetensors_fil
 HYSGD_MUST_CHECK enum hysgd_status safetensors_write(const char *path, const struct safetensors_tensor *tensors,
                                                      size_t count, const char *const (*metadata)[2],
                                                      size_t metadata_count);
+
+/* ---- A file that several processes write ---- */
+
+struct safetensors_writer; /* opaque */
+
+/* Begins as safetensors_write does: makes the temporary file in its full length, with the header and those tensors
+ * whose data are not NULL. Its name ends with a random number, so that no other file is taken for it. HYSGD_OUTPUT,
+ * for example when the disk has no room; then nothing is left. */
+HYSGD_MUST_CHECK enum hysgd_status safetensors_begin(const char *path, const struct safetensors_tensor *tensors,
+                                                     size_t count, const char *const (*metadata)[2],
+                                                     size_t metadata_count, struct safetensors_writer **writer_out);
+
+/* The whole path of the temporary file, for other processes; where the data of a tensor begin in it. */
+const char *safetensors_temporary(const struct safetensors_writer *writer);
+uint64_t safetensors_offset(const struct safetensors_writer *writer, size_t tensor);
+
+/* Bytes of a file. */
+struct safetensors_piece {
+    uint64_t offset, bytes;
+    const void *data;
+};
+
+/* Writes pieces of the temporary file and brings them to the disk; by any process that sees it, several at once.
+ * HYSGD_OUTPUT names the file. */
+HYSGD_MUST_CHECK enum hysgd_status safetensors_write_pieces(const char *temporary,
+                                                            const struct safetensors_piece *pieces, size_t count);
+
+/* Ends as safetensors_write does, once all pieces are written; or leaves the old file as it is and removes the
+ * temporary one. Both free the writer. */
+HYSGD_MUST_CHECK enum hysgd_status safetensors_commit(struct safetensors_writer *writer);
+void safetensors_abort(struct safetensors_writer *writer);
 
 #endif

@@ -31,6 +31,8 @@ struct pair {
 struct safetensors_file {
     char *name;            /* for messages */
     void *buffer;          /* the byte buffer of a file that was read; NULL for bytes in memory */
+    int descriptor;        /* of a file of which only the header was read; else -1 */
+    uint64_t data_begin;   /* in that file */
     json_t *header;        /* owns the names and the metadata */
     struct entry *entries; /* [count], in the order of their data */
     size_t count;
@@ -227,9 +229,9 @@ static void place_data(struct safetensors_file *file, const void *buffer) {
 }
 
 /* Reads exactly `bytes` bytes. */
-static enum hysgd_status read_bytes(int fd, void *buffer, size_t bytes) {
+static enum hysgd_status read_bytes(int fd, uint64_t offset, void *buffer, size_t bytes) {
     for (size_t done = 0; done < bytes;) {
-        ssize_t got = read(fd, (char *)buffer + done, bytes - done);
+        ssize_t got = pread(fd, (char *)buffer + done, bytes - done, (off_t)(offset + done));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -243,7 +245,8 @@ static enum hysgd_status read_bytes(int fd, void *buffer, size_t bytes) {
 }
 
 /* `header` is the caller's to free in every case. */
-static enum hysgd_status read_all(struct safetensors_file *file, int fd, char **header) {
+static enum hysgd_status read_header(struct safetensors_file *file, int fd, char **header,
+                                     uint64_t *buffer_bytes_out) {
     struct stat stat;
     unsigned char start[LENGTH_BYTES] = {0};
     if (fstat(fd, &stat) != 0)
@@ -252,28 +255,38 @@ static enum hysgd_status read_all(struct safetensors_file *file, int fd, char **
         return hysgd_fail(HYSGD_INPUT, "is not a regular file");
     uint64_t total = (uint64_t)stat.st_size;
     size_t length = 0;
-    HYSGD_TRY(read_bytes(fd, start, total < LENGTH_BYTES ? 0 : LENGTH_BYTES));
+    HYSGD_TRY(read_bytes(fd, 0, start, total < LENGTH_BYTES ? 0 : LENGTH_BYTES));
     HYSGD_TRY(take_length(start, total, &length));
     HYSGD_TRY(memory_alloc(length, 1, header));
-    HYSGD_TRY(read_bytes(fd, *header, length));
-    uint64_t buffer_bytes = total - LENGTH_BYTES - length;
-    /* The data are read after the header was found sound, so that a wrong file costs no more than its header. */
-    HYSGD_TRY(take_header(file, *header, length, buffer_bytes));
+    HYSGD_TRY(read_bytes(fd, LENGTH_BYTES, *header, length));
+    file->data_begin = LENGTH_BYTES + length;
+    *buffer_bytes_out = total - file->data_begin;
+    return take_header(file, *header, length, *buffer_bytes_out);
+}
+
+/* The data are read after the header was found sound, so that a wrong file costs no more than its header. */
+static enum hysgd_status read_data(struct safetensors_file *file, int fd, uint64_t buffer_bytes) {
     HYSGD_TRY(memory_alloc_vector((size_t)buffer_bytes, 1, &file->buffer));
-    HYSGD_TRY(read_bytes(fd, file->buffer, (size_t)buffer_bytes));
+    HYSGD_TRY(read_bytes(fd, file->data_begin, file->buffer, (size_t)buffer_bytes));
     place_data(file, file->buffer);
     return HYSGD_OK;
 }
 
-static enum hysgd_status read_path(struct safetensors_file *file) {
+static enum hysgd_status read_path(struct safetensors_file *file, bool has_data) {
     /* Without O_NONBLOCK a pipe with no writer would hold us up before we can refuse it. */
     int fd = open(file->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return hysgd_fail(HYSGD_INPUT, "cannot be opened: %s", strerror(errno));
     char *header = NULL;
-    enum hysgd_status status = read_all(file, fd, &header);
+    uint64_t buffer_bytes = 0;
+    enum hysgd_status status = read_header(file, fd, &header, &buffer_bytes);
+    if (status == HYSGD_OK && has_data)
+        status = read_data(file, fd, buffer_bytes);
     memory_free(header);
-    close(fd);
+    if (status == HYSGD_OK && !has_data)
+        file->descriptor = fd;
+    else
+        close(fd);
     return status;
 }
 
@@ -293,6 +306,7 @@ static enum hysgd_status file_alloc(const char *name, struct safetensors_file **
         memory_free(file);
         return status;
     }
+    file->descriptor = -1;
     *file_out = file;
     return HYSGD_OK;
 }
@@ -312,7 +326,13 @@ static enum hysgd_status finish(enum hysgd_status status, struct safetensors_fil
 enum hysgd_status safetensors_open(const char *path, struct safetensors_file **file_out) {
     struct safetensors_file *file;
     HYSGD_TRY(file_alloc(path, &file));
-    return finish(read_path(file), file, file_out);
+    return finish(read_path(file, true), file, file_out);
+}
+
+enum hysgd_status safetensors_open_header(const char *path, struct safetensors_file **file_out) {
+    struct safetensors_file *file;
+    HYSGD_TRY(file_alloc(path, &file));
+    return finish(read_path(file, false), file, file_out);
 }
 
 enum hysgd_status safetensors_open_bytes(const char *name, const void *bytes, size_t length,
@@ -325,6 +345,8 @@ enum hysgd_status safetensors_open_bytes(const char *name, const void *bytes, si
 void safetensors_close(struct safetensors_file *file) {
     if (file == NULL)
         return;
+    if (file->descriptor >= 0)
+        close(file->descriptor);
     json_decref(file->header);
     memory_free(file->entries);
     memory_free(file->metadata);
@@ -341,12 +363,17 @@ const struct safetensors_tensor *safetensors_at(const struct safetensors_file *f
     return &file->entries[index].tensor;
 }
 
-const struct safetensors_tensor *safetensors_find(const struct safetensors_file *file, const char *name) {
+static const struct entry *find(const struct safetensors_file *file, const char *name) {
     for (size_t i = 0; i < file->count; i++) {
         if (strcmp(file->entries[i].tensor.name, name) == 0)
-            return &file->entries[i].tensor;
+            return &file->entries[i];
     }
     return NULL;
+}
+
+const struct safetensors_tensor *safetensors_find(const struct safetensors_file *file, const char *name) {
+    const struct entry *entry = find(file, name);
+    return entry != NULL ? &entry->tensor : NULL;
 }
 
 const char *safetensors_metadata(const struct safetensors_file *file, const char *key) {
@@ -363,11 +390,14 @@ void safetensors_metadata_at(const struct safetensors_file *file, size_t index, 
     *value_out = file->metadata[index].value;
 }
 
-enum hysgd_status safetensors_read(const struct safetensors_file *file, const char *name,
-                                   enum safetensors_type type, uint64_t elements, void *data_out) {
-    const struct safetensors_tensor *tensor = safetensors_find(file, name);
-    if (tensor == NULL)
+/* Finds a tensor that is what the caller needs. */
+static enum hysgd_status find_fitting(const struct safetensors_file *file, const char *name,
+                                      enum safetensors_type type, uint64_t elements,
+                                      const struct entry **entry_out) {
+    const struct entry *entry = find(file, name);
+    if (entry == NULL)
         return hysgd_fail(HYSGD_INPUT, "%s: has no tensor '%s'", file->name, name);
+    const struct safetensors_tensor *tensor = &entry->tensor;
     if (tensor->type != type)
         return hysgd_fail(HYSGD_INPUT, "%s: tensor '%s' has type %s, expected %s", file->name, name,
                           safetensors_type_name(tensor->type), safetensors_type_name(type));
@@ -377,6 +407,26 @@ enum hysgd_status safetensors_read(const struct safetensors_file *file, const ch
     if (present != elements)
         return hysgd_fail(HYSGD_INPUT, "%s: tensor '%s' has %" PRIu64 " elements, expected %" PRIu64, file->name,
                           name, present, elements);
-    memcpy(data_out, tensor->data, (size_t)present * safetensors_type_size(type));
+    *entry_out = entry;
     return HYSGD_OK;
+}
+
+enum hysgd_status safetensors_read_range(const struct safetensors_file *file, const char *name,
+                                         enum safetensors_type type, uint64_t elements, uint64_t first,
+                                         uint64_t count, void *data_out) {
+    const struct entry *entry = NULL;
+    size_t size = safetensors_type_size(type);
+    HYSGD_TRY(find_fitting(file, name, type, elements, &entry));
+    if (entry->tensor.data != NULL) {
+        memcpy(data_out, (const char *)entry->tensor.data + first * size, count * size);
+        return HYSGD_OK;
+    }
+    uint64_t begin = file->data_begin + entry->begin + first * size;
+    enum hysgd_status status = read_bytes(file->descriptor, begin, data_out, count * size);
+    return status == HYSGD_OK ? HYSGD_OK : status_locate(status, file->name);
+}
+
+enum hysgd_status safetensors_read(const struct safetensors_file *file, const char *name,
+                                   enum safetensors_type type, uint64_t elements, void *data_out) {
+    return safetensors_read_range(file, name, type, elements, 0, elements, data_out);
 }

@@ -2,9 +2,15 @@
 /* Writes safetensors: composes the header, then replaces the target as a whole. */
 #include "checkpoint/safetensors.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "checkpoint/replacement.h"
@@ -136,6 +142,7 @@ static enum hysgd_status compose(const struct safetensors_tensor *tensors, size_
     return status;
 }
 
+/* The header, and the tensors that are here. */
 static enum hysgd_status fill(int file, const char *header, size_t header_bytes,
                               const struct safetensors_tensor *tensors, size_t count) {
     uint64_t offset = header_bytes, bytes;
@@ -143,7 +150,8 @@ static enum hysgd_status fill(int file, const char *header, size_t header_bytes,
     for (size_t i = 0; i < count; i++) {
         if (!safetensors_tensor_bytes(&tensors[i], &bytes))
             continue;
-        HYSGD_TRY(replacement_write(file, offset, tensors[i].data, bytes));
+        if (tensors[i].data != NULL)
+            HYSGD_TRY(replacement_write(file, offset, tensors[i].data, bytes));
         offset += bytes;
     }
     return HYSGD_OK;
@@ -171,4 +179,119 @@ enum hysgd_status safetensors_write(const char *path, const struct safetensors_t
                                     const char *const (*metadata)[2], size_t metadata_count) {
     enum hysgd_status status = write_all(path, tensors, count, metadata, metadata_count);
     return status == HYSGD_OK ? HYSGD_OK : status_locate(status, path);
+}
+
+/* ---- A file that several processes write ---- */
+
+struct safetensors_writer {
+    struct replacement replacement;
+    char *path, *temporary;
+    uint64_t *offsets; /* [count of tensors] */
+};
+
+static void writer_free(struct safetensors_writer *writer) {
+    memory_free(writer->path);
+    memory_free(writer->temporary);
+    memory_free(writer->offsets);
+    memory_free(writer);
+}
+
+/* Other processes may work in other folders, so the path must be whole. */
+static enum hysgd_status find_temporary(struct safetensors_writer *writer) {
+    char folder[PATH_MAX];
+    const struct replacement *replacement = &writer->replacement;
+    if (realpath(replacement->folder_path, folder) == NULL)
+        return hysgd_fail(HYSGD_OUTPUT, "its directory has no path: %s", strerror(errno));
+    size_t size = strlen(folder) + strlen(replacement->temporary) + 2;
+    HYSGD_TRY(memory_alloc(size, 1, &writer->temporary));
+    snprintf(writer->temporary, size, "%s/%s", folder, replacement->temporary);
+    return HYSGD_OK;
+}
+
+/* With the replacement open. */
+static enum hysgd_status begin_file(struct safetensors_writer *writer, const char *header, size_t header_bytes,
+                                    const struct safetensors_tensor *tensors, size_t count) {
+    uint64_t total = header_bytes, bytes = 0;
+    HYSGD_TRY(memory_alloc(count, sizeof *writer->offsets, &writer->offsets));
+    for (size_t i = 0; i < count; i++) {
+        writer->offsets[i] = total;
+        total += safetensors_tensor_bytes(&tensors[i], &bytes) ? bytes : 0;
+    }
+    HYSGD_TRY(find_temporary(writer));
+    HYSGD_TRY(replacement_reserve(&writer->replacement, total));
+    return fill(writer->replacement.file, header, header_bytes, tensors, count);
+}
+
+static enum hysgd_status begin(struct safetensors_writer *writer, const char *header, size_t header_bytes,
+                               const struct safetensors_tensor *tensors, size_t count) {
+    uint64_t number;
+    if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
+        return hysgd_fail(HYSGD_OUTPUT, "cannot be written: the system gives no random number: %s",
+                          strerror(errno));
+    HYSGD_TRY(replacement_open(&writer->replacement, writer->path, number >> 1));
+    enum hysgd_status status = begin_file(writer, header, header_bytes, tensors, count);
+    if (status != HYSGD_OK)
+        replacement_abort(&writer->replacement);
+    return status;
+}
+
+enum hysgd_status safetensors_begin(const char *path, const struct safetensors_tensor *tensors, size_t count,
+                                    const char *const (*metadata)[2], size_t metadata_count,
+                                    struct safetensors_writer **writer_out) {
+    struct safetensors_writer *writer;
+    char *header = NULL;
+    size_t header_bytes = 0;
+    HYSGD_TRY(memory_alloc(1, sizeof *writer, &writer));
+    enum hysgd_status status = memory_copy_text(path, &writer->path);
+    if (status == HYSGD_OK)
+        status = compose(tensors, count, metadata, metadata_count, &header, &header_bytes);
+    if (status == HYSGD_OK)
+        status = begin(writer, header, header_bytes, tensors, count);
+    memory_free(header);
+    if (status == HYSGD_OK) {
+        *writer_out = writer;
+        return HYSGD_OK;
+    }
+    writer_free(writer);
+    return status_locate(status, path);
+}
+
+const char *safetensors_temporary(const struct safetensors_writer *writer) {
+    return writer->temporary;
+}
+
+uint64_t safetensors_offset(const struct safetensors_writer *writer, size_t tensor) {
+    return writer->offsets[tensor];
+}
+
+static enum hysgd_status write_pieces(int file, const struct safetensors_piece *pieces, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        HYSGD_TRY(replacement_write(file, pieces[i].offset, pieces[i].data, pieces[i].bytes));
+    return replacement_sync(file);
+}
+
+enum hysgd_status safetensors_write_pieces(const char *temporary, const struct safetensors_piece *pieces,
+                                           size_t count) {
+    int file = open(temporary, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0)
+        return hysgd_fail(HYSGD_OUTPUT,
+                          "%s: cannot be opened: %s: expected a directory that every process of the run sees",
+                          temporary, strerror(errno));
+    enum hysgd_status status = write_pieces(file, pieces, count);
+    if (close(file) != 0 && status == HYSGD_OK)
+        status = hysgd_fail(HYSGD_OUTPUT, "cannot be written: %s", strerror(errno));
+    return status == HYSGD_OK ? HYSGD_OK : status_locate(status, temporary);
+}
+
+enum hysgd_status safetensors_commit(struct safetensors_writer *writer) {
+    enum hysgd_status status = replacement_commit(&writer->replacement);
+    if (status != HYSGD_OK)
+        status = status_locate(status, writer->path);
+    writer_free(writer);
+    return status;
+}
+
+void safetensors_abort(struct safetensors_writer *writer) {
+    replacement_abort(&writer->replacement);
+    writer_free(writer);
 }
