@@ -122,6 +122,13 @@ struct event_share {
     double applied; /* in the samples of applied gradients, each counted with the weight of its gradient */
 };
 
+/* Bytes of gradients and parameters between a worker and the servers; where they share memory, those that would
+ * travel. */
+struct event_traffic {
+    uint64_t sent;     /* of the gradients received from it, as they are encoded */
+    uint64_t received; /* of the versions of the parameters that it was sent, each once */
+};
+
 /* The account of one worker. received = applied + dropped + held; what was abandoned was begun and never received.
  */
 struct event_account {
@@ -136,6 +143,7 @@ struct event_account {
     double caused_seconds;    /* of the other workers' waiting, for this one; see attribution.h */
     uint64_t delays;          /* updates that others waited for it to complete */
     struct event_share share;
+    struct event_traffic traffic;
 };
 
 /* The end of a run. */

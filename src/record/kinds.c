@@ -178,6 +178,8 @@ static const struct record_field account_fields[] = {
     {"data_seconds", REAL, AT(data_seconds), "s", "of compute_seconds, until it had its samples"},
     {"caused_seconds", REAL, AT(caused_seconds), "s", "of the other workers' waiting, for this one"},
     {"delays", COUNT, AT(delays), "updates", "that others waited for it to complete"},
+    {"sent_bytes", COUNT, AT(traffic.sent), "B", "of its gradients, as encoded for the wire"},
+    {"received_bytes", COUNT, AT(traffic.received), "B", "of the parameters that it was sent"},
     {0},
 };
 

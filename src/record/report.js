@@ -81,7 +81,8 @@ function colourSwatches() {
 
 function sums(run) {
   const total = {received: 0, batches: 0, applied: 0, dropped: 0, held: 0, compute_seconds: 0,
-    transit_seconds: 0, waiting_seconds: 0, staleness_sum: 0, most_staleness: 0, abandoned: 0, abandoned_seconds: 0};
+    transit_seconds: 0, waiting_seconds: 0, staleness_sum: 0, most_staleness: 0, abandoned: 0, abandoned_seconds: 0,
+    sent_bytes: 0, received_bytes: 0};
   for (const account of run.summary ? run.summary.accounts : [])
     for (const key of Object.keys(total))
       total[key] = key === 'most_staleness' ? Math.max(total[key], account[key]) : total[key] + account[key];
@@ -109,6 +110,7 @@ const RUN_COLUMNS = [
   ['gradients', (run) => run.summary && sums(run).received, (v) => count(v), 0],
   ['local steps', (run) => run.summary && sums(run).batches > sums(run).received
     ? sums(run).batches / sums(run).received : null, (v) => number(v, 3), 0],
+  ['bytes sent', (run) => run.summary && sums(run).sent_bytes || null, (v) => count(v), 0],
   ['updates', (run) => run.summary && run.summary.updates, (v) => count(v), 0],
   ['mean staleness', (run) => run.summary && sums(run).staleness_sum / sums(run).applied, (v) => number(v, 3), 0],
   ['waiting share', (run) => run.summary && sums(run).waiting_seconds / spent(sums(run)), (v) => percent(v, 1), 0],

@@ -175,7 +175,7 @@ const wholeView = () => setView(-Infinity, Infinity);
 function fillAccounts(run) {
   const columns = [['received', count], ['applied', count], ['dropped', count], ['held', count],
     ['compute_seconds', number], ['transit_seconds', number], ['waiting_seconds', number],
-    ['caused_seconds', number], ['delays', count]];
+    ['caused_seconds', number], ['delays', count], ['sent_bytes', count], ['received_bytes', count]];
   const rows = run.summary ? run.summary.accounts : [];
   if (rows.some((account) => account.abandoned > 0))
     columns.splice(4, 0, ['abandoned', count], ['abandoned_seconds', number]);
@@ -188,7 +188,7 @@ function fillAccounts(run) {
     row.appendChild(element('td', number(account.staleness_sum / account.applied, 3)));
     row.appendChild(element('td', count(account.most_staleness)));
   });
-  const headings = columns.map(([key]) => key.replace('_seconds', ' s'));
+  const headings = columns.map(([key]) => key.replace('_seconds', ' s').replace('_bytes', ' B'));
   $('accounts').replaceChildren(headRow(['worker', ...headings, 'waiting share', 'mean staleness',
     'most staleness']), body);
 }

@@ -79,12 +79,14 @@ enum column {
     ABANDONED_SECONDS,
     COMPUTE_SHARE,
     TRANSIT_SHARE,
+    SENT_BYTES,
+    READ_BYTES,
     COLUMN_COUNT
 };
 
 static const char *const titles[COLUMN_COUNT] = {
-    "worker",   "received",  "applied",   "dropped",   "held",     "waiting %",  "staleness", "most",
-    "given up", "compute s", "transit s", "waiting s", "caused s", "given up s", "compute %", "transit %"};
+    "worker",    "received",  "applied",   "dropped",  "held",       "waiting %", "staleness", "most",   "given up",
+    "compute s", "transit s", "waiting s", "caused s", "given up s", "compute %", "transit %", "sent B", "read B"};
 
 static void print_cell(const struct row *row, enum column column, bool is_short, char cell[CELL_SIZE]) {
     const struct event_account *account = &row->account;
@@ -140,6 +142,12 @@ static void print_cell(const struct row *row, enum column column, bool is_short,
     case TRANSIT_SHARE:
         print_real(share(account->transit_seconds, account), cell);
         break;
+    case SENT_BYTES:
+        print_count(account->traffic.sent, true, cell);
+        break;
+    case READ_BYTES:
+        print_count(account->traffic.received, true, cell);
+        break;
     case COLUMN_COUNT:
         break;
     }
@@ -174,6 +182,8 @@ static struct row total(const struct event_summary *summary) {
         sum.account.waiting_seconds += account->waiting_seconds;
         sum.account.caused_seconds += account->caused_seconds;
         sum.account.staleness_sum += account->staleness_sum;
+        sum.account.traffic.sent += account->traffic.sent;
+        sum.account.traffic.received += account->traffic.received;
         if (account->most_staleness > sum.account.most_staleness)
             sum.account.most_staleness = account->most_staleness;
     }
@@ -262,6 +272,8 @@ static void measure(struct table *table, bool is_short) {
 static bool is_column_shown(enum column column, const struct event_account *sum) {
     if (column == ABANDONED || column == ABANDONED_SECONDS)
         return sum->abandoned > 0;
+    if (column == SENT_BYTES || column == READ_BYTES)
+        return sum->traffic.sent > 0; /* logs of earlier versions do not tell */
     return column != CAUSED_SECONDS || sum->caused_seconds > 0;
 }
 
