@@ -305,7 +305,8 @@ struct hysgd_model_layout {
     double statistic_momentum;          /* 0 to 1 */
     const struct hysgd_tensor *tensors; /* owned by the model; they cover the vector without gaps */
     size_t tensor_count;
-    size_t outputs; /* floats that predict writes for a sample; 0: it cannot predict */
+    size_t outputs;            /* floats that predict writes for a sample; 0: it cannot predict */
+    bool has_sparse_gradients; /* the gradient of a batch is mostly zero: it touches few of the parameters */
 };
 
 /* Sums over samples; the reader divides. */

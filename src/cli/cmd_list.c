@@ -83,7 +83,7 @@ static enum hysgd_status fail_unknown(const char *word) {
                           near.word);
     return hysgd_fail(HYSGD_USAGE,
                       "list: unknown word '%s': expected policies, optimizers, corrections, models, data, "
-                      "partitions, local, runtimes, distributions, log, or the name of one of them",
+                      "partitions, local, wires, runtimes, distributions, log, or the name of one of them",
                       word);
 }
 
@@ -138,11 +138,11 @@ const struct command command_list = {
     .tables = {{"output", own_options, NULL}},
     .table_count = 1,
     .summary =
-        "Lists policies, optimizers, corrections, models, data, partitions, local steps, runtimes and distributions, "
+        "Lists policies, optimizers, corrections, models, data, partitions, local steps, wires, runtimes and distributions, "
         "with their options.",
     .details =
         "Without a word: everything, a line each. WORD is one of policies, optimizers, corrections, models, data, "
-        "partitions, local, runtimes, distributions, or a name such as threshold; log: the records and fields of an "
+        "partitions, local, wires, runtimes, distributions, or a name such as threshold; log: the records and fields of an "
         "event log.",
     .examples = "  hysgd list\n"
                 "  hysgd list policies\n"

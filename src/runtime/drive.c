@@ -57,6 +57,7 @@ void drive_restart(struct training *training, double seconds) {
     shares_turn(&training->shares, engine->table.round);
     for (int i = 0; i < engine->released_count; i++) {
         training->workers[engine->released[i]].delivered_seconds = seconds;
+        training->workers[engine->released[i]].has_read = 0;
         attribution_restore(&training->attribution, engine->released[i], seconds, engine->progress.version);
     }
 }
@@ -71,6 +72,13 @@ void drive_read(struct training *training, int worker) {
         server_read(&training->server, worker);
 }
 
+/* A version that the worker has is not sent again. */
+static void count_read(struct training *training, int worker, uint64_t version) {
+    if (training->workers[worker].has_read != version + 1)
+        training->accounts[worker].traffic.received += outgoing_version_bytes(training);
+    training->workers[worker].has_read = version + 1;
+}
+
 void drive_started(struct training *training, int worker, uint64_t version, double seconds) {
     struct event_account *account = &training->accounts[worker];
     account->waiting_seconds += seconds - training->workers[worker].delivered_seconds;
@@ -78,6 +86,7 @@ void drive_started(struct training *training, int worker, uint64_t version, doub
     if (training->setup->computes_gradients)
         shares_begin(&training->shares, worker);
     local_begin(training, worker, seconds);
+    count_read(training, worker, version);
     drive_emit(training, &(struct event){.kind = EVENT_START,
                                          .worker = worker,
                                          .seconds = seconds,
@@ -148,11 +157,14 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
                     training->engine.table.rows && training->engine.progress.is_extra);
     shares_turn(&training->shares, training->engine.table.round);
     local_settle(training, arrival->worker, arrival->compute_seconds, arrival->transit_seconds);
+    if (!training->setup->has_remote_vectors)
+        worker_settle(training, arrival->worker);
     training->loss_sum += worker->loss * (double)batches;
     training->loss_count += batches;
     account->compute_seconds += arrival->compute_seconds;
     account->transit_seconds += arrival->transit_seconds;
     account->data_seconds += arrival->data_seconds;
+    account->traffic.sent += outgoing_bytes(training, arrival->worker);
     worker->delivered_seconds = arrival->seconds - arrival->queue_seconds;
     worker->is_under_way = false;
     uint64_t version = training->engine.progress.version;

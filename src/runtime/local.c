@@ -70,6 +70,12 @@ static enum hysgd_status check_elastic(const struct training_setup *setup) {
             "policy %s: correction=%s contradicts it: worker and server are drawn to each other by the "
             "same difference; expected correction=none",
             name, setup->correction->ops->name);
+    if (outgoing_is_lossy(setup->wire))
+        return hysgd_fail(
+            HYSGD_USAGE,
+            "policy %s: wire=%s contradicts it: worker and server are drawn to each other by the same "
+            "difference; expected wire=fp32",
+            name, setup->wire->ops->name);
     if (setup->weighting.kind != ENGINE_WEIGHT_NONE || has_worker_weights(setup->worker_weights))
         return hysgd_fail(HYSGD_USAGE,
                           "policy %s: weights contradict it: worker and server are drawn to each other by the same "
@@ -303,11 +309,9 @@ void local_settle(struct training *training, int index, double compute_seconds, 
     pace->compute_seconds = smooth(pace->compute_seconds, compute_seconds / batches, is_first);
     pace->transit_seconds = smooth(pace->transit_seconds, transit_seconds, is_first);
     worker->has_own = local->is_elastic;
-    if (!training->setup->has_remote_vectors)
-        local_keep(training, index);
 }
 
-void local_keep(struct training *training, int index) {
+void local_settle_vectors(struct training *training, int index) {
     const struct local *local = &training->local;
     if (!local->ops)
         return;

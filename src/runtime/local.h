@@ -111,12 +111,11 @@ void local_begin(struct training *training, int worker, double seconds);
 HYSGD_MUST_CHECK enum hysgd_status local_compute(struct training *training, int worker, const float *start,
                                                  const struct worker_watch *watch);
 
-/* The round has been delivered: what it has changed is now settled. Lock held. Where the server's vectors are
- * elsewhere the worker's own may be too: then this is the account only. */
+/* The round has been delivered: takes its measure. Lock held. */
 void local_settle(struct training *training, int worker, double compute_seconds, double transit_seconds);
 
-/* Settles the worker's vectors, in the process that has them, where local_settle has not done it. */
-void local_keep(struct training *training, int worker);
+/* Likewise: what the round has changed of the worker's vectors is now settled. In the process that has them. */
+void local_settle_vectors(struct training *training, int worker);
 
 /* A worker is lost: its pace is nobody's measure any more. */
 void local_forget(struct training *training, int worker);

@@ -17,14 +17,14 @@
 #include "runtime/worker.h"
 
 #define FORMAT_KEY     "hysgd_checkpoint"
-#define FORMAT_VERSION "3"
+#define FORMAT_VERSION "4"
 #define POLICY_KEY     "state/policy"
 
 /* Tables in a checkpoint, at most. */
 #define MOST_TABLES 8
 
 enum {
-    WORKER_FIELDS = 28,
+    WORKER_FIELDS = 31,
     RUN_FIELDS = 31,
     TABLE_FIELDS = 6, /* of a worker */
     FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double),
@@ -110,6 +110,9 @@ static void visit_worker(struct training *training, int index, struct row *row, 
     visit_amount(row, &account->data_seconds);
     visit_amount(row, &account->caused_seconds);
     visit_count(row, &account->delays, MOST_COUNT);
+    visit_count(row, &account->traffic.sent, MOST_COUNT);
+    visit_count(row, &account->traffic.received, MOST_COUNT);
+    visit_count(row, &training->workers[index].has_read, MOST_COUNT);
     worker->patience = patience > 0 ? patience : (double)INFINITY;
     if (weight > (double)FLT_MAX)
         row->is_bad = true;
@@ -187,6 +190,7 @@ struct snapshot_image {
     struct snapshot_tensors list;
     double *workers, *flights, *table, *estimates, run[RUN_FIELDS];
     struct local_image local;
+    struct outgoing_image outgoing;
     char *policy; /* by open_memstream */
 };
 
@@ -256,7 +260,9 @@ static enum hysgd_status take_image(struct snapshot_image *image, struct trainin
                                     const struct snapshot_in_flight *in_flight) {
     size_t workers = (size_t)training->setup->workers;
     HYSGD_TRY(local_take(training, in_flight ? in_flight->flights : NULL, &image->local));
-    HYSGD_TRY(snapshot_tensors_init(&image->list, training, MOST_TABLES + image->local.count));
+    HYSGD_TRY(outgoing_take(training, in_flight ? in_flight->flights : NULL, &image->outgoing));
+    HYSGD_TRY(
+        snapshot_tensors_init(&image->list, training, MOST_TABLES + image->local.count + image->outgoing.count));
     HYSGD_TRY(memory_alloc(workers * WORKER_FIELDS, sizeof(double), &image->workers));
     HYSGD_TRY(memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &image->flights));
     if (training->engine.table.rows)
@@ -266,6 +272,8 @@ static enum hysgd_status take_image(struct snapshot_image *image, struct trainin
     gather_tables(image, training, seconds, in_flight);
     for (size_t i = 0; i < image->local.count; i++)
         image->list.tensors[image->list.count++] = image->local.tensors[i];
+    for (size_t i = 0; i < image->outgoing.count; i++)
+        image->list.tensors[image->list.count++] = image->outgoing.tensors[i];
     return print_policy(image, training);
 }
 
@@ -290,6 +298,7 @@ void snapshot_discard(struct snapshot_image *image) {
     memory_free(image->table);
     memory_free(image->estimates);
     local_discard(&image->local);
+    outgoing_discard(&image->outgoing);
     free(image->policy);
     memory_free(image);
 }
@@ -334,7 +343,8 @@ static enum hysgd_status check_description(const struct training *training, cons
                                        "worker-weights",
                                        "correction",
                                        "local",
-                                       "local-optimizer"};
+                                       "local-optimizer",
+                                       "wire"};
     const char *version = safetensors_metadata(file, FORMAT_KEY);
     if (!version)
         return hysgd_fail(HYSGD_INPUT, "%s: is no checkpoint of hysgd: metadata \"%s\" is missing", path,
@@ -563,6 +573,7 @@ static enum hysgd_status read_all(struct training *training, const struct safete
     HYSGD_TRY(read_estimates(training, file, path));
     HYSGD_TRY(snapshot_read_vectors(training, file, path));
     HYSGD_TRY(local_read_vectors(training, file));
+    HYSGD_TRY(outgoing_read(training, file, path));
     HYSGD_TRY(read_policy(training, file, path));
     drive_plan_milestones(training, training->start_seconds);
     return HYSGD_OK;

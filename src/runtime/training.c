@@ -102,6 +102,7 @@ enum hysgd_status training_init(struct training *training, const struct training
     HYSGD_TRY(setup->computes_gradients ? init_vectors(training) : HYSGD_OK);
     HYSGD_TRY(init_estimator(training));
     HYSGD_TRY(local_init(training));
+    HYSGD_TRY(outgoing_init(training));
     engine_begin(&training->engine);
     drive_plan_milestones(training, 0);
     return HYSGD_OK;
@@ -113,6 +114,7 @@ void training_fini(struct training *training) {
     for (int i = 0; training->workers && i < training->setup->workers; i++)
         worker_fini(training, i);
     local_fini(training);
+    outgoing_fini(training);
     evaluator_fini(&training->evaluator);
     server_fini(&training->server);
     server_order_fini(&training->order);

@@ -17,6 +17,7 @@
 #include "runtime/estimate.h"
 #include "runtime/evaluator.h"
 #include "runtime/local.h"
+#include "runtime/outgoing.h"
 #include "runtime/server.h"
 #include "runtime/shares.h"
 #include "runtime/timing.h"
@@ -47,6 +48,7 @@ struct training_setup {
     const struct plugin *partition;       /* which worker has which samples; NULL: iid */
     const struct plugin *local;           /* how many steps a worker takes before it delivers; NULL: off */
     const struct plugin *local_optimizer; /* with which it takes them; NULL where local is off */
+    const struct plugin *wire;            /* what gradients travel as; NULL: fp32 */
     enum engine_combine combine;
     struct engine_weighting weighting;
     const char *worker_weights; /* as worker_weights_read takes it; NULL: none */
@@ -93,6 +95,7 @@ struct training {
                                    runtime where the vectors are elsewhere, before drive_end_action */
     struct evaluator evaluator;
     struct local local;
+    struct outgoing outgoing;
     struct event_account
         *accounts; /* [setup->workers]; the times as the run goes, the counts by training_summarize */
     struct attribution attribution;    /* of the workers' waiting; counts in the accounts */

@@ -36,6 +36,7 @@ enum hysgd_status worker_open(struct training *training, int index) {
     if (model_ops(model)->open)
         HYSGD_TRY(model_ops(model)->open(model->self, count, &worker->workspace));
     HYSGD_TRY(local_open(training, index));
+    HYSGD_TRY(outgoing_open(training, index));
     worker->is_open = true;
     return HYSGD_OK;
 }
@@ -104,8 +105,17 @@ enum hysgd_status worker_gradient(struct training *training, int index, const fl
 
 enum hysgd_status worker_compute(struct training *training, int index, const float *vector,
                                  const struct worker_watch *watch) {
-    return training->local.ops ? local_compute(training, index, vector, watch)
-                               : worker_gradient(training, index, vector, watch, training->workers[index].gradient);
+    float *gradient = training->workers[index].gradient;
+    HYSGD_TRY(training->local.ops ? local_compute(training, index, vector, watch)
+                                  : worker_gradient(training, index, vector, watch, gradient));
+    if (!training->workers[index].has_given_up)
+        outgoing_round(training, index, gradient);
+    return HYSGD_OK;
+}
+
+void worker_settle(struct training *training, int index) {
+    local_settle_vectors(training, index);
+    outgoing_settle(training, index);
 }
 
 void worker_seek(struct training *training, int index, uint64_t draws) {

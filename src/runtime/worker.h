@@ -16,6 +16,7 @@ struct training_worker {
     bool has_given_up;        /* the latest batch, before its last piece was done: there is no gradient */
     double delivered_seconds; /* when its latest gradient reached the server, or was given up, on the run's clock */
     bool is_under_way;        /* begun and neither delivered nor given up */
+    uint64_t has_read;        /* the latest version that it was sent, and 1; 0: none yet */
     float *gradient; /* [parameter_count + statistic_count] where it puts what it delivers: the server's buffer
                         of the worker, or where the vectors are elsewhere the runtime's */
     struct hysgd_batch prepared; /* the first piece of the next batch, where is_prepared */
@@ -59,9 +60,13 @@ HYSGD_MUST_CHECK enum hysgd_status worker_gradient(struct training *training, in
 void worker_prepare(struct training *training, int worker);
 
 /* What the worker delivers next, computed from `vector`, goes to its `gradient`: that of
- * its next batch, or the outcome of a round of local steps (local.h). */
+ * its next batch, or the outcome of a round of local steps (local.h), rounded to what can travel (outgoing.h). */
 HYSGD_MUST_CHECK enum hysgd_status worker_compute(struct training *training, int worker, const float *vector,
                                                   const struct worker_watch *watch);
+
+/* What the worker has computed is delivered: what that has changed of its own vectors is now settled. By
+ * drive_arrive or, where the server's vectors are elsewhere, by the runtime in the process of the worker. */
+void worker_settle(struct training *training, int worker);
 
 /* Continues as if `draws` batches had been begun, wherever the worker computes. */
 void worker_seek(struct training *training, int worker, uint64_t draws);

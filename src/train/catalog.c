@@ -22,6 +22,7 @@ const struct catalog_kind catalog_kinds[] = {
     {"data", "data", "what to train on", &data_list},
     {"partitions", "partition", "which worker has which training samples", &partition_list},
     {"local", "local", "how many steps a worker takes before it delivers", &local_list},
+    {"wires", "wire", "what gradients travel as", &wire_list},
     {"runtimes", "runtime", "where workers live and what a clock is", &runtime_list},
     {"distributions", "distribution", "of modelled times and injected delays", &distribution_list},
     {0},

@@ -28,6 +28,9 @@ const struct hysgd_option description_options[] = {
     {"local-optimizer", TEXT, AT(local_optimizer), "", 0, 0, NULL,
      "of the workers' local steps; optimizer is then the server's, with sgd,rate=1 (averaging) as its default. Where it "
      "is not given, the workers take optimizer, and the server averages"},
+    {"wire", TEXT, AT(wire), "fp32", 0, 0, NULL,
+     "what gradients travel as, in every runtime: fp32; bf16; or int8, whose losses a worker adds to its next gradient "
+     "(hysgd list wires)"},
     {"runtime", TEXT, AT(runtime), "threads", 0, 0, NULL,
      "threads: real time on this machine; virtual: modelled time, repeatable (hysgd list runtimes)"},
     {"combine", HYSGD_OPTION_CHOICE, AT(combine), "mean", 0, 0, "mean|sum",

@@ -9,7 +9,7 @@
 
 /* Texts are never NULL; "" stands for the default or for none. */
 struct description {
-    char *data, *model, *policy, *optimizer, *correction, *runtime, *partition, *local, *local_optimizer;
+    char *data, *model, *policy, *optimizer, *correction, *runtime, *partition, *local, *local_optimizer, *wire;
     char *worker_weights;
     int combine;          /* enum engine_combine */
     int staleness_weight; /* enum engine_weight */

@@ -75,7 +75,8 @@ static const char *const identity[] = {"data",
                                        "worker-weights",
                                        "local",
                                        "local-optimizer",
-                                       "correction"};
+                                       "correction",
+                                       "wire"};
 
 static enum hysgd_status take_from_checkpoint(struct description *words) {
     struct safetensors_file *file;
@@ -168,6 +169,7 @@ static enum hysgd_status check_local(const struct resolved *resolved) {
         .worker_weights = words->worker_weights,
         .workers = (int)words->workers,
         .local = &resolved->local,
+        .wire = &resolved->wire,
         .local_optimizer = unless_empty(&resolved->local_optimizer),
     };
     return local_check(&setup);
@@ -191,6 +193,7 @@ static enum hysgd_status open_plugins(struct resolved *resolved, const struct ow
     HYSGD_TRY(open_local(resolved));
     HYSGD_TRY(open_optimizers(resolved));
     HYSGD_TRY(open_listed(words, &correction_list, words->correction, &resolved->correction));
+    HYSGD_TRY(open_listed(words, &wire_list, words->wire, &resolved->wire));
     HYSGD_TRY(correction_check(correction_ops(&resolved->correction), resolved->optimizer.ops->name));
     HYSGD_TRY(open_listed(words, &partition_list, words->partition, &resolved->partition));
     return open_listed(words, &runtime_list, words->runtime, &resolved->runtime);
@@ -208,6 +211,7 @@ static enum hysgd_status spell_out_plugins(struct resolved *resolved) {
     if (strcmp(words->local, "off") != 0)
         HYSGD_TRY(spell_out(&resolved->local, &words->local));
     HYSGD_TRY(spell_out(&resolved->correction, &words->correction));
+    HYSGD_TRY(spell_out(&resolved->wire, &words->wire));
     HYSGD_TRY(spell_out(&resolved->partition, &words->partition));
     return spell_out(&resolved->runtime, &words->runtime);
 }
@@ -406,6 +410,7 @@ void resolved_fini(struct resolved *resolved) {
     plugin_close(&resolved->optimizer);
     plugin_close(&resolved->correction);
     plugin_close(&resolved->local);
+    plugin_close(&resolved->wire);
     plugin_close(&resolved->local_optimizer);
     plugin_close(&resolved->partition);
     plugin_close(&resolved->runtime);

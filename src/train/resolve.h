@@ -22,6 +22,7 @@ struct resolved {
     struct description description; /* every default filled in: reading it back gives exactly this run */
     char *title;                    /* the policy in the user's words */
     struct plugin policy, model, data, optimizer, correction, runtime, partition;
+    struct plugin wire;
     struct plugin local, local_optimizer; /* the latter is empty where workers take no local steps */
     bool is_modelled;                     /* the runtime's clock is */
     bool policy_is_ready, data_is_ready;  /* its init has been called */

@@ -63,7 +63,7 @@ static enum hysgd_status check_memory(const struct run *run) {
     model_ops(&resolved->model)->describe(resolved->model.self, &layout);
     double each =
         resolved->description.micro_batch > 0 ? 2 : 1; /* a worker's gradient, and that of a piece of it */
-    each += local_vector_count(&run->setup);
+    each += local_vector_count(&run->setup) + outgoing_vector_count(&run->setup);
     double vectors = each * (double)resolved->description.workers + 2 + optimizer_ops(&resolved->optimizer)->states;
     vectors += correction_vectors(&resolved->correction, (int)resolved->description.workers);
     if (policy_ops(&resolved->policy)->aggregate == HYSGD_TABLE) /* two rows, and what each has read */
@@ -94,6 +94,7 @@ static void fill_setup(struct run *run) {
         .correction = &resolved->correction,
         .partition = &resolved->partition,
         .local = &resolved->local,
+        .wire = &resolved->wire,
         .local_optimizer = resolved->local_optimizer.ops != NULL ? &resolved->local_optimizer : NULL,
         .combine = (enum engine_combine)words->combine,
         .weighting = {(enum engine_weight)words->staleness_weight, words->staleness_exponent},

@@ -317,6 +317,40 @@ static void every_policy_takes_every_correction_in_every_runtime(void **state) {
     }
 }
 
+/* The gradients are small integers, the same in every element: none of these changes them, but for int8, which does
+ * the same to each. */
+static const char *const wires[] = {"fp32,sparse=yes", "bf16,feedback=yes", "int8", "int8,feedback=no,sparse=yes"};
+
+static void expect_traffic(const struct run *run, const char *wire) {
+    for (int w = 0; w < run->summary.workers; w++) {
+        const struct event_account *account = &run->summary.accounts[w];
+        size_t bytes = strncmp(wire, "fp32", 4) == 0 ? 200 : strncmp(wire, "bf16", 4) == 0 ? 100 : 54;
+        bytes += strstr(wire, "sparse") ? 2 : 0;
+        assert_int_equal(account->traffic.sent, account->received * bytes);
+        assert_true(account->traffic.received <= (account->received + account->abandoned + 1) * 200);
+        assert_true(account->received == 0 || account->traffic.received >= 200);
+    }
+}
+
+static void every_policy_takes_every_wire_in_every_runtime(void **state) {
+    (void)state;
+    for (size_t i = 0; i < subject_count() * runtime_list.count * COUNT(wires); i++) {
+        struct uniform_model model;
+        struct run run;
+        struct run_setup from =
+            scene(&model, i / (runtime_list.count * COUNT(wires)), i / COUNT(wires) % runtime_list.count, 5);
+        from.wire = wires[i % COUNT(wires)];
+        if (is_refused(&run, &from))
+            continue;
+        expect_success(&run);
+        assert_int_equal(model.mixed, 0);
+        expect_traffic(&run, from.wire);
+        if (i % COUNT(wires) < 2)
+            check_sum(&model, &run);
+        run_close(&run);
+    }
+}
+
 static void a_thousand_workers_train_under_every_policy(void **state) {
     (void)state;
     for (size_t i = 0; i < policy_list.count; i++) {
@@ -343,6 +377,7 @@ int main(void) {
         cmocka_unit_test(every_policy_repeats_itself_in_modelled_time),
         cmocka_unit_test(every_policy_goes_on_after_an_interruption),
         cmocka_unit_test(every_policy_takes_every_correction_in_every_runtime),
+        cmocka_unit_test(every_policy_takes_every_wire_in_every_runtime),
         cmocka_unit_test(every_policy_goes_on_with_local_steps_after_an_interruption),
         cmocka_unit_test(a_thousand_workers_train_under_every_policy),
     };

@@ -25,7 +25,7 @@ struct run_setup {
     const char *local, *local_optimizer;       /* an elastic policy has its own defaults, see run_open_local */
     const struct hysgd_policy_ops *own_policy; /* instead of `policy` */
     enum engine_combine combine;
-    const char *partition, *worker_weights, *correction;
+    const char *partition, *worker_weights, *correction, *wire;
     int workers;
     size_t batch, micro_batch;
     uint64_t seed;
@@ -45,12 +45,12 @@ struct run_setup {
 struct run {
     struct run_setup from;
     struct plugin policy, model, data, optimizer, runtime, partition, correction;
-    struct plugin local, local_optimizer;
+    struct plugin local, local_optimizer, wire;
     struct timing timing;
     struct recorder *recorder;
     struct training_setup setup;
     struct training training;
-    const char *metadata[9][2];
+    const char *metadata[10][2];
     char numbers[3][24];
     double seconds;
     struct event_summary summary;                            /* after run_go */
@@ -149,6 +149,7 @@ static inline enum hysgd_status run_open_plugins(struct run *run) {
     HYSGD_TRY(run_open_local(run));
     HYSGD_TRY(plugin_open(&optimizer_list, run_text(run->from.optimizer, "sgd,rate=0.01"), &run->optimizer));
     HYSGD_TRY(plugin_open(&correction_list, run_text(from->correction, "none"), &run->correction));
+    HYSGD_TRY(plugin_open(&wire_list, run_text(from->wire, "fp32"), &run->wire));
     HYSGD_TRY(plugin_open(&partition_list, run_text(from->partition, "iid"), &run->partition));
     return plugin_open(&runtime_list, run_text(from->runtime, "virtual"), &run->runtime);
 }
@@ -158,15 +159,16 @@ static inline void run_describe(struct run *run) {
     snprintf(run->numbers[0], sizeof run->numbers[0], "%d", run->setup.workers);
     snprintf(run->numbers[1], sizeof run->numbers[1], "%zu", run->setup.batch);
     snprintf(run->numbers[2], sizeof run->numbers[2], "%llu", (unsigned long long)run->setup.seed);
-    const char *const pairs[9][2] = {{"data", run_text(from->data, "none")},
-                                     {"model", run_text(from->model, "quadratic")},
-                                     {"policy", run_text(from->policy, "async")},
-                                     {"optimizer", run_text(from->optimizer, "sgd")},
-                                     {"combine", from->combine == ENGINE_MEAN ? "mean" : "sum"},
-                                     {"workers", run->numbers[0]},
-                                     {"batch", run->numbers[1]},
-                                     {"seed", run->numbers[2]},
-                                     {"correction", run_text(from->correction, "none")}};
+    const char *const pairs[10][2] = {{"data", run_text(from->data, "none")},
+                                      {"model", run_text(from->model, "quadratic")},
+                                      {"policy", run_text(from->policy, "async")},
+                                      {"optimizer", run_text(from->optimizer, "sgd")},
+                                      {"combine", from->combine == ENGINE_MEAN ? "mean" : "sum"},
+                                      {"workers", run->numbers[0]},
+                                      {"batch", run->numbers[1]},
+                                      {"seed", run->numbers[2]},
+                                      {"correction", run_text(from->correction, "none")},
+                                      {"wire", run_text(from->wire, "fp32")}};
     memcpy(run->metadata, pairs, sizeof pairs);
 }
 
@@ -179,6 +181,7 @@ static inline enum hysgd_status run_open(struct run *run, const struct run_setup
                                          .optimizer = &run->optimizer,
                                          .combine = from->combine,
                                          .correction = &run->correction,
+                                         .wire = &run->wire,
                                          .partition = &run->partition,
                                          .worker_weights = from->worker_weights,
                                          .workers = from->workers ? from->workers : 4,
@@ -192,7 +195,7 @@ static inline enum hysgd_status run_open(struct run *run, const struct run_setup
                                          .evaluate_batch = 64,
                                          .save_path = from->save_path,
                                          .metadata = (const char *const(*)[2])run->metadata,
-                                         .metadata_count = 9,
+                                         .metadata_count = 10,
                                          .computes_gradients = !from->without_gradients,
                                          .has_remote_vectors = from->has_remote_vectors};
     run_describe(run);
@@ -229,6 +232,7 @@ static inline void run_close(struct run *run) {
     plugin_close(&run->optimizer);
     plugin_close(&run->partition);
     plugin_close(&run->correction);
+    plugin_close(&run->wire);
     plugin_close(&run->runtime);
     plugin_close(&run->local);
     plugin_close(&run->local_optimizer);

@@ -122,6 +122,18 @@ static inline void spread_close(struct spread *spread) {
     run_close(&spread->run);
 }
 
+/* A slice of what the worker delivers travels to its server. */
+static inline void spread_send(struct spread *spread, int worker, int slice) {
+    const struct wire_format *format = &spread_training(spread)->outgoing.format;
+    size_t first = spread->first[slice], count = spread->first[slice + 1] - first;
+    uint8_t *bytes;
+    assert_int_equal(memory_alloc(wire_bound(format, first, count), 1, &bytes), HYSGD_OK);
+    size_t size = wire_encode(format, first, count, spread->buffer + first, bytes);
+    float *there = spread->servers[slice].gradients[worker];
+    assert_int_equal(wire_decode(format, first, count, bytes, size, there), HYSGD_OK);
+    memory_free(bytes);
+}
+
 /* Every worker computes as soon as it is released; what it delivers waits in the servers' buffers. */
 static inline void spread_compute(struct spread *spread, int worker) {
     struct training *training = spread_training(spread);
@@ -132,8 +144,7 @@ static inline void spread_compute(struct spread *spread, int worker) {
     if (spread->slices == 0)
         server_has_read(&training->server, worker);
     for (int i = 0; i < spread->slices; i++) {
-        size_t count = spread->first[i + 1] - spread->first[i];
-        memcpy(spread->servers[i].gradients[worker], spread->buffer + spread->first[i], count * sizeof(float));
+        spread_send(spread, worker, i);
         server_has_read(&spread->servers[i], worker);
     }
 }
@@ -232,7 +243,7 @@ static inline enum hysgd_status spread_step(struct spread *spread) {
     arrival.seconds = spread->seconds;
     HYSGD_TRY(drive_arrive(spread_training(spread), &arrival, &verdict));
     if (spread->slices > 0)
-        local_keep(spread_training(spread), arrival.worker);
+        worker_settle(spread_training(spread), arrival.worker);
     return spread_act(spread, &verdict);
 }
 

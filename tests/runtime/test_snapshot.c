@@ -40,6 +40,14 @@ static const struct run_setup subjects[] = {
     {.policy = "table", .optimizer = "sgd,rate=0.05", .model = "dense 7, norm, relu, dense"},
     {.policy = "table", .correction = "delay-compensation", .model = "softmax"},
     {.policy = "bounded,staleness=1", .correction = "dana,momentum=0.5", .model = "softmax"},
+    {.policy = "async", .wire = "int8", .model = "dense 7, norm, relu, dense"},
+    {.policy = "backup,count=2,cancel=yes", .wire = "bf16,feedback=yes", .micro_batch = 2, .model = "softmax"},
+    {.policy = "batch-async,size=3",
+     .wire = "int8,sparse=yes",
+     .local = "fixed,steps=3",
+     .local_optimizer = "momentum,rate=0.05",
+     .optimizer = "sgd,rate=1",
+     .model = "dense 7, norm, relu, dense"},
     {.policy = "switch,at=0.5", .optimizer = "momentum,rate=0.02,schedule=cosine", .model = "softmax"},
 };
 
@@ -369,7 +377,7 @@ static void files_without_our_metadata_are_refused(void **state) {
         if (strcmp(editing.metadata[i][0], "hysgd_checkpoint") == 0)
             editing.metadata[i][1] = "1";
     edit_write(&editing, folder->file, SIZE_MAX);
-    expect_refused(&from, "has checkpoint format 1: expected 3");
+    expect_refused(&from, "has checkpoint format 1: expected 4");
     safetensors_close(editing.file);
 }
 

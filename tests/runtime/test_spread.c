@@ -96,6 +96,19 @@ static void every_correction_ends_with_the_same_bits(void **state) {
         }
 }
 
+static void every_wire_ends_with_the_same_bits(void **state) {
+    (void)state;
+    static const char *const texts[] = {"fp32,sparse=yes", "bf16,feedback=yes", "int8", "int8,sparse=yes",
+                                        "int8,feedback=no"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct run_setup setup = {.policy = "batch-async,size=3", .wire = texts[i]};
+        expect_the_same_bits(&setup, texts[i]);
+        setup.local = "fixed,steps=2";
+        setup.local_optimizer = "momentum,rate=0.05";
+        expect_the_same_bits(&setup, texts[i]);
+    }
+}
+
 /* Keeps what adaptive was told. */
 static void note_estimates(void *self, const struct training *training, const struct event *event) {
     double *sum = self;
@@ -163,6 +176,7 @@ int main(void) {
         cmocka_unit_test(every_optimizer_ends_with_the_same_bits),
         cmocka_unit_test(clipping_takes_the_norm_over_all_slices),
         cmocka_unit_test(every_correction_ends_with_the_same_bits),
+        cmocka_unit_test(every_wire_ends_with_the_same_bits),
         cmocka_unit_test(adaptive_is_told_the_same_whatever_the_slices),
         cmocka_unit_test(a_gradient_that_is_not_finite_names_its_worker),
         cmocka_unit_test(only_the_workers_of_this_process_have_samplers),

@@ -162,6 +162,10 @@ static void whatever_changes_the_vectors_is_repeated(void **state) {
         {"threshold,step=10",
          {{"local", "proportional,steps=3"}, {"delay", "half,exponential,mean=0.001"}, {NULL, NULL}}},
         {"elastic", {{"local", "fixed,steps=3"}, {NULL, NULL}}},
+        {"async", {{"wire", "int8"}, {"model", "dense 20, norm, relu, dense 10"}, {NULL, NULL}}},
+        {"backup,count=2,cancel=yes",
+         {{"wire", "bf16,feedback=yes,sparse=yes"}, {"micro-batch", "2"}, {NULL, NULL}}},
+        {"batch-async,size=6", {{"wire", "int8,sparse=yes"}, {"local", "fixed,steps=3"}, {NULL, NULL}}},
         {"async", {{"target", "accuracy=0.5"}, {"epochs", "50"}, {NULL, NULL}}},
     };
     struct files files;
