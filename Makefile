@@ -4,9 +4,11 @@
 #   make check           build and run every test program
 #   make install         to PREFIX (/usr/local), below DESTDIR: command, libraries, header, manual, completion
 #   make BUILD=asan ...  address and undefined-behaviour sanitizers; also tsan, plain (without oneDNN)
+#   make MPI=mpich ...   with MPICH into build/$(BUILD)-mpich; also openmpi, and none; by default what is found, in this order
 BUILD ?= release
+MPI ?= auto
 PREFIX ?= /usr/local
-B := build/$(BUILD)
+B := build/$(BUILD)$(if $(filter-out auto,$(MPI)),-$(MPI))
 
 CC := gcc
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
@@ -54,9 +56,20 @@ HAVE_SERVE := yes
 LDLIBS += -lmicrohttpd
 endif
 
+# Processes that work together (package libopenmpi-dev or mpich); without it a run stays in one process.
+MPI_COMPILERS := $(if $(filter none,$(MPI)),,$(if $(filter auto,$(MPI)),mpicc.openmpi mpicc.mpich mpicc,mpicc.$(MPI)))
+MPICC ?= $(firstword $(foreach compiler,$(MPI_COMPILERS),$(shell command -v $(compiler))))
+MPI_SHOW := $(if $(MPICC),$(shell $(MPICC) -show 2>/dev/null))
+ifeq ($(MPI_SHOW)$(filter auto none,$(MPI)),)
+$(error MPI=$(MPI): there is no mpicc.$(MPI); install it, or name a compiler with MPICC=)
+endif
+MPI_CPPFLAGS := $(patsubst -I%,-isystem %,$(filter -I%,$(MPI_SHOW)))
+LDLIBS += $(filter -L% -l%,$(MPI_SHOW))
+
 LEFT_OUT := src/cli/% $(if $(HAVE_ONEDNN),,src/linalg/onednn%) \
 	$(if $(HAVE_TENSORBOARD),src/record/tensorboard_absent.c,src/record/tensorboard.c) \
-	$(if $(HAVE_SERVE),src/record/serve_absent.c,src/record/serve.c) src/runtime/comm_mpi.c
+	$(if $(HAVE_SERVE),src/record/serve_absent.c,src/record/serve.c) \
+	$(if $(MPI_SHOW),src/runtime/comm_absent.c,src/runtime/comm_mpi.c)
 SOURCES := $(filter-out $(LEFT_OUT),$(wildcard src/*/*.c)) $(wildcard src/*/*.S)
 CLI_SOURCES := $(wildcard src/cli/*.c)
 OBJECTS := $(patsubst src/%,$(B)/src/%.o,$(SOURCES)) $(if $(HAVE_TENSORBOARD),$(B)/src/record/tensorboard.pb-c.o)
@@ -92,6 +105,8 @@ $(B)/hysgd: $(CLI_OBJECTS) $(B)/libhysgd.a
 $(B)/src/%.c.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/src/runtime/comm_mpi.c.o: CPPFLAGS += $(MPI_CPPFLAGS)
 
 $(B)/src/%.S.o: src/%.S
 	@mkdir -p $(@D)

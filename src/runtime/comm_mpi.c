@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ranks as processes that MPI connects. Only MPI 3.1's nonblocking messages are used once the group is open, since
+ * those of other ranks go on when one dies; its requests are then left alone, as neither Open MPI nor MPICH ends
+ * them. */
+#include <mpi.h>
+
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "runtime/comm_ops.h"
+
+/* MPI is one for the whole process, which may enter it once, and so is what is known about leaving it. */
+static struct {
+    atomic_bool is_open;  /* an end is: MPI_Finalize would wait for ranks that know nothing of it */
+    atomic_bool has_lost; /* ranks have died or failed to take leave: it would wait for ever */
+} process;
+
+/* A request of MPI and what it is for. */
+struct slot {
+    struct comm_completion completion;
+    bool is_receive;
+    size_t bytes; /* length of what is sent */
+    int finished; /* its place in what MPI_Testsome tells, -1 when it is not there */
+};
+
+struct finished {
+    struct comm_completion completion;
+    size_t bytes;
+};
+
+/* By which ranks see who is near, and whether he lives. */
+struct identity {
+    char host[256];
+    char boot[40];                   /* of the kernel; processes can only be seen within one */
+    uint64_t process_space, network; /* namespaces */
+    int64_t process;                 /* number in that space */
+};
+
+struct end {
+    struct comm comm;
+    MPI_Comm world; /* of this end alone, so that no message of an earlier one can match */
+    /* What is under way, in the order of its beginning; [capacity] each. */
+    MPI_Request *requests;
+    struct slot *slots;
+    int *indices;
+    MPI_Status *statuses;
+    int count, capacity;
+    struct finished *finished; /* [most_finished], of the present comm_progress */
+    int most_finished;
+    struct identity *identities; /* [size] */
+    int *handles;                /* [size], of processes of this host; -1 without one */
+    bool *has_died;              /* [size] */
+};
+
+#ifdef HYSGD_SANITIZE
+/* What the libraries leave behind when they start, whether or not they are finished. */
+HYSGD_API const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) {
+    return "leak:libmpi\nleak:libopen-\nleak:libpmix\nleak:libmpich\nleak:libfabric\nleak:libhwloc\nleak:libevent\n"
+           "leak:libucs\nleak:libucp\nleak:libuct\nleak:mca_\nleak:libmunge\nleak:libefa\nleak:librdmacm\n"
+           "leak:libibverbs\nleak:libpsm\nleak:libnuma\n";
+}
+#endif
+
+static struct end *end_of(struct comm *comm) {
+    return (struct end *)comm;
+}
+
+/* The failure of a call of MPI. */
+static enum hysgd_status mpi_failed(int code, const char *what) {
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length;
+    MPI_Error_string(code, text, &length);
+    return hysgd_fail(HYSGD_FAILED, "MPI: %s: %s", what, text);
+}
+
+/* A larger array in the place of one of which `used` elements count. */
+static enum hysgd_status grow(void *array, size_t used, size_t capacity, size_t size) {
+    void *old, *larger;
+    memcpy(&old, array, sizeof old); /* a pointer of the caller's own type */
+    HYSGD_TRY(memory_alloc(capacity, size, &larger));
+    if (used > 0)
+        memcpy(larger, old, used * size);
+    memory_free(old);
+    memcpy(array, &larger, sizeof larger);
+    return HYSGD_OK;
+}
+
+/* Makes room for one more request. */
+static enum hysgd_status reserve(struct end *end) {
+    if (end->count < end->capacity)
+        return HYSGD_OK;
+    size_t used = (size_t)end->count, capacity = used > 0 ? 2 * used : 64;
+    HYSGD_TRY(grow(&end->requests, used, capacity, sizeof *end->requests));
+    HYSGD_TRY(grow(&end->slots, used, capacity, sizeof *end->slots));
+    HYSGD_TRY(grow(&end->indices, 0, capacity, sizeof *end->indices));
+    HYSGD_TRY(grow(&end->statuses, 0, capacity, sizeof *end->statuses));
+    end->capacity = (int)capacity;
+    return HYSGD_OK;
+}
+
+/* MPI counts in int: longer messages are one element of a type that is as long. Free the type with MPI_Type_free.
+ */
+static int make_long_type(size_t bytes, MPI_Datatype *type_out) {
+    const size_t piece = (size_t)1 << 30;
+    MPI_Datatype pieces, types[2];
+    int code = MPI_Type_vector((int)(bytes / piece), (int)piece, (int)piece, MPI_BYTE, &pieces);
+    if (code != MPI_SUCCESS)
+        return code;
+    types[0] = pieces;
+    types[1] = MPI_BYTE;
+    const int lengths[] = {1, (int)(bytes % piece)};
+    const MPI_Aint places[] = {0, (MPI_Aint)(bytes - bytes % piece)};
+    code = MPI_Type_create_struct(2, lengths, places, types, type_out);
+    MPI_Type_free(&pieces);
+    return code == MPI_SUCCESS ? MPI_Type_commit(type_out) : code;
+}
+
+static int start(struct end *end, const struct slot *slot, int count, MPI_Datatype type) {
+    const struct comm_completion *to = &slot->completion;
+    MPI_Request *request = &end->requests[end->count];
+    return slot->is_receive ? MPI_Irecv(to->data, count, type, to->from_or_to, (int)to->tag, end->world, request)
+                            : MPI_Isend(to->data, count, type, to->from_or_to, (int)to->tag, end->world, request);
+}
+
+static enum hysgd_status begin(struct end *end, const struct slot *slot) {
+    HYSGD_TRY(reserve(end));
+    int code;
+    if (slot->bytes <= INT_MAX) {
+        code = start(end, slot, (int)slot->bytes, MPI_BYTE);
+    } else {
+        MPI_Datatype type;
+        code = make_long_type(slot->bytes, &type);
+        if (code == MPI_SUCCESS) {
+            code = start(end, slot, 1, type);
+            MPI_Type_free(&type); /* what is under way keeps it */
+        }
+    }
+    if (code != MPI_SUCCESS)
+        return mpi_failed(code, slot->is_receive ? "a receive cannot begin" : "a send cannot begin");
+    end->slots[end->count++] = *slot;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status mpi_send(struct comm *comm, const struct comm_completion *completion, size_t bytes) {
+    return begin(end_of(comm), &(struct slot){*completion, false, bytes, -1});
+}
+
+static enum hysgd_status mpi_receive(struct comm *comm, const struct comm_completion *completion, size_t most) {
+    return begin(end_of(comm), &(struct slot){*completion, true, most, -1});
+}
+
+/* Length of a message; false when its rank cannot be reached any more. */
+static bool find_bytes(const struct slot *slot, const MPI_Status *status, bool has_errors, size_t *bytes_out) {
+    int class = MPI_SUCCESS;
+    if (has_errors && status->MPI_ERROR != MPI_SUCCESS)
+        MPI_Error_class(status->MPI_ERROR, &class);
+    if (class == MPI_ERR_TRUNCATE) {
+        *bytes_out = COMM_TOO_LONG;
+        return true;
+    }
+    MPI_Count count = 0;
+    if (slot->is_receive && class == MPI_SUCCESS)
+        MPI_Get_elements_x(status, MPI_BYTE, &count);
+    *bytes_out = slot->is_receive ? (size_t)count : slot->bytes;
+    return class == MPI_SUCCESS;
+}
+
+/* Moves the `count` requests that MPI_Testsome told of from what is under way to `finished`, in the order in which
+ * they were begun; returns how many are to be reported. */
+static int take_finished(struct end *end, int count, bool has_errors) {
+    int kept = 0, finished = 0;
+    for (int i = 0; i < count; i++)
+        end->slots[end->indices[i]].finished = i;
+    for (int i = 0; i < end->count; i++) {
+        const struct slot *slot = &end->slots[i];
+        struct finished *to = &end->finished[finished];
+        if (slot->finished < 0) {
+            end->requests[kept] = end->requests[i];
+            end->slots[kept++] = *slot;
+            continue;
+        }
+        to->completion = slot->completion;
+        if (find_bytes(slot, &end->statuses[slot->finished], has_errors, &to->bytes))
+            finished++;
+        else
+            end->has_died[slot->completion.from_or_to] = true;
+    }
+    end->count = kept;
+    return finished;
+}
+
+/* Apart from `reserve`, since `done` functions begin requests while the list is gone through. */
+static enum hysgd_status reserve_finished(struct end *end) {
+    if (end->most_finished >= end->count)
+        return HYSGD_OK;
+    HYSGD_TRY(grow(&end->finished, 0, (size_t)end->capacity, sizeof *end->finished));
+    end->most_finished = end->capacity;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status mpi_progress(struct comm *comm) {
+    struct end *end = end_of(comm);
+    if (end->count == 0)
+        return HYSGD_OK;
+    HYSGD_TRY(reserve_finished(end));
+    int count = 0;
+    int code = MPI_Testsome(end->count, end->requests, &count, end->indices, end->statuses);
+    if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS)
+        return mpi_failed(code, "requests cannot be tested");
+    if (count <= 0) /* also MPI_UNDEFINED */
+        return HYSGD_OK;
+    count = take_finished(end, count, code == MPI_ERR_IN_STATUS);
+    for (int i = 0; i < count; i++)
+        comm_complete(comm, &end->finished[i].completion, end->finished[i].bytes);
+    return HYSGD_OK;
+}
+
+/* The requests stay as they are: one of a dead rank can neither be cancelled nor freed without risk. */
+static void mpi_abandon(struct comm *comm, int rank) {
+    struct end *end = end_of(comm);
+    int kept = 0;
+    for (int i = 0; i < end->count; i++) {
+        if (end->slots[i].completion.from_or_to == rank)
+            continue;
+        end->requests[kept] = end->requests[i];
+        end->slots[kept++] = end->slots[i];
+    }
+    end->count = kept;
+}
+
+static bool mpi_has_died(struct comm *comm, int rank) {
+    struct end *end = end_of(comm);
+    if (!end->has_died[rank] && end->handles[rank] >= 0) {
+        struct pollfd handle = {end->handles[rank], POLLIN, 0};
+        end->has_died[rank] = poll(&handle, 1, 0) > 0;
+    }
+    return end->has_died[rank];
+}
+
+static void end_free(struct end *end) {
+    for (int i = 0; end->handles != NULL && i < end->comm.size; i++)
+        if (end->handles[i] >= 0)
+            close(end->handles[i]);
+    memory_free(end->requests);
+    memory_free(end->slots);
+    memory_free(end->indices);
+    memory_free(end->statuses);
+    memory_free(end->finished);
+    memory_free(end->identities);
+    memory_free(end->handles);
+    memory_free(end->has_died);
+    comm_fini(&end->comm);
+    memory_free(end);
+}
+
+/* Receives that nothing will match are withdrawn, so that nothing writes to the caller's memory any more. */
+static void mpi_close(struct comm *comm, bool is_clean) {
+    struct end *end = end_of(comm);
+    for (int i = 0; i < end->count; i++)
+        if (end->slots[i].is_receive)
+            MPI_Cancel(&end->requests[i]);
+    for (int i = 0; i < end->count; i++)
+        if (is_clean)
+            MPI_Request_free(&end->requests[i]);
+    if (is_clean)
+        MPI_Comm_free(&end->world);
+    else
+        process.has_lost = true;
+    process.is_open = false;
+    end_free(end);
+}
+
+static const struct comm_ops mpi_ops = {mpi_send, mpi_receive, mpi_progress, mpi_abandon, mpi_has_died, mpi_close};
+
+/* At exit: leaves MPI, or the process where that would wait for others. */
+static void leave(int status, void *self) {
+    int is_finalized = 0;
+    (void)self;
+    MPI_Finalized(&is_finalized);
+    if (is_finalized)
+        return;
+    if (process.has_lost || process.is_open) {
+        fflush(NULL);
+        _exit(status);
+    }
+    MPI_Finalize();
+}
+
+/* Enters MPI, once a process; a program that has done so itself also leaves it. */
+static enum hysgd_status enter(void) {
+    int is_initialized = 0, is_finalized = 0, given = 0;
+    signal(SIGPIPE, SIG_IGN);
+    MPI_Initialized(&is_initialized);
+    MPI_Finalized(&is_finalized);
+    if (is_finalized)
+        return hysgd_fail(HYSGD_USAGE, "MPI: the program has finalized it, so no process can be reached");
+    if (is_initialized) {
+        MPI_Query_thread(&given);
+        return given >= MPI_THREAD_FUNNELED
+                   ? HYSGD_OK
+                   : hysgd_fail(HYSGD_USAGE, "MPI: the program initialized it with MPI_THREAD_SINGLE, expected at "
+                                             "least MPI_THREAD_FUNNELED");
+    }
+    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &given);
+    if (code != MPI_SUCCESS)
+        return mpi_failed(code, "it cannot be initialized");
+    if (given < MPI_THREAD_FUNNELED)
+        return hysgd_fail(HYSGD_FAILED, "MPI: the library allows no threads beside the one that calls it");
+    if (on_exit(leave, NULL) != 0)
+        return hysgd_fail(HYSGD_MEMORY, "out of memory: nothing can be registered for the end of the process");
+    return HYSGD_OK;
+}
+
+/* A process that another MPI's launcher has started is alone in its world. */
+static enum hysgd_status check_launcher(void) {
+    int launched, size;
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    if (!comm_is_launched(NULL, &launched) || launched == size)
+        return HYSGD_OK;
+    char version[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length;
+    MPI_Get_library_version(version, &length);
+    version[strcspn(version, ",\n")] = '\0';
+    return hysgd_fail(HYSGD_USAGE, "the launcher started %d ranks, but %s sees %d: expected mpirun of that library",
+                      launched, version, size);
+}
+
+static uint64_t namespace_number(const char *path) {
+    struct stat found;
+    return stat(path, &found) == 0 ? (uint64_t)found.st_ino : 0;
+}
+
+static struct identity own_identity(void) {
+    struct identity own = {.process = getpid(),
+                           .process_space = namespace_number("/proc/self/ns/pid"),
+                           .network = namespace_number("/proc/self/ns/net")};
+    if (gethostname(own.host, sizeof own.host - 1) != 0)
+        strcpy(own.host, "unknown");
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file != NULL) {
+        if (fgets(own.boot, sizeof own.boot, file) == NULL)
+            own.boot[0] = '\0';
+        fclose(file);
+    }
+    return own;
+}
+
+/* Without a boot's name nothing is known to be near. */
+static bool are_near(const struct identity *a, const struct identity *b) {
+    return a->boot[0] != '\0' && strcmp(a->boot, b->boot) == 0 && strcmp(a->host, b->host) == 0 &&
+           a->process_space == b->process_space && a->network == b->network;
+}
+
+/* Waits for a collective of MPI without keeping a core from the ranks that it waits for. */
+static enum hysgd_status await(struct comm *comm, MPI_Request *request, const char *what) {
+    int is_done = 0, code;
+    while ((code = MPI_Test(request, &is_done, MPI_STATUS_IGNORE)) == MPI_SUCCESS && !is_done)
+        comm_rest(comm);
+    comm->is_resting = false;
+    return code == MPI_SUCCESS ? HYSGD_OK : mpi_failed(code, what);
+}
+
+static enum hysgd_status barrier(struct end *end) {
+    MPI_Request request;
+    int code = MPI_Ibarrier(end->world, &request);
+    return code == MPI_SUCCESS ? await(&end->comm, &request, "the ranks cannot meet")
+                               : mpi_failed(code, "the ranks cannot meet");
+}
+
+/* Handles of the processes are taken while all are known to live, so that no number is another's by then. */
+static enum hysgd_status meet(struct end *end) {
+    struct comm *comm = &end->comm;
+    struct identity own = own_identity();
+    MPI_Request request;
+    int code =
+        MPI_Iallgather(&own, sizeof own, MPI_BYTE, end->identities, sizeof own, MPI_BYTE, end->world, &request);
+    if (code != MPI_SUCCESS)
+        return mpi_failed(code, "the ranks cannot exchange their names");
+    HYSGD_TRY(await(comm, &request, "the ranks cannot exchange their names"));
+    for (int i = 0; i < comm->size; i++) {
+        const struct identity *peer = &end->identities[i];
+        comm->peers[i].host = peer->host;
+        comm->peers[i].is_same_host = are_near(&own, peer);
+        if (comm->peers[i].is_same_host && i != comm->rank)
+            end->handles[i] = (int)syscall(SYS_pidfd_open, (pid_t)peer->process, 0);
+    }
+    return barrier(end);
+}
+
+static enum hysgd_status end_init(struct end *end) {
+    int rank, size;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    HYSGD_TRY(comm_init(&end->comm, &mpi_ops, rank, size));
+    HYSGD_TRY(memory_alloc((size_t)size, sizeof *end->identities, &end->identities));
+    HYSGD_TRY(memory_alloc((size_t)size, sizeof *end->has_died, &end->has_died));
+    HYSGD_TRY(memory_alloc((size_t)size, sizeof *end->handles, &end->handles));
+    for (int i = 0; i < size; i++)
+        end->handles[i] = -1;
+    MPI_Request request;
+    int code = MPI_Comm_idup(MPI_COMM_WORLD, &end->world, &request);
+    if (code != MPI_SUCCESS)
+        return mpi_failed(code, "the ranks cannot meet");
+    HYSGD_TRY(await(&end->comm, &request, "the ranks cannot meet"));
+    MPI_Comm_set_errhandler(end->world, MPI_ERRORS_RETURN);
+    return meet(end);
+}
+
+enum hysgd_status comm_open(struct comm **comm_out) {
+    struct end *end;
+    *comm_out = NULL;
+    if (process.has_lost)
+        return hysgd_fail(HYSGD_USAGE,
+                          "ranks of this job have died: the rest cannot begin anew, start the job again");
+    HYSGD_TRY(enter());
+    HYSGD_TRY(check_launcher());
+    HYSGD_TRY(memory_alloc(1, sizeof *end, &end));
+    process.is_open = true;
+    enum hysgd_status status = end_init(end);
+    if (status != HYSGD_OK) {
+        end_free(end); /* others may wait in end_init: is_open stays, so that this process does not wait for them */
+        return status;
+    }
+    *comm_out = &end->comm;
+    return HYSGD_OK;
+}
