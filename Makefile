@@ -65,6 +65,7 @@ $(error MPI=$(MPI): there is no mpicc.$(MPI); install it, or name a compiler wit
 endif
 MPI_CPPFLAGS := $(patsubst -I%,-isystem %,$(filter -I%,$(MPI_SHOW)))
 LDLIBS += $(filter -L% -l%,$(MPI_SHOW))
+MPIRUN := $(patsubst mpicc%,mpirun%,$(notdir $(MPICC)))
 
 LEFT_OUT := src/cli/% $(if $(HAVE_ONEDNN),,src/linalg/onednn%) \
 	$(if $(HAVE_TENSORBOARD),src/record/tensorboard_absent.c,src/record/tensorboard.c) \
@@ -122,6 +123,8 @@ $(B)/src/record/tensorboard.pb-c.o: $(B)/src/record/tensorboard.pb-c.c
 $(B)/src/record/tensorboard.c.o: $(B)/src/record/tensorboard.pb-c.h
 
 $(B)/src/record/assets.S.o: $(wildcard src/record/report*.html src/record/report*.js) $(DYGRAPHS)
+
+$(B)/tests/runtime/test_comm_mpi: CPPFLAGS += -DHYSGD_MPIRUN='"$(MPIRUN)"'
 
 $(B)/tests/%: tests/%.c $(B)/libhysgd.a
 	@mkdir -p $(@D)
