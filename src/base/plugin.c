@@ -64,13 +64,6 @@ enum hysgd_status plugin_find(const struct plugin_list *list, const char *name,
     return fail_unknown_name(list, name);
 }
 
-static bool has_option(const struct hysgd_plugin *ops, const char *key) {
-    for (size_t i = 0; i < options_count(ops->options); i++)
-        if (strcmp(ops->options[i].key, key) == 0)
-            return true;
-    return false;
-}
-
 enum hysgd_status plugin_adopt(const char *kind, const struct hysgd_plugin *ops, void *self,
                                const char *options_text, struct plugin *plugin_out) {
     char what[WHAT_BYTES];
@@ -93,17 +86,18 @@ enum hysgd_status plugin_adopt(const char *kind, const struct hysgd_plugin *ops,
     return HYSGD_OK;
 }
 
-/* The text after a colon is "path=" less its key; given back it, options_parse has one grammar for all. */
-static enum hysgd_status open_with_path(const char *kind, const struct hysgd_plugin *ops, const char *rest,
-                                        struct plugin *plugin_out) {
-    static const char key[] = "path=";
-    if (!has_option(ops, "path"))
+/* The text after a colon is that of the first option less its key; given back it, options_parse has one grammar for
+ * all. */
+static enum hysgd_status open_with_value(const char *kind, const struct hysgd_plugin *ops, const char *rest,
+                                         struct plugin *plugin_out) {
+    const struct hysgd_option *first = ops->options;
+    if (options_count(first) == 0 || (first->type != HYSGD_OPTION_TEXT && first->type != HYSGD_OPTION_CHOICE))
         return hysgd_fail(HYSGD_USAGE, "%s %s takes no path: expected a comma instead of ':%s'", kind, ops->name,
                           rest);
     char *text;
-    HYSGD_TRY(memory_alloc(sizeof key + strlen(rest), 1, &text));
-    memcpy(text, key, sizeof key - 1);
-    memcpy(text + sizeof key - 1, rest, strlen(rest));
+    size_t size = strlen(first->key) + sizeof "=" + strlen(rest);
+    HYSGD_TRY(memory_alloc(size, 1, &text));
+    snprintf(text, size, "%s=%s", first->key, rest);
     enum hysgd_status status = plugin_adopt(kind, ops, NULL, text, plugin_out);
     memory_free(text);
     return status;
@@ -121,7 +115,7 @@ enum hysgd_status plugin_open(const struct plugin_list *list, const char *text, 
     HYSGD_TRY(plugin_find(list, name, &ops));
     const char *rest = text + length;
     if (*rest == ':')
-        return open_with_path(list->kind, ops, rest + 1, plugin_out);
+        return open_with_value(list->kind, ops, rest + 1, plugin_out);
     if (*rest == ',' && rest[1] == '\0')
         return hysgd_fail(HYSGD_USAGE, "%s %s: '%s' ends with a comma: expected key=value", list->kind, name, text);
     return plugin_adopt(list->kind, ops, NULL, *rest == ',' ? rest + 1 : rest, plugin_out);

@@ -33,8 +33,9 @@ bool plugin_is_called(const struct hysgd_plugin *ops, const char *name, size_t l
 HYSGD_MUST_CHECK enum hysgd_status plugin_find(const struct plugin_list *list, const char *name,
                                                const struct hysgd_plugin **ops_out);
 
-/* Opens "name", "name,key=value,..." or "name:path,key=value,..." (the part after the colon is the value of the
- * option `path`, which such a plug-in has). HYSGD_USAGE, HYSGD_MEMORY; on failure the output is empty. */
+/* Opens "name", "name,key=value,..." or "name:value,key=value,..." (the part after the colon is the value of the
+ * first option, which is then one of text or a choice). HYSGD_USAGE, HYSGD_MEMORY; on failure the output is empty.
+ */
 HYSGD_MUST_CHECK enum hysgd_status plugin_open(const struct plugin_list *list, const char *text,
                                                struct plugin *plugin_out);
 

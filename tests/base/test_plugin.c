@@ -112,6 +112,30 @@ static void a_name_opens_with_options_and_path(void **state) {
     expect_opened("blobs", "blobs");
 }
 
+/* Whatever its key; only a text or a word, so that a number is not mistaken for one. */
+static void the_part_after_a_colon_is_the_first_option(void **state) {
+    (void)state;
+    static const struct hysgd_option shape_options[] = {
+        {.key = "shape", .type = HYSGD_OPTION_CHOICE, .initial = "round", .words = "round|square", .help = "shape"},
+        {0}};
+    static const struct hysgd_plugin shaped = {
+        .name = "shaped", .summary = "choice", .size = sizeof(int), .options = shape_options};
+    static const struct hysgd_plugin limited = {
+        .name = "limited", .summary = "number", .size = sizeof(struct reader), .options = reader_options + 1};
+    static const struct hysgd_plugin *const both[] = {&shaped, &limited};
+    static const struct plugin_list others = {.kind = "data", .entries = both, .count = 2};
+    struct plugin plugin;
+    assert_int_equal(plugin_open(&others, "shaped:square", &plugin), HYSGD_OK);
+    expect_printed(&plugin, "shaped,shape=square");
+    plugin_close(&plugin);
+    assert_int_equal(plugin_open(&others, "shaped:sqare", &plugin), HYSGD_USAGE);
+    assert_string_equal(hysgd_error_message(),
+                        "data shaped: shape=sqare is not valid: expected one of round|square; "
+                        "did you mean 'square'?");
+    assert_int_equal(plugin_open(&others, "limited:5", &plugin), HYSGD_USAGE);
+    assert_string_equal(hysgd_error_message(), "data limited takes no path: expected a comma instead of ':5'");
+}
+
 static void faults_in_options_are_reported_with_the_owner(void **state) {
     (void)state;
     expect_refused("mnist,limit=-1", "data mnist: limit=-1 is out of range: expected an integer from 0 to 1e+09");
@@ -179,6 +203,7 @@ int main(void) {
         cmocka_unit_test(entries_are_found_by_name_and_alias),
         cmocka_unit_test(unknown_names_are_refused_with_the_nearest),
         cmocka_unit_test(a_name_opens_with_options_and_path),
+        cmocka_unit_test(the_part_after_a_colon_is_the_first_option),
         cmocka_unit_test(faults_in_options_are_reported_with_the_owner),
         cmocka_unit_test(a_given_state_is_used_and_not_freed),
         cmocka_unit_test(a_given_table_gets_a_state_from_text),
