@@ -10,6 +10,7 @@
     X(mnist)                                                                                                       \
     X(fashion)                                                                                                     \
     X(cifar10)                                                                                                     \
-    X(ratings_file)
+    X(ratings_file)                                                                                                \
+    X(planted)
 
 #endif

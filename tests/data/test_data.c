@@ -23,6 +23,7 @@ static const struct {
     {"fashion", "fashion:%s"},
     {"cifar10", "cifar10:%s"},
     {"ratings", "ratings:%s/ratings"},
+    {"planted", "planted,users=9,items=7,ratings=50"},
 };
 
 static const char *text_of(const char *name, const struct folder *folder, char *text, size_t size) {
@@ -146,8 +147,8 @@ static void the_same_seed_gives_the_same_samples(void **state) {
 
 static void generated_samples_change_with_the_seed(void **state) {
     (void)state;
-    static const char *const texts[] = {"digits,train=5,test=0", "random,samples=10"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const texts[] = {"digits,train=5,test=0", "random,samples=10", "planted,users=9,ratings=50"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct opened opened;
         struct samples a, b;
         assert_int_equal(opened_init(&opened, texts[i], 1), HYSGD_OK);
@@ -165,8 +166,9 @@ static void generated_samples_change_with_the_seed(void **state) {
 static void samples_with_a_seed_of_their_own_are_those_of_a_run_with_that_seed(void **state) {
     (void)state;
     static const char *const texts[][2] = {{"digits,train=5,test=0,seed=7", "digits,train=5,test=0"},
-                                           {"random,samples=10,seed=7", "random,samples=10"}};
-    for (size_t i = 0; i < 2; i++) {
+                                           {"random,samples=10,seed=7", "random,samples=10"},
+                                           {"planted,users=9,ratings=50,seed=7", "planted,users=9,ratings=50"}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct opened opened;
         struct samples a, b;
         assert_int_equal(opened_init(&opened, texts[i][0], 1), HYSGD_OK);
