@@ -7,7 +7,8 @@
 
 #define RUNTIME_LIST(X)                                                                                            \
     X(threads)                                                                                                     \
-    X(virtual)
+    X(virtual)                                                                                                     \
+    X(mpi)
 
 #define X(name) extern const struct runtime_ops runtime_##name;
 RUNTIME_LIST(X)

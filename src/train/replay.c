@@ -212,6 +212,9 @@ static enum hysgd_status describe(const struct replay_job *job, struct descripti
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (ours[i][1][0] != '\0')
             HYSGD_TRY(description_set(description, ours[i][0], ours[i][1]));
+    /* The clock is the log's; nobody else takes part this time. */
+    if (strcmp(recorded->runtime, "mpi") == 0)
+        HYSGD_TRY(description_set(description, "runtime", "threads"));
     if (!is_other_from_beginning(job))
         return HYSGD_OK;
     HYSGD_TRY(description_set(description, "policy", own->policy));

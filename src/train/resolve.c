@@ -16,6 +16,7 @@
 #include "optimizer/optimizer.h"
 #include "policy/policy.h"
 #include "record/serve_request.h"
+#include "runtime/comm.h"
 #include "runtime/runtime.h"
 #include "runtime/worker_list.h"
 #include "train/config.h"
@@ -256,11 +257,42 @@ static enum hysgd_status check_worker_weights(const struct resolved *resolved) {
     return HYSGD_OK;
 }
 
+/* Where a launcher has spread the run over processes, it has said with how many workers. */
+static enum hysgd_status resolve_workers(struct resolved *resolved) {
+    struct description *words = &resolved->description;
+    struct runtime_place *place = &resolved->place;
+    const struct runtime_ops *runtime = runtime_ops(&resolved->runtime);
+    *place = (struct runtime_place){.ranks = 1};
+    if (runtime->place == NULL) {
+        if (words->workers == 0)
+            words->workers = resolved->is_modelled ? WORKERS_IN_MODELLED_TIME : machine_cores();
+        return HYSGD_OK;
+    }
+    runtime->place(resolved->runtime.self, place);
+    if (place->workers < 1)
+        return hysgd_fail(HYSGD_USAGE, "run: runtime=%s: %d ranks leave none for a worker: expected more ranks",
+                          words->runtime, place->ranks);
+    if (words->workers > 0 && words->workers != place->workers)
+        return hysgd_fail(HYSGD_USAGE,
+                          "run: workers=%" PRId64 ": %d ranks are %d workers under runtime=%s; start as "
+                          "many ranks as it takes",
+                          words->workers, place->ranks, place->workers, words->runtime);
+    words->workers = place->workers;
+    return HYSGD_OK;
+}
+
+/* A program that was started as one of many does its part of one run, unless it is told otherwise. */
+static enum hysgd_status choose_runtime(struct description *words) {
+    int rank, ranks;
+    if (!comm_is_launched(&rank, &ranks) || ranks < 2)
+        return HYSGD_OK;
+    return description_set_default(words, "runtime", "mpi");
+}
+
 static enum hysgd_status resolve_times(struct resolved *resolved) {
     struct description *words = &resolved->description;
     HYSGD_TRY(check_modelled(resolved));
-    if (words->workers == 0)
-        words->workers = resolved->is_modelled ? WORKERS_IN_MODELLED_TIME : machine_cores();
+    HYSGD_TRY(resolve_workers(resolved));
     const struct timing_texts texts = {.speeds = words->speeds,
                                        .compute = words->compute,
                                        .delay = words->delay,
@@ -383,6 +415,7 @@ enum hysgd_status resolved_init(struct resolved *resolved, const struct descript
     memset(resolved, 0, sizeof *resolved);
     HYSGD_TRY(description_copy(description, &resolved->description));
     HYSGD_TRY(take_from_checkpoint(&resolved->description));
+    HYSGD_TRY(choose_runtime(&resolved->description));
     HYSGD_TRY(open_plugins(resolved, own));
     resolved->is_modelled = runtime_ops(&resolved->runtime)->is_modelled;
     HYSGD_TRY(memory_copy_text(own->policy.ops != NULL ? own->policy.ops->name : resolved->description.policy,

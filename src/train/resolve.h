@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#include "runtime/training.h"
+#include "runtime/runtime.h"
 #include "train/description.h"
 
 /* Plug-ins that stand in place of the description's words; an empty one (ops NULL) leaves the choice to the word.
@@ -25,6 +25,7 @@ struct resolved {
     struct plugin wire;
     struct plugin local, local_optimizer; /* the latter is empty where workers take no local steps */
     bool is_modelled;                     /* the runtime's clock is */
+    struct runtime_place place;           /* of this process in the run */
     bool policy_is_ready, data_is_ready;  /* its init has been called */
     bool data_is_shared;                  /* its fini is not ours */
     struct timing timing;

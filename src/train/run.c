@@ -86,6 +86,7 @@ static const char *const (*constant_pairs(const struct description_pairs *pairs)
 static void fill_setup(struct run *run) {
     const struct resolved *resolved = run->resolved;
     const struct description *words = &resolved->description;
+    bool is_spread = runtime_ops(&resolved->runtime)->place != NULL;
     run->setup = (struct training_setup){
         .policy = &resolved->policy,
         .model = &resolved->model,
@@ -115,6 +116,9 @@ static void fill_setup(struct run *run) {
         .metadata_count = run->pairs.lasting,
         .recorder = run->recording.recorder,
         .computes_gradients = !resolved->is_timing_only,
+        .has_remote_vectors = is_spread,
+        .has_one_worker = is_spread,
+        .only_worker = resolved->place.worker,
     };
 }
 
@@ -158,6 +162,8 @@ enum hysgd_status run_prepare(struct run *run, const struct resolved *resolved) 
 }
 
 enum hysgd_status run_record(struct run *run, const struct run_sink *sinks, size_t sink_count, bool wants_history) {
+    if (run->resolved->place.rank != 0)
+        return HYSGD_OK; /* rank 0 reports */
     HYSGD_TRY(recording_open(&run->recording, &run->resolved->description, sinks, sink_count, wants_history));
     run->setup.recorder = run->recording.recorder;
     return HYSGD_OK;

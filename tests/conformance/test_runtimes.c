@@ -62,11 +62,14 @@ static const char *subject_at(size_t i) {
     return i < policy_list.count ? policy_list.entries[i]->name : variants[i - policy_list.count];
 }
 
-/* Unequal workers that share few samples; threads get true delays instead of modelled compute times. */
+/* Unequal workers that share few samples; threads get true delays instead of modelled compute times, and ranks
+ * slices of the parameters and messages that overtake each other. */
 static struct run_setup scene(struct uniform_model *model, size_t subject, size_t runtime, int workers) {
-    struct run_setup from = uniform_setup(model, 50);
+    bool is_spread = strcmp(runtime_list.entries[runtime]->name, "mpi") == 0;
+    struct run_setup from = uniform_setup(model, is_spread ? 2 * SERVER_SHARD + 50 : 50);
     from.policy = subject_at(subject);
     from.runtime = runtime_list.entries[runtime]->name;
+    from.chaos = workers == 3 ? subject + 1 : 0;
     from.workers = workers;
     from.timing =
         (struct timing_texts){.compute = "exponential,mean=0.001", .delay = "half,exponential,mean=0.0003"};
@@ -311,7 +314,7 @@ static void every_policy_takes_every_correction_in_every_runtime(void **state) {
             continue;
         expect_success(&run);
         assert_int_equal(model.mixed, 0);
-        uniform_look(&model, server_vector(&run.training.server), server_vector(&run.training.server)[0]);
+        uniform_look(&model, training_vector(&run.training), training_vector(&run.training)[0]);
         assert_int_equal(model.mixed, 0);
         run_close(&run);
     }

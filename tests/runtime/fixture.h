@@ -8,11 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <pthread.h>
+
 #include "base/memory.h"
 #include "data/data.h"
 #include "model/model.h"
 #include "policy/policy.h"
+#include "runtime/comm_local.h"
 #include "runtime/drive.h"
+#include "runtime/ranks.h"
 #include "runtime/runtime.h"
 #include "runtime/worker.h"
 
@@ -38,6 +42,8 @@ struct run_setup {
     size_t ring;      /* events in the recorder's ring; 0: no recorder */
     void (*watch)(void *self, const struct training *training, const struct event *event); /* for every event */
     void *watch_self;
+    int servers;   /* of runtime mpi: dedicated ranks */
+    uint64_t chaos; /* of runtime mpi: seed of the delays of messages; 0: none */
 };
 
 #define FIXTURE_MOST_EVALUATIONS 64
@@ -154,6 +160,11 @@ static inline enum hysgd_status run_open_plugins(struct run *run) {
     return plugin_open(&runtime_list, run_text(from->runtime, "virtual"), &run->runtime);
 }
 
+/* Whether the run has several ranks, which are threads here. */
+static inline bool run_is_spread(const struct run_setup *from) {
+    return strncmp(run_text(from->runtime, "virtual"), "mpi", 3) == 0;
+}
+
 static inline void run_describe(struct run *run) {
     const struct run_setup *from = &run->from;
     snprintf(run->numbers[0], sizeof run->numbers[0], "%d", run->setup.workers);
@@ -172,8 +183,9 @@ static inline void run_describe(struct run *run) {
     memcpy(run->metadata, pairs, sizeof pairs);
 }
 
-/* Builds the run up to the point where it can go. run_close accepts what there is when it fails. */
-static inline enum hysgd_status run_open(struct run *run, const struct run_setup *from) {
+/* Builds the part of a rank up to the point where it can go. run_close accepts what there is when it fails. */
+static inline enum hysgd_status run_open_rank(struct run *run, const struct run_setup *from, int rank) {
+    int workers = from->workers ? from->workers : 4;
     *run = (struct run){.from = *from, .trace = UINT64_C(14695981039346656037)};
     run->setup = (struct training_setup){.policy = &run->policy,
                                          .model = &run->model,
@@ -184,7 +196,7 @@ static inline enum hysgd_status run_open(struct run *run, const struct run_setup
                                          .wire = &run->wire,
                                          .partition = &run->partition,
                                          .worker_weights = from->worker_weights,
-                                         .workers = from->workers ? from->workers : 4,
+                                         .workers = workers,
                                          .batch = from->batch ? from->batch : 10,
                                          .micro_batch = from->micro_batch,
                                          .seed = from->seed ? from->seed : 1,
@@ -197,7 +209,9 @@ static inline enum hysgd_status run_open(struct run *run, const struct run_setup
                                          .metadata = (const char *const(*)[2])run->metadata,
                                          .metadata_count = 10,
                                          .computes_gradients = !from->without_gradients,
-                                         .has_remote_vectors = from->has_remote_vectors};
+                                         .has_remote_vectors = from->has_remote_vectors || run_is_spread(from),
+                                         .has_one_worker = run_is_spread(from),
+                                         .only_worker = rank < workers ? rank : -1};
     run_describe(run);
     HYSGD_TRY(run_open_plugins(run));
     HYSGD_TRY(timing_init(&run->timing, &from->timing, run->setup.workers, run->setup.seed));
@@ -210,8 +224,55 @@ static inline enum hysgd_status run_open(struct run *run, const struct run_setup
     return from->resume_path ? training_resume(&run->training, from->resume_path) : HYSGD_OK;
 }
 
+static inline enum hysgd_status run_open(struct run *run, const struct run_setup *from) {
+    return run_open_rank(run, from, 0);
+}
+
+static inline enum hysgd_status run_go_rank(struct run *run, struct comm *end) {
+    if (end) {
+        struct ranks_options *options = run->runtime.self;
+        options->comm = end;
+        options->servers = run->from.servers;
+    }
+    return runtime_ops(&run->runtime)->run(run->runtime.self, &run->training, &run->seconds);
+}
+
+/* Another rank than the first. */
+struct run_rank {
+    pthread_t thread;
+    struct run_setup from;
+    int rank;
+    struct comm *end;
+    enum hysgd_status status;
+};
+
+static inline void *run_rank_main(void *argument);
+
+/* The first rank is this thread. */
+static inline enum hysgd_status run_go_spread(struct run *run) {
+    int size = run->setup.workers + run->from.servers;
+    const struct comm_local_setup setup = {.size = size, .seed = run->from.chaos, .most_delay = 3};
+    struct comm **ends;
+    struct run_rank *others;
+    HYSGD_TRY(memory_alloc((size_t)size, sizeof *ends, &ends));
+    HYSGD_TRY(memory_alloc((size_t)size, sizeof *others, &others));
+    HYSGD_TRY(comm_local_open(&setup, ends));
+    for (int i = 1; i < size; i++) {
+        others[i] = (struct run_rank){.from = run->from, .rank = i, .end = ends[i]};
+        pthread_create(&others[i].thread, NULL, run_rank_main, &others[i]);
+    }
+    enum hysgd_status status = run_go_rank(run, ends[0]);
+    for (int i = 1; i < size; i++)
+        pthread_join(others[i].thread, NULL);
+    memory_free(others);
+    memory_free(ends);
+    if (status != HYSGD_OK)
+        status_set_message(run->training.message);
+    return status;
+}
+
 static inline enum hysgd_status run_go(struct run *run) {
-    enum hysgd_status status = runtime_ops(&run->runtime)->run(run->runtime.self, &run->training, &run->seconds);
+    enum hysgd_status status = run_is_spread(&run->from) ? run_go_spread(run) : run_go_rank(run, NULL);
     training_summarize(&run->training, run->seconds, &run->summary);
     return status;
 }
@@ -238,6 +299,20 @@ static inline void run_close(struct run *run) {
     plugin_close(&run->local_optimizer);
 }
 
+static inline void *run_rank_main(void *argument) {
+    struct run_rank *rank = argument;
+    struct run run;
+    rank->from.ring = 0;
+    rank->from.watch = NULL;
+    rank->status = run_open_rank(&run, &rank->from, rank->rank);
+    if (rank->status == HYSGD_OK)
+        rank->status = run_go_rank(&run, rank->end);
+    else
+        comm_close(rank->end, false);
+    run_close(&run);
+    return NULL;
+}
+
 /* Opens and goes; any other status fails the test with the message. */
 static inline void run_expect(struct run *run, const struct run_setup *from, enum hysgd_status expected) {
     enum hysgd_status status = run_open(run, from);
@@ -252,8 +327,8 @@ static inline void run_expect(struct run *run, const struct run_setup *from, enu
 static inline uint64_t run_hash(const struct run *run) {
     const struct server *server = &run->training.server;
     uint64_t hash = UINT64_C(14695981039346656037);
-    hash = hash_bytes(hash, server_vector(server), server->count * sizeof(float));
-    for (int i = 0; i < server->optimizer->states; i++)
+    hash = hash_bytes(hash, training_vector(&run->training), server->count * sizeof(float));
+    for (int i = 0; i < server->optimizer->states && training_has_vectors(&run->training); i++)
         hash = hash_bytes(hash, server->states[i], server->parameter_count * sizeof(float));
     return hash;
 }

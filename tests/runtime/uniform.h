@@ -111,7 +111,7 @@ static inline struct run_setup uniform_setup(struct uniform_model *model, size_t
 
 /* After the run: no mixed versions, and exactly the applied gradients in the sum. */
 static inline void uniform_check(struct uniform_model *model, const struct run *run) {
-    const float *vector = server_vector(&run->training.server);
+    const float *vector = training_vector(&run->training);
     float expected = uniform_expected(run);
     for (size_t i = 0; i < model->tensor.dims[0]; i++)
         if (vector[i] != expected)

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mpi runtime: a rank from its beginning to its end, and the loop in which its parts take turns. See ranks.h.
+ */
+#include "runtime/ranks.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/machine.h"
+#include "base/memory.h"
+#include "runtime/list.h"
+
+/* Nanoseconds that the calling thread sleeps at a time while the worker's thread computes. */
+#define NAP_NANOSECONDS 100000
+
+static const struct hysgd_option ranks_option_table[] = {
+    {"servers", HYSGD_OPTION_INT, offsetof(struct ranks_options, servers), "0", 0, 1000000, NULL,
+     "ranks, the last ones, that hold the parameters and compute nothing; 0: every rank does both"},
+    {0},
+};
+
+/* ---- Control messages ---- */
+
+#define CHANNEL_BITS 3
+#define SERVER_BITS  12
+#define MOST_SERVERS (1 << SERVER_BITS)
+
+uint32_t ranks_tag(const struct ranks *ranks, enum message_channel channel, int index) {
+    return ranks->incarnation << (CHANNEL_BITS + SERVER_BITS) | (uint32_t)channel << SERVER_BITS | (uint32_t)index;
+}
+
+static enum hysgd_status await_message(struct ranks_inbox *inbox);
+
+/* Ends the run without the coordinator: there is no way to tell it. */
+static void give_up(struct ranks *ranks, enum hysgd_status status) {
+    drive_fail(ranks->training, status);
+    ranks->is_ended = true;
+}
+
+static void letter_has_left(void *self, const struct comm_completion *completion, size_t bytes) {
+    struct ranks_letter *letter = self;
+    (void)completion, (void)bytes;
+    letter->next = letter->ranks->letters;
+    letter->ranks->letters = letter;
+    letter->ranks->letters_under_way--;
+}
+
+static enum hysgd_status take_letter(struct ranks *ranks, struct ranks_letter **letter_out) {
+    struct ranks_letter *letter = ranks->letters;
+    if (letter)
+        ranks->letters = letter->next;
+    else
+        HYSGD_TRY(memory_alloc(1, sizeof *letter + ranks->control_most, &letter));
+    letter->ranks = ranks;
+    *letter_out = letter;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status send_letter(struct ranks *ranks, int to, const void *message, size_t bytes) {
+    struct ranks_letter *letter;
+    HYSGD_TRY(take_letter(ranks, &letter));
+    memcpy(letter->content, message, bytes);
+    ranks->letters_under_way++;
+    return comm_send(ranks->comm, to, ranks_tag(ranks, CHANNEL_CONTROL, 0), letter->content, bytes, letter_has_left,
+                     letter);
+}
+
+void ranks_send(struct ranks *ranks, int to, const void *message, size_t bytes) {
+    enum hysgd_status status = send_letter(ranks, to, message, bytes);
+    if (status != HYSGD_OK)
+        give_up(ranks, status);
+}
+
+void ranks_report_failure(struct ranks *ranks, enum hysgd_status status) {
+    struct {
+        struct message_text head;
+        char text[1024];
+    } message = {.head = {.head = {MESSAGE_FAILED, sizeof message}, .status = (int32_t)status}};
+    if (ranks->has_failed)
+        return;
+    ranks->has_failed = true;
+    snprintf(message.text, sizeof message.text, "%s", hysgd_error_message());
+    ranks_send(ranks, ranks->leader, &message, sizeof message);
+}
+
+static void take_end(struct ranks *ranks, const struct message_text *message) {
+    struct training *training = ranks->training;
+    ranks->is_ended = true;
+    if (ranks->coordinator)
+        return;
+    if (message->status != HYSGD_OK)
+        drive_fail(training, hysgd_fail((enum hysgd_status)message->status, "%s", (const char *)(message + 1)));
+    drive_stop(training, "ended"); /* the coordinator knows why */
+}
+
+static void take_order(struct ranks *ranks, const struct message_order *message) {
+    enum hysgd_status status = HYSGD_OK;
+    for (int i = 0; i < ranks->shard_count && status == HYSGD_OK; i++)
+        status = ranks_shard_take_order(&ranks->shards[i], message);
+    if (status != HYSGD_OK)
+        ranks_report_failure(ranks, status);
+}
+
+static void hear(struct ranks *ranks, int from, const struct message_head *message) {
+    switch ((enum message_kind)message->kind) {
+    case MESSAGE_ORDER:
+        take_order(ranks, (const void *)message);
+        break;
+    case MESSAGE_TOTALS:
+        for (int i = 0; i < ranks->shard_count; i++)
+            ranks_shard_take_totals(&ranks->shards[i], (const void *)message);
+        break;
+    case MESSAGE_RELEASED:
+        ranks_worker_released(ranks, (const void *)message);
+        break;
+    case MESSAGE_CANCELLED:
+        ranks_worker_cancelled(ranks, ((const struct message_cancelled *)message)->is_lost);
+        break;
+    case MESSAGE_END:
+        take_end(ranks, (const void *)message);
+        break;
+    default:
+        if (ranks->coordinator)
+            ranks_coordinator_hear(ranks, from, message);
+    }
+}
+
+static void message_has_come(void *self, const struct comm_completion *completion, size_t bytes) {
+    struct ranks_inbox *inbox = self;
+    struct ranks *ranks = inbox->ranks;
+    (void)bytes;
+    hear(ranks, completion->from_or_to, (const void *)inbox->content);
+    enum hysgd_status status = await_message(inbox);
+    if (status != HYSGD_OK)
+        give_up(ranks, status);
+}
+
+static enum hysgd_status await_message(struct ranks_inbox *inbox) {
+    struct ranks *ranks = inbox->ranks;
+    return comm_receive(ranks->comm, inbox->from, ranks_tag(ranks, CHANNEL_CONTROL, 0), inbox->content,
+                        ranks->control_most, message_has_come, inbox);
+}
+
+/* ---- Work aside ---- */
+
+static void *aside_main(void *argument) {
+    struct ranks_aside *aside = argument;
+    pthread_mutex_lock(&aside->lock);
+    for (;;) {
+        while (!aside->work && !aside->is_ending)
+            pthread_cond_wait(&aside->wake, &aside->lock);
+        if (!aside->work)
+            break;
+        pthread_mutex_unlock(&aside->lock);
+        enum hysgd_status status = aside->work(aside->self);
+        if (status != HYSGD_OK)
+            snprintf(aside->message, sizeof aside->message, "%s", hysgd_error_message());
+        pthread_mutex_lock(&aside->lock);
+        aside->status = status;
+        aside->work = NULL;
+        aside->is_done = true;
+    }
+    pthread_mutex_unlock(&aside->lock);
+    return NULL;
+}
+
+static enum hysgd_status start_aside(struct ranks_aside *aside) {
+    pthread_mutex_init(&aside->lock, NULL);
+    pthread_cond_init(&aside->wake, NULL);
+    int fault = pthread_create(&aside->thread, NULL, aside_main, aside);
+    if (fault != 0)
+        return hysgd_fail(HYSGD_FAILED, "a thread cannot be started: %s", strerror(fault));
+    aside->is_started = true;
+    return HYSGD_OK;
+}
+
+static void stop_aside(struct ranks_aside *aside) {
+    if (!aside->is_started)
+        return;
+    pthread_mutex_lock(&aside->lock);
+    aside->is_ending = true;
+    pthread_cond_signal(&aside->wake);
+    pthread_mutex_unlock(&aside->lock);
+    pthread_join(aside->thread, NULL);
+    pthread_cond_destroy(&aside->wake);
+    pthread_mutex_destroy(&aside->lock);
+}
+
+void ranks_set_aside(struct ranks *ranks, enum hysgd_status (*work)(void *), void *self) {
+    struct ranks_aside *aside = &ranks->aside;
+    pthread_mutex_lock(&aside->lock);
+    aside->work = work;
+    aside->self = self;
+    aside->is_done = false;
+    pthread_cond_signal(&aside->wake);
+    pthread_mutex_unlock(&aside->lock);
+}
+
+bool ranks_aside_is_done(struct ranks *ranks, enum hysgd_status *status_out) {
+    struct ranks_aside *aside = &ranks->aside;
+    pthread_mutex_lock(&aside->lock);
+    bool is_done = aside->is_done;
+    aside->is_done = false;
+    pthread_mutex_unlock(&aside->lock);
+    if (is_done) {
+        *status_out = aside->status;
+        if (aside->status != HYSGD_OK)
+            status_set_message(aside->message);
+    }
+    return is_done;
+}
+
+/* ---- The loop ---- */
+
+void ranks_wake(struct ranks *ranks) {
+    pthread_cond_signal(&ranks->wake);
+}
+
+/* While the worker's thread computes, the core is its own; it wakes this one when it is done. */
+static void rest(struct ranks *ranks) {
+    const struct ranks_worker *worker = ranks->worker;
+    struct timespec until;
+    if (!worker || !worker->is_computing) {
+        comm_rest(ranks->comm);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += NAP_NANOSECONDS;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&ranks->lock);
+    if (!worker->is_done)
+        pthread_cond_timedwait(&ranks->wake, &ranks->lock, &until);
+    pthread_mutex_unlock(&ranks->lock);
+}
+
+/* A signal to this rank: its worker leaves; at the coordinator it stops the run. */
+static void mind_signals(struct ranks *ranks) {
+    struct ranks_worker *worker = ranks->worker;
+    if (ranks->coordinator || !worker || ranks->has_asked_to_leave ||
+        !atomic_load_explicit(&ranks->training->is_stopping, memory_order_relaxed))
+        return;
+    const struct message_cancelled message = {.head = {MESSAGE_LEAVING, sizeof message}, .worker = worker->worker};
+    ranks->has_asked_to_leave = true;
+    ranks_send(ranks, ranks->leader, &message, sizeof message);
+}
+
+static enum hysgd_status turn(struct ranks *ranks, bool *has_acted) {
+    int completed;
+    HYSGD_TRY(comm_progress(ranks->comm, &completed));
+    *has_acted = completed > 0;
+    *has_acted |= ranks_worker_step(ranks);
+    for (int i = 0; i < ranks->shard_count; i++)
+        HYSGD_TRY(ranks_shard_step(&ranks->shards[i], has_acted));
+    if (ranks->coordinator)
+        HYSGD_TRY(ranks_coordinator_step(ranks, has_acted));
+    mind_signals(ranks);
+    return HYSGD_OK;
+}
+
+static void take_turns(struct ranks *ranks) {
+    while (!ranks->is_ended) {
+        bool has_acted = false;
+        enum hysgd_status status = turn(ranks, &has_acted);
+        if (status != HYSGD_OK)
+            ranks_report_failure(ranks, status);
+        else if (!has_acted)
+            rest(ranks);
+    }
+}
+
+/* The end must reach everyone; what others still have to say nobody wants to know. */
+static void finish_sending(struct ranks *ranks) {
+    enum hysgd_status status = HYSGD_OK;
+    while (ranks->coordinator && status == HYSGD_OK && ranks->letters_under_way > 0) {
+        int completed;
+        status = comm_progress(ranks->comm, &completed);
+        if (completed == 0)
+            comm_rest(ranks->comm);
+    }
+}
+
+/* ---- Beginning and end of a rank ---- */
+
+static void cut_slices(struct ranks *ranks) {
+    size_t count = ranks->training->server.count;
+    for (int i = 0; i < ranks->servers; i++)
+        ranks->slices[i] = (struct ranks_slice){server_slice_first(count, ranks->servers, i),
+                                                server_slice_first(count, ranks->servers, i + 1)};
+}
+
+static enum hysgd_status place(struct ranks *ranks) {
+    const struct training *training = ranks->training;
+    int dedicated = (int)ranks->options->servers;
+    ranks->rank = comm_rank(ranks->comm);
+    ranks->count = comm_size(ranks->comm);
+    ranks->workers = training->setup->workers;
+    size_t shards = (training->server.count + SERVER_SHARD - 1) / SERVER_SHARD;
+    ranks->servers = dedicated > 0 ? dedicated : ranks->count;
+    if ((size_t)ranks->servers > shards)
+        ranks->servers = (int)shards;
+    HYSGD_TRY(memory_alloc((size_t)ranks->workers, sizeof *ranks->worker_ranks, &ranks->worker_ranks));
+    HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *ranks->server_ranks, &ranks->server_ranks));
+    HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *ranks->slices, &ranks->slices));
+    for (int i = 0; i < ranks->workers; i++)
+        ranks->worker_ranks[i] = i;
+    for (int i = 0; i < ranks->servers; i++)
+        ranks->server_ranks[i] = dedicated > 0 ? ranks->workers + i : i;
+    cut_slices(ranks);
+    return HYSGD_OK;
+}
+
+static enum hysgd_status open_inboxes(struct ranks *ranks) {
+    const struct training *training = ranks->training;
+    size_t workers = (size_t)ranks->workers;
+    size_t per_worker = sizeof(struct engine_part) + sizeof(struct server_row) + sizeof(int32_t) + sizeof(double);
+    ranks->control_most = 2048 + workers * per_worker + (1 + (size_t)training->shares.classes) * sizeof(double);
+    HYSGD_TRY(memory_alloc((size_t)ranks->count, sizeof *ranks->inboxes, &ranks->inboxes));
+    for (int i = 0; i < ranks->count; i++) {
+        struct ranks_inbox *inbox = &ranks->inboxes[i];
+        *inbox = (struct ranks_inbox){.ranks = ranks, .from = i};
+        HYSGD_TRY(memory_alloc(ranks->control_most, 1, &inbox->content));
+        HYSGD_TRY(await_message(inbox));
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status start_shards(struct ranks *ranks) {
+    int hosted = 0;
+    for (int i = 0; i < ranks->servers; i++)
+        hosted += ranks->server_ranks[i] == ranks->rank;
+    HYSGD_TRY(memory_alloc((size_t)hosted, sizeof *ranks->shards, &ranks->shards));
+    for (int i = 0; i < ranks->servers; i++)
+        if (ranks->server_ranks[i] == ranks->rank)
+            HYSGD_TRY(ranks_shard_init(ranks, &ranks->shards[ranks->shard_count++], i));
+    return HYSGD_OK;
+}
+
+static enum hysgd_status start_parts(struct ranks *ranks) {
+    const struct timing *timing = ranks->training->setup->timing;
+    for (int i = 0; i < ranks->workers; i++)
+        ranks->fastest = timing->speeds[i] > ranks->fastest ? timing->speeds[i] : ranks->fastest;
+    HYSGD_TRY(start_shards(ranks));
+    if (ranks->rank == ranks->leader) {
+        HYSGD_TRY(start_aside(&ranks->aside));
+        HYSGD_TRY(ranks_coordinator_start(ranks));
+    }
+    for (int i = 0; i < ranks->workers; i++)
+        if (ranks->worker_ranks[i] == ranks->rank)
+            HYSGD_TRY(ranks_worker_start(ranks, i));
+    return HYSGD_OK;
+}
+
+static enum hysgd_status start(struct ranks *ranks) {
+    const struct message_head ready = {MESSAGE_READY, sizeof ready};
+    pthread_condattr_t attributes;
+    pthread_mutex_init(&ranks->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&ranks->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    HYSGD_TRY(place(ranks));
+    HYSGD_TRY(open_inboxes(ranks));
+    HYSGD_TRY(start_parts(ranks));
+    ranks_send(ranks, ranks->leader, &ready, sizeof ready);
+    return HYSGD_OK;
+}
+
+static void stop(struct ranks *ranks) {
+    ranks_worker_stop(ranks);
+    stop_aside(&ranks->aside);
+}
+
+/* After the group is left, so that nobody writes to this memory any more. */
+static void fini(struct ranks *ranks) {
+    for (int i = 0; i < ranks->shard_count; i++)
+        ranks_shard_fini(&ranks->shards[i]);
+    ranks_coordinator_stop(ranks);
+    for (struct ranks_letter *letter = ranks->letters, *next; letter; letter = next) {
+        next = letter->next;
+        memory_free(letter);
+    }
+    for (int i = 0; ranks->inboxes && i < ranks->count; i++)
+        memory_free(ranks->inboxes[i].content);
+    memory_free(ranks->inboxes);
+    memory_free(ranks->shards);
+    memory_free(ranks->worker_ranks);
+    memory_free(ranks->server_ranks);
+    memory_free(ranks->slices);
+    pthread_cond_destroy(&ranks->wake);
+    pthread_mutex_destroy(&ranks->lock);
+}
+
+static enum hysgd_status check_place(const struct ranks_options *options, const struct comm *comm, int workers) {
+    int64_t ranks = comm_size(comm);
+    if (workers + options->servers == ranks)
+        return HYSGD_OK;
+    return hysgd_fail(
+        HYSGD_USAGE,
+        "runtime mpi: %lld ranks cannot be %d workers and %lld dedicated servers: expected as many ranks",
+        (long long)ranks, workers, (long long)options->servers);
+}
+
+static enum hysgd_status ranks_run(void *self, struct training *training, double *seconds_out) {
+    const struct ranks_options *options = self;
+    struct ranks ranks = {.training = training, .options = options, .comm = options->comm};
+    training->drainer = pthread_self();
+    *seconds_out = training->start_seconds;
+    if (!ranks.comm)
+        HYSGD_TRY(comm_open(&ranks.comm));
+    enum hysgd_status status = check_place(options, ranks.comm, training->setup->workers);
+    if (status == HYSGD_OK)
+        status = start(&ranks);
+    if (status == HYSGD_OK)
+        take_turns(&ranks);
+    else
+        drive_fail(training, status);
+    finish_sending(&ranks);
+    stop(&ranks);
+    if (ranks.coordinator) {
+        *seconds_out = ranks_coordinator_seconds(&ranks);
+        drive_drain(training, *seconds_out);
+    }
+    comm_close(ranks.comm, true);
+    fini(&ranks);
+    return drive_finish(training);
+}
+
+static void ranks_place(const void *self, struct runtime_place *place) {
+    const struct ranks_options *options = self;
+    *place = (struct runtime_place){.rank = 0, .ranks = 1};
+    if (options->comm)
+        *place = (struct runtime_place){comm_rank(options->comm), comm_size(options->comm), 0, -1};
+    else
+        comm_is_launched(&place->rank, &place->ranks);
+    place->workers = place->ranks - (int)options->servers;
+    place->worker = place->rank < place->workers ? place->rank : -1;
+}
+
+const struct runtime_ops runtime_mpi = {
+    .about = {"mpi", NULL, "ranks on one machine or many, started by mpirun or srun", NULL,
+              sizeof(struct ranks_options), ranks_option_table},
+    .place = ranks_place,
+    .run = ranks_run,
+};

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mpi runtime inside. A run is spread over ranks: each computes gradients (ranks_worker.c), holds slices of the
+ * parameters (ranks_shard.c), or both; one of them, the coordinator, decides (ranks_coordinator.c). The calling
+ * thread of a rank owns its messages and does the arithmetic of its slices in between; one thread computes
+ * gradients, and one evaluates. Messages: ranks_message.h. */
+#ifndef HYSGD_RUNTIME_RANKS_H
+#define HYSGD_RUNTIME_RANKS_H
+
+#include <pthread.h>
+
+#include "runtime/comm.h"
+#include "runtime/drive.h"
+#include "runtime/ranks_message.h"
+
+/* The options of the runtime. */
+struct ranks_options {
+    int64_t servers;   /* ranks that hold parameters and compute no gradients; 0: every rank does both */
+    struct comm *comm; /* opened when the runtime is; tests bring their own */
+    bool comm_is_ours;
+};
+
+/* Elements [first, end) of the flat vector, in whole shards. */
+struct ranks_slice {
+    size_t first, end;
+};
+
+/* A message to another rank that is under way; from a pool. */
+struct ranks_letter {
+    struct ranks *ranks;
+    struct ranks_letter *next; /* in the pool */
+    size_t bytes;
+    unsigned char content[];
+};
+
+/* Where the control messages of one rank come in. */
+struct ranks_inbox {
+    struct ranks *ranks;
+    int from;
+    unsigned char *content; /* [control_most] */
+};
+
+/* Work that must not hold the messages up, by a thread of its own: at most one piece at a time. */
+struct ranks_aside {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool is_started, is_ending;
+    enum hysgd_status (*work)(void *self); /* to be done; NULL: none */
+    void *self;
+    bool is_done; /* `status` and `message` are of the latest work, which nobody has taken note of */
+    enum hysgd_status status;
+    char message[1024];
+};
+
+/* The gradient computing of a rank. The thread has it to itself while `is_computing`. */
+struct ranks_worker {
+    struct ranks *ranks;
+    int worker;
+    pthread_t thread;
+    bool is_started;
+    pthread_cond_t wake; /* of the thread; with the rank's lock */
+    bool is_ending;      /* the thread is to end */
+    bool is_lost;        /* it takes no part any more */
+    bool is_open;        /* its workspace is there; set by the thread */
+    bool is_computing;   /* from its start to the note that it is done; the following two are then the thread's */
+    bool is_done;        /* set by the thread */
+    enum hysgd_status status;
+    char message[1024];
+    float *vector, *gradient; /* [count] */
+    unsigned char *encoded;   /* what travels, where that is not the gradient itself, */
+    size_t *places;           /* [servers] the slice for each at this offset */
+    int awaited;              /* slices of the parameters that have not come yet */
+    int pushing;              /* slices of the gradient that have not left yet */
+    bool is_released;
+    struct message_released release;
+    atomic_bool is_cancelled;
+    double begun, gives_up;                  /* on the machine's clock; INFINITY: never */
+    double compute_seconds, transit_seconds; /* of the gradient that is done; injected slowness included */
+    bool has_given_up;
+};
+
+/* An order that a shard has not carried out yet. */
+struct ranks_order {
+    struct ranks_order *next;
+    size_t bytes;
+    _Alignas(16) unsigned char content[];
+};
+
+/* One slice of the parameters, of server `number`. */
+struct ranks_shard {
+    struct ranks *ranks;
+    int number;
+    struct ranks_slice slice;
+    struct hysgd_model_layout layout; /* of the slice; without tensors */
+    struct server server;
+    bool *has_part;   /* [workers] the worker's gradient is here and not yet used */
+    bool *drops_next; /* [workers] the gradient that comes next is of no use */
+    unsigned char *
+        *encoded; /* [workers] where they come in, unless that is the server's buffer; NULL: not needed */
+    struct ranks_order *first, *last; /* orders, the oldest first */
+    bool is_working;                  /* on the vectors, for the first of them */
+    bool has_told;                    /* what a pass has found; the totals have not come yet */
+    bool is_telling;                  /* what the probe has found is on its way */
+    double begun;                     /* on the machine's clock */
+    uint64_t bad_version;             /* an update that was not finite led to it; 0: none did */
+    int bad_worker;                   /* whose gradient that was; -1: not known */
+    double service_seconds;           /* of updates, since the latest report */
+    uint64_t updates, done;           /* updates in that time; number of the latest order carried out */
+    uint64_t reported;                /* `done` then */
+    int evaluated;                    /* the version on its way to the coordinator */
+    double reported_at;
+};
+
+struct ranks_coordinator; /* ranks_coordinator.c */
+
+struct ranks {
+    struct training *training;
+    const struct ranks_options *options;
+    struct comm *comm;
+    int rank, count, leader; /* leader: the coordinator's rank */
+    int workers, servers;
+    int *worker_ranks, *server_ranks; /* [workers], [servers] */
+    struct ranks_slice *slices;       /* [servers] */
+    uint32_t incarnation;
+    size_t control_most;          /* bytes of a control message */
+    struct ranks_inbox *inboxes;  /* [count] */
+    struct ranks_letter *letters; /* pool */
+    int letters_under_way;
+    int data_under_way;         /* slices that are being sent */
+    struct ranks_shard *shards; /* [shard_count] hosted here */
+    int shard_count;
+    struct ranks_worker *worker;           /* NULL: none here */
+    struct ranks_coordinator *coordinator; /* NULL: elsewhere */
+    struct ranks_aside aside;
+    pthread_mutex_t lock; /* of what the worker's thread shares with the calling one */
+    pthread_cond_t wake;  /* of the calling thread, when it sleeps while the worker's computes */
+    bool is_ended;        /* the coordinator says so */
+    bool has_asked_to_leave;
+    bool has_failed; /* and has told the coordinator */
+    double fastest;  /* the largest relative speed of a worker */
+};
+
+/* ---- ranks.c: what the parts of a rank share ---- */
+
+uint32_t ranks_tag(const struct ranks *ranks, enum message_channel channel, int index);
+
+/* Sends a copy of a control message. A failure ends the run. */
+void ranks_send(struct ranks *ranks, int to, const void *message, size_t bytes);
+
+/* What went wrong here, with the calling thread's message, to the coordinator. */
+void ranks_report_failure(struct ranks *ranks, enum hysgd_status status);
+
+/* Gives the aside thread work; it must be idle. */
+void ranks_set_aside(struct ranks *ranks, enum hysgd_status (*work)(void *), void *self);
+
+/* Whether the work is done, which is then taken note of: its status, with its message. */
+bool ranks_aside_is_done(struct ranks *ranks, enum hysgd_status *status_out);
+
+/* Wakes the calling thread; with the lock held. */
+void ranks_wake(struct ranks *ranks);
+
+/* ---- ranks_worker.c ---- */
+
+HYSGD_MUST_CHECK enum hysgd_status ranks_worker_start(struct ranks *ranks, int worker);
+void ranks_worker_stop(struct ranks *ranks);
+
+/* Sends what the thread has finished, and lets it begin what it may. Returns whether anything happened. */
+bool ranks_worker_step(struct ranks *ranks);
+void ranks_worker_released(struct ranks *ranks, const struct message_released *message);
+void ranks_worker_cancelled(struct ranks *ranks, bool is_lost);
+
+/* ---- ranks_shard.c ---- */
+
+HYSGD_MUST_CHECK enum hysgd_status ranks_shard_init(struct ranks *ranks, struct ranks_shard *shard, int number);
+void ranks_shard_fini(struct ranks_shard *shard);
+HYSGD_MUST_CHECK enum hysgd_status ranks_shard_take_order(struct ranks_shard *shard,
+                                                          const struct message_order *message);
+void ranks_shard_take_totals(struct ranks_shard *shard, const struct message_totals *message);
+HYSGD_MUST_CHECK enum hysgd_status ranks_shard_step(struct ranks_shard *shard, bool *has_acted_out);
+
+/* ---- ranks_coordinator.c ---- */
+
+HYSGD_MUST_CHECK enum hysgd_status ranks_coordinator_start(struct ranks *ranks);
+void ranks_coordinator_stop(struct ranks *ranks);
+HYSGD_MUST_CHECK enum hysgd_status ranks_coordinator_step(struct ranks *ranks, bool *has_acted_out);
+void ranks_coordinator_hear(struct ranks *ranks, int from, const struct message_head *message);
+
+/* The run's clock at its end. */
+double ranks_coordinator_seconds(const struct ranks *ranks);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the ranks of a run say to each other. Control messages are structs as they lie in memory: all ranks are the
+ * same program on the same kind of machine, which the first message makes sure of. Vectors travel on channels of
+ * their own, straight from and to where they belong.
+ *
+ *   a worker, when its gradient is done:  ARRIVED to the coordinator; its slices to all servers, at the same time
+ *   the coordinator, after its verdict:   ORDER to all ranks with servers: what to do with which gradients, and who
+ *                                         is sent the parameters then; RELEASED to the workers that go on
+ *   a server, in the order of the orders: slices of the parameters to workers; REPORTED now and then
+ *
+ * All servers go through the same orders, so the slices that a worker gets are of one version. */
+#ifndef HYSGD_RUNTIME_RANKS_MESSAGE_H
+#define HYSGD_RUNTIME_RANKS_MESSAGE_H
+
+#include "runtime/local.h"
+#include "runtime/server.h"
+
+enum message_channel {
+    CHANNEL_CONTROL,
+    CHANNEL_GRADIENT,   /* by server */
+    CHANNEL_PARAMETERS, /* by server, to a worker */
+    CHANNEL_EVALUATED,  /* by server, to the coordinator: the parameters, */
+    CHANNEL_VALUES,     /* what a pass has found, */
+    CHANNEL_PROBED,     /* and what the probe has */
+};
+
+enum message_kind {
+    MESSAGE_READY,     /* a rank can begin */
+    MESSAGE_ARRIVED,   /* a worker has delivered or given up */
+    MESSAGE_ORDER,     /* for the servers of a rank */
+    MESSAGE_RELEASED,  /* for the worker of a rank */
+    MESSAGE_CANCELLED, /* what the worker of a rank computes is of no use */
+    MESSAGE_TOTALS,    /* for the servers of a rank: go on */
+    MESSAGE_REPORTED,  /* of a server */
+    MESSAGE_LEAVING,   /* the worker of a rank wants to leave */
+    MESSAGE_FAILED,    /* something went wrong on a rank */
+    MESSAGE_END,       /* the run is over */
+};
+
+struct message_head {
+    uint32_t kind;
+    uint32_t bytes; /* of the whole message */
+};
+
+/* Followed by double samples[1 + classes], the worker's row of shares.deliveries. */
+struct message_arrived {
+    struct message_head head;
+    int32_t worker;
+    bool has_given_up, is_cancelled;
+    uint64_t draws;
+    double loss;
+    double compute_seconds, transit_seconds; /* the latter: injected, besides that of the messages */
+    double data_seconds;
+    uint64_t sent_bytes; /* of the gradient */
+};
+
+struct message_released {
+    struct message_head head;
+    int32_t worker;
+    bool is_again; /* it goes on with the parameters that it has */
+    uint64_t version, batches;
+    double patience;              /* seconds */
+    struct optimizer_clock clock; /* of local steps */
+};
+
+struct message_cancelled {
+    struct message_head head;
+    int32_t worker;
+    bool is_lost; /* it takes no part any more */
+};
+
+/* Followed by struct engine_part parts[part_count], struct server_row rows[row_count], then
+ * int32_t released[released_count]. */
+struct message_order {
+    struct message_head head;
+    uint64_t number;
+    bool has_action;   /* `order` is to be carried out */
+    bool is_evaluated; /* then the parameters go to the coordinator, */
+    int32_t dropped;   /* a worker whose gradient is of no use; -1: none */
+    int32_t part_count, row_count;
+    int32_t released_count; /* and to these workers */
+    struct server_order order;
+};
+
+/* Followed by double totals[columns]. */
+struct message_totals {
+    struct message_head head;
+    int32_t columns;
+};
+
+struct message_reported {
+    struct message_head head;
+    int32_t server;
+    int32_t bad_worker;   /* whose gradient made an update that is not finite; -1: not known */
+    uint64_t bad_version; /* of that update; 0: there is none */
+    uint64_t done, updates;
+    double service_seconds; /* of these updates */
+};
+
+/* Followed by the text, with its end. */
+struct message_text {
+    struct message_head head;
+    int32_t status; /* enum hysgd_status */
+};
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Numbers that the servers have found per shard and that count in total, over all of them: the coordinator adds
+ * them up in the order of the shards, as one server would. */
+#ifndef HYSGD_RUNTIME_RANKS_TOTALS_H
+#define HYSGD_RUNTIME_RANKS_TOTALS_H
+
+#include "runtime/ranks.h"
+
+/* One channel on which they come in: one message of every server that has shards, and then the next of each. */
+struct ranks_totals {
+    struct ranks *ranks;
+    enum message_channel channel;
+    unsigned char **contents; /* [servers] NULL where nothing comes */
+    size_t *most, *bytes;     /* [servers] of a message; of the present one */
+    int *shards;              /* [servers] */
+    int missing;              /* messages of the present round */
+};
+
+/* Receives from now on; `row_bytes`: at most so many for a shard. HYSGD_MEMORY. Safe to fini when it fails. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_totals_start(struct ranks_totals *totals, struct ranks *ranks,
+                                                      enum message_channel channel, size_t row_bytes);
+void ranks_totals_fini(struct ranks_totals *totals);
+
+/* Whether all have come; then ranks_totals_next receives the next ones. */
+bool ranks_totals_are_here(const struct ranks_totals *totals);
+HYSGD_MUST_CHECK enum hysgd_status ranks_totals_next(struct ranks_totals *totals);
+
+#endif
