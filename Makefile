@@ -67,9 +67,16 @@ MPI_CPPFLAGS := $(patsubst -I%,-isystem %,$(filter -I%,$(MPI_SHOW)))
 LDLIBS += $(filter -L% -l%,$(MPI_SHOW))
 MPIRUN := $(patsubst mpicc%,mpirun%,$(notdir $(MPICC)))
 
+# Files in xz format (package liblzma-dev); without it they are refused.
+ifneq ($(wildcard /usr/include/lzma.h),)
+HAVE_XZ := yes
+LDLIBS += -llzma
+endif
+
 LEFT_OUT := src/cli/% $(if $(HAVE_ONEDNN),,src/linalg/onednn%) \
 	$(if $(HAVE_TENSORBOARD),src/record/tensorboard_absent.c,src/record/tensorboard.c) \
 	$(if $(HAVE_SERVE),src/record/serve_absent.c,src/record/serve.c) \
+	$(if $(HAVE_XZ),src/data/xz_absent.c,src/data/xz.c) \
 	$(if $(MPI_SHOW),src/runtime/comm_absent.c,src/runtime/comm_mpi.c)
 SOURCES := $(filter-out $(LEFT_OUT),$(wildcard src/*/*.c)) $(wildcard src/*/*.S)
 CLI_SOURCES := $(wildcard src/cli/*.c)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading a whole plain or gzip file. All memory, that of zlib included, comes from base/memory.h, and the size
+/* Reading a whole plain, gzip or xz file. All memory, that of zlib included, comes from base/memory.h, and the size
  * limit holds while decompressing, so that a small hostile file cannot fill the memory. */
 #include "data/file.h"
 
@@ -12,14 +12,14 @@
 #include <zlib.h>
 
 #include "base/memory.h"
+#include "data/xz.h"
 
 /* zlib counts in unsigned int; it is fed at most this much at a time. */
 #define PIECE_BYTES ((size_t)1 << 30)
-#define MAGIC_BYTES 2
 /* Deflate cannot shrink data by more than a factor of 1032. */
 #define MOST_EXPANSION 1032
 
-static enum hysgd_status too_large(const char *path, size_t limit) {
+enum hysgd_status file_fail_size(const char *path, size_t limit) {
     return hysgd_fail(HYSGD_INPUT, "%s: holds more than %zu bytes, the most that is read of such a file", path,
                       limit);
 }
@@ -51,7 +51,7 @@ static enum hysgd_status read_open(int descriptor, const char *path, size_t limi
                                    struct file *file_out) {
     struct file file = {.size = size};
     if (size > limit)
-        return too_large(path, limit);
+        return file_fail_size(path, limit);
     HYSGD_TRY(memory_alloc(file.size, 1, &file.bytes));
     size_t done = 0;
     while (done < file.size) {
@@ -91,15 +91,13 @@ static void zlib_free(void *opaque, void *memory) {
     memory_free(memory);
 }
 
-/* Makes room for at least one more byte. One byte beyond the limit is allowed, to see whether there is one. */
-static enum hysgd_status grow(struct file *out, size_t *capacity, size_t wanted) {
+enum hysgd_status file_grow(struct file *file, size_t capacity) {
     uint8_t *bytes;
-    HYSGD_TRY(memory_alloc(wanted, 1, &bytes));
-    if (out->size > 0)
-        memcpy(bytes, out->bytes, out->size);
-    memory_free(out->bytes);
-    out->bytes = bytes;
-    *capacity = wanted;
+    HYSGD_TRY(memory_alloc(capacity, 1, &bytes));
+    if (file->size > 0)
+        memcpy(bytes, file->bytes, file->size);
+    memory_free(file->bytes);
+    file->bytes = bytes;
     return HYSGD_OK;
 }
 
@@ -146,14 +144,16 @@ static enum hysgd_status judge(int code, z_stream *stream, const struct file *ra
 
 static enum hysgd_status inflate_all(z_stream *stream, const struct file *raw, const char *path, size_t limit,
                                      struct file *out) {
-    size_t capacity = 0;
-    HYSGD_TRY(grow(out, &capacity, stated_size(raw, limit)));
+    size_t capacity = stated_size(raw, limit);
+    HYSGD_TRY(file_grow(out, capacity));
     stream->next_in = raw->bytes;
     for (bool is_done = false; !is_done;) {
         if (out->size > limit)
-            return too_large(path, limit);
-        if (out->size == capacity)
-            HYSGD_TRY(grow(out, &capacity, least_of(2 * capacity, limit + 1)));
+            return file_fail_size(path, limit);
+        if (out->size == capacity) { /* one byte beyond the limit is allowed, to see whether there is one */
+            capacity = least_of(2 * capacity, limit + 1);
+            HYSGD_TRY(file_grow(out, capacity));
+        }
         size_t left = raw->size - (size_t)(stream->next_in - raw->bytes);
         stream->avail_in = (unsigned)least_of(left, PIECE_BYTES);
         stream->next_out = out->bytes + out->size;
@@ -162,7 +162,7 @@ static enum hysgd_status inflate_all(z_stream *stream, const struct file *raw, c
         out->size = (size_t)(stream->next_out - out->bytes);
         HYSGD_TRY(judge(code, stream, raw, path, &is_done));
     }
-    return out->size > limit ? too_large(path, limit) : HYSGD_OK;
+    return out->size > limit ? file_fail_size(path, limit) : HYSGD_OK;
 }
 
 static enum hysgd_status decompress(const struct file *raw, const char *path, size_t limit, struct file *file_out) {
@@ -185,20 +185,22 @@ static enum hysgd_status decompress(const struct file *raw, const char *path, si
 enum hysgd_status file_read(const char *path, size_t limit, struct file *file_out) {
     struct file raw;
     HYSGD_TRY(read_raw(path, limit, &raw));
-    if (!is_gzip(raw.bytes, raw.size)) {
+    bool is_xz = xz_is(raw.bytes, raw.size);
+    if (!is_xz && !is_gzip(raw.bytes, raw.size)) {
         *file_out = raw;
         return HYSGD_OK;
     }
-    enum hysgd_status status = decompress(&raw, path, limit, file_out);
+    enum hysgd_status status =
+        is_xz ? xz_decompress(&raw, path, limit, file_out) : decompress(&raw, path, limit, file_out);
     file_fini(&raw);
     return status;
 }
 
 enum hysgd_status file_open(const char *path, int *descriptor_out, size_t *size_out, bool *is_compressed_out) {
-    uint8_t magic[MAGIC_BYTES];
+    uint8_t magic[XZ_MAGIC_BYTES];
     HYSGD_TRY(open_regular(path, descriptor_out, size_out));
     ssize_t count = pread(*descriptor_out, magic, sizeof magic, 0);
-    *is_compressed_out = count > 0 && is_gzip(magic, (size_t)count);
+    *is_compressed_out = count > 0 && (is_gzip(magic, (size_t)count) || xz_is(magic, (size_t)count));
     return HYSGD_OK;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A whole file in memory, decompressed where it is gzip. */
+/* A whole file in memory, decompressed where it is gzip or xz. */
 #ifndef HYSGD_DATA_FILE_H
 #define HYSGD_DATA_FILE_H
 
@@ -10,9 +10,9 @@ struct file {
     size_t size;
 };
 
-/* Reads a regular file; what begins with the two magic bytes of gzip is decompressed (all its members). HYSGD_INPUT
- * when it cannot be opened, is no regular file, is damaged or truncated, or holds more than `limit` bytes before or
- * after decompression. */
+/* Reads a regular file; what begins with the magic bytes of gzip or xz is decompressed (all members or streams).
+ * HYSGD_INPUT when it cannot be opened, is no regular file, is damaged or truncated, or holds more than `limit` bytes
+ * before or after decompression. */
 HYSGD_MUST_CHECK enum hysgd_status file_read(const char *path, size_t limit, struct file *file_out);
 void file_fini(struct file *file);
 
@@ -24,5 +24,10 @@ HYSGD_MUST_CHECK enum hysgd_status file_open(const char *path, int *descriptor_o
 /* The path of the first that exists among directory/NAME and directory/NAME.gz over `names`, a list that ends with
  * NULL. HYSGD_INPUT lists the names tried. Free the path with memory_free. */
 HYSGD_MUST_CHECK enum hysgd_status file_find(const char *directory, const char *const *names, char **path_out);
+
+/* For decompressors: makes the bytes an array of `capacity`, at least `size`, and the failure of a file that holds
+ * too much. */
+HYSGD_MUST_CHECK enum hysgd_status file_grow(struct file *file, size_t capacity);
+HYSGD_MUST_CHECK enum hysgd_status file_fail_size(const char *path, size_t limit);
 
 #endif

@@ -230,6 +230,100 @@ static void the_names_tried_are_told(void **state) {
     assert_message("plain: is not a directory; expected one that holds one or one.gz");
 }
 
+/* What xz makes of 20 times the lines of `repeated`. */
+static const uint8_t packed[] = {
+    0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0x00, 0x04, 0xe6, 0xd6, 0xb4, 0x46, 0x02, 0x00, 0x21, 0x01,
+    0x0c, 0x00, 0x00, 0x00, 0x8f, 0x98, 0x41, 0x9c, 0xe0, 0x01, 0xb7, 0x00, 0x1d, 0x5d, 0x00, 0x18,
+    0x8e, 0x43, 0x13, 0x9f, 0x47, 0x81, 0xac, 0x3b, 0x7f, 0x8e, 0xb3, 0xff, 0xdf, 0xd2, 0x40, 0xb4,
+    0x38, 0x71, 0xdc, 0x8d, 0x52, 0x8c, 0xea, 0x06, 0x6f, 0x89, 0xa0, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x45, 0x18, 0xce, 0xae, 0xef, 0x95, 0xc4, 0x10, 0x00, 0x01, 0x39, 0xb8, 0x03, 0x00, 0x00, 0x00,
+    0x83, 0x6e, 0x22, 0xd2, 0xb1, 0xc4, 0x67, 0xfb, 0x02, 0x00, 0x00, 0x00, 0x00, 0x04, 0x59, 0x5a,
+};
+static const char repeated[] = "196 242 3\n186 302 3.5\n";
+#define REPEATED_BYTES (20 * (sizeof repeated - 1))
+
+/* Writes `size` bytes of `bytes` as a file and reads it. */
+static enum hysgd_status read_xz(struct folder *folder, const uint8_t *bytes, size_t size, size_t limit,
+                                 struct file *file_out) {
+    folder_write(folder, "a.xz", bytes, size);
+    enum hysgd_status status = file_read(folder_path(folder, "a.xz"), limit, file_out);
+    if (status != HYSGD_OK && strstr(hysgd_error_message(), "built without liblzma")) {
+        print_message("a case of xz skipped because liblzma is not there\n");
+        skip();
+    }
+    return status;
+}
+
+static void an_xz_file_is_decompressed(void **state) {
+    struct file file;
+    assert_int_equal(read_xz(*state, packed, sizeof packed, REPEATED_BYTES, &file), HYSGD_OK);
+    assert_int_equal(file.size, REPEATED_BYTES);
+    for (size_t i = 0; i < file.size; i++)
+        assert_int_equal(file.bytes[i], repeated[i % (sizeof repeated - 1)]);
+    file_fini(&file);
+}
+
+static void all_streams_of_an_xz_file_are_read(void **state) {
+    uint8_t twice[2 * sizeof packed];
+    struct file file;
+    memcpy(twice, packed, sizeof packed);
+    memcpy(twice + sizeof packed, packed, sizeof packed);
+    assert_int_equal(read_xz(*state, twice, sizeof twice, LIMIT, &file), HYSGD_OK);
+    assert_int_equal(file.size, 2 * REPEATED_BYTES);
+    file_fini(&file);
+}
+
+static void a_damaged_or_truncated_xz_file_is_refused(void **state) {
+    uint8_t bytes[sizeof packed];
+    struct file file;
+    for (size_t size = 6; size < sizeof packed; size++) {
+        assert_int_equal(read_xz(*state, packed, size, LIMIT, &file), HYSGD_INPUT);
+        assert_message("a.xz: the xz data are truncated at byte");
+    }
+    for (size_t i = 6; i < sizeof packed; i++) {
+        memcpy(bytes, packed, sizeof packed);
+        bytes[i] ^= 0x10;
+        assert_int_equal(read_xz(*state, bytes, sizeof packed, LIMIT, &file), HYSGD_INPUT);
+        assert_message("a.xz: the xz data ");
+    }
+}
+
+static void the_limit_holds_while_xz_is_decompressed(void **state) {
+    struct file file;
+    for (size_t limit = sizeof packed; limit < REPEATED_BYTES; limit += 7) {
+        assert_int_equal(read_xz(*state, packed, sizeof packed, limit, &file), HYSGD_INPUT);
+        assert_message("a.xz: holds more than");
+    }
+}
+
+static void exhausted_memory_while_xz_is_decompressed_is_a_status(void **state) {
+    size_t used = memory_used();
+    enum hysgd_status status = HYSGD_MEMORY;
+    for (uint64_t n = 1; status != HYSGD_OK; n++) {
+        struct file file = {0};
+        memory_fail_at(n);
+        status = read_xz(*state, packed, sizeof packed, LIMIT, &file);
+        memory_fail_at(0);
+        assert_true(status == HYSGD_OK || status == HYSGD_MEMORY);
+        file_fini(&file);
+        assert_int_equal(memory_used(), used);
+    }
+}
+
+static void a_file_is_opened_with_its_size_and_kind(void **state) {
+    int descriptor;
+    size_t size;
+    bool is_compressed;
+    folder_write(*state, "plain", "123", 3);
+    assert_int_equal(file_open(folder_path(*state, "plain"), &descriptor, &size, &is_compressed), HYSGD_OK);
+    assert_true(size == 3 && !is_compressed);
+    close(descriptor);
+    folder_write(*state, "packed", packed, sizeof packed);
+    assert_int_equal(file_open(folder_path(*state, "packed"), &descriptor, &size, &is_compressed), HYSGD_OK);
+    assert_true(size == sizeof packed && is_compressed);
+    close(descriptor);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, open_folder, close_folder)
 
 int main(void) {
@@ -248,6 +342,12 @@ int main(void) {
         CASE(exhausted_memory_is_a_status_and_leaks_nothing),
         CASE(the_first_name_that_exists_is_found),
         CASE(the_names_tried_are_told),
+        CASE(an_xz_file_is_decompressed),
+        CASE(all_streams_of_an_xz_file_are_read),
+        CASE(a_damaged_or_truncated_xz_file_is_refused),
+        CASE(the_limit_holds_while_xz_is_decompressed),
+        CASE(exhausted_memory_while_xz_is_decompressed_is_a_status),
+        CASE(a_file_is_opened_with_its_size_and_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
