@@ -110,6 +110,12 @@ $(B)/libhysgd.so: $(B)/libhysgd.so.0
 $(B)/hysgd: $(CLI_OBJECTS) $(B)/libhysgd.a
 	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
+# Chosen at run time, so only these files may use the instructions.
+ifeq ($(shell uname -m),x86_64)
+$(B)/src/lowrank/kernel_avx2.c.o: CFLAGS += -mavx2 -mfma
+$(B)/src/lowrank/kernel_avx512.c.o: CFLAGS += -mavx2 -mfma -mavx512f -mavx512dq -mavx512vl
+endif
+
 $(B)/src/%.c.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<

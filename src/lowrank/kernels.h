@@ -4,13 +4,24 @@
 #define HYSGD_LOWRANK_KERNELS_H
 
 #include "base/random.h"
-#include "lowrank/kernel.h"
+#include "lowrank/loss.h"
 
 /* Factors of adagrad2's first group. */
 #define FIRST_GROUP 8
 
+/* What a factor's squared gradient counts in the mean of adagrad2's group 0 (the first factors) or 1 (the others).
+ */
+static inline float group_share(uint32_t rank, int group, bool is_frozen) {
+    uint32_t first = rank < FIRST_GROUP ? rank : FIRST_GROUP;
+    uint32_t size = group == 0 ? first : is_frozen ? 0 : rank - first;
+    return size > 0 ? 1.0f / (float)size : 0;
+}
+
 /* Everything, one factor after the other. */
 kernel_function kernel_run_plain;
+
+/* The same bits, only on processors that have the instructions. */
+kernel_function kernel_run_avx2, kernel_run_avx512;
 
 /* Drawing rows or columns for one tile. */
 struct draw {
