@@ -3,10 +3,10 @@
 #include "lowrank/blocks.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/memory.h"
 #include "data/ratings.h"
+#include "lowrank/blocks_file.h"
 
 void blocks_fini(struct blocks *blocks) {
     memory_free(blocks->row_places);
@@ -15,8 +15,8 @@ void blocks_fini(struct blocks *blocks) {
     memory_free(blocks->column_firsts);
     memory_free(blocks->tiles);
     memory_free(blocks->block_counts);
-    if (blocks->mapping != NULL)
-        (void)munmap(blocks->mapping, blocks->mapping_bytes);
+    memory_free(blocks->own_cells);
+    blocks_stream_close(blocks->stream);
     *blocks = (struct blocks){0};
 }
 
@@ -37,36 +37,32 @@ static enum hysgd_status invert(const uint32_t *places, uint32_t count, uint32_t
     return HYSGD_OK;
 }
 
-/* Unpacks the cells of a tile from the last to the first; the first has number `first` of its row group, whose
- * cells and ratings begin at `bytes`. A rating is larger, so no cell is overwritten before it is read. */
-static void unpack(char *bytes, const struct tile *tile, uint64_t first, const uint32_t *rows,
+/* Unpacks the cells of a tile, from the last to the first, as ratings of which the last has number `end` - 1. */
+static void unpack(const struct tile *tile, struct rating *ratings, uint64_t end, const uint32_t *rows,
                    const uint32_t *columns) {
-    for (uint64_t i = first + tile->count; i-- > first;) {
+    const char *from = (const char *)tile->cells;
+    char *to = (char *)ratings + (end - tile->count) * sizeof(struct rating);
+    for (uint32_t i = tile->count; i-- > 0;) {
         struct cell cell;
-        memcpy(&cell, bytes + i * sizeof cell, sizeof cell);
+        memcpy(&cell, from + i * sizeof cell, sizeof cell);
         struct rating rating = {rows[tile->first_row + cell.row], columns[tile->first_column + cell.column],
                                 cell.value};
-        memcpy(bytes + i * sizeof rating, &rating, sizeof rating);
+        memcpy(to + i * sizeof rating, &rating, sizeof rating);
     }
 }
 
+/* Goes from the end to the beginning: a cell lies no further on than its rating, so none is overwritten unread. */
 enum hysgd_status blocks_restore(struct blocks *blocks, struct rating *ratings) {
     uint32_t *rows = NULL, *columns = NULL;
     enum hysgd_status status = invert(blocks->row_places, blocks->row_count, &rows);
     if (status == HYSGD_OK)
         status = invert(blocks->column_places, blocks->column_count, &columns);
-    uint64_t tiles = (uint64_t)blocks->column_groups * (uint64_t)blocks->tiles_per_block;
-    for (uint64_t group = 0, first = 0; status == HYSGD_OK && group < (uint64_t)blocks->row_groups; group++) {
-        const struct tile *own = blocks->tiles + group * tiles;
-        uint64_t count = 0;
-        for (uint64_t i = 0; i < tiles; i++)
-            count += own[i].count;
-        uint64_t left = count;
-        for (uint64_t i = tiles; i-- > 0;) {
-            left -= own[i].count;
-            unpack((char *)(ratings + first), &own[i], left, rows, columns);
+    if (status == HYSGD_OK) {
+        uint64_t end = blocks->count;
+        for (size_t i = blocks_tile_count(blocks); i-- > 0;) {
+            unpack(&blocks->tiles[i], ratings, end, rows, columns);
+            end -= blocks->tiles[i].count;
         }
-        first += count;
     }
     memory_free(rows);
     memory_free(columns);

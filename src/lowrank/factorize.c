@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <sched.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/machine.h"
@@ -17,9 +18,12 @@ enum { CHANGED_ROWS = 1, CHANGED_COLUMNS = 2, CHANGED_BOTH = 3 };
 /* A thread's part in an epoch. */
 struct part {
     _Alignas(64) double busy, scheduling, waiting; /* seconds */
+    struct cell *buffer;                           /* for a streamed tile; kept from epoch to epoch */
     double ended;                                  /* on the machine's clock */
     uint64_t visits, tasks, requests;
 };
+
+#define MESSAGE_BYTES 512
 
 struct drive {
     const struct factorize_setup *setup;
@@ -34,8 +38,10 @@ struct drive {
     _Atomic uint8_t *changed;      /* [blocks] */
     int epoch;
     double total_seconds;
-    _Atomic bool has_diverged, is_broken;
+    _Atomic bool has_diverged, is_broken, has_failed;
     struct scheduler_task broken; /* the first task handed out twice */
+    enum hysgd_status failure;    /* of the first tile that could not be loaded, with its message */
+    char message[MESSAGE_BYTES];
 };
 
 int factorize_groups(const struct plugin *scheduler, int threads, bool is_deterministic, uint64_t count,
@@ -63,18 +69,45 @@ static bool note_block(struct drive *drive, const struct scheduler_task *task, s
     return false;
 }
 
-/* Visits all ratings of a block; false when the epoch is to end at once. */
-static bool visit_block(struct drive *drive, const struct scheduler_task *task, int thread) {
+/* Keeps the first failure, with the message of the thread that calls. */
+static void note_failure(struct drive *drive, enum hysgd_status status) {
+    if (atomic_exchange(&drive->has_failed, true))
+        return;
+    drive->failure = status;
+    strncpy(drive->message, hysgd_error_message(), sizeof drive->message - 1);
+}
+
+/* Visits the tiles of a block; false when one cannot be loaded. */
+static bool visit_tiles(struct drive *drive, const struct scheduler_task *task, size_t block, int thread,
+                        double *loss_out) {
     const struct factorize_work *work = &drive->setup->work;
     const struct blocks *blocks = drive->setup->blocks;
-    size_t block = (size_t)task->row * (size_t)blocks->column_groups + (size_t)task->column;
-    const struct tile *tiles = blocks->tiles + block * (size_t)blocks->tiles_per_block;
+    size_t first = block * (size_t)blocks->tiles_per_block;
     double loss = 0;
-    if (!note_block(drive, task, block))
+    blocks_expect(blocks, block);
+    for (size_t i = first; i < first + (size_t)blocks->tiles_per_block; i++) {
+        struct tile tile;
+        if (blocks->tiles[i].count == 0)
+            continue;
+        enum hysgd_status status = blocks_load_tile(blocks, i, drive->parts[thread].buffer, &tile);
+        if (status != HYSGD_OK) {
+            note_failure(drive, status);
+            return false;
+        }
+        loss += work->visit(work->context, &tile, task, thread);
+    }
+    blocks_dismiss(blocks, block);
+    *loss_out = loss;
+    return true;
+}
+
+/* Visits all ratings of a block; false when the epoch is to end at once. */
+static bool visit_block(struct drive *drive, const struct scheduler_task *task, int thread) {
+    const struct blocks *blocks = drive->setup->blocks;
+    size_t block = (size_t)task->row * (size_t)blocks->column_groups + (size_t)task->column;
+    double loss;
+    if (!note_block(drive, task, block) || !visit_tiles(drive, task, block, thread, &loss))
         return false;
-    for (int i = 0; i < blocks->tiles_per_block; i++)
-        if (tiles[i].count > 0)
-            loss += work->visit(work->context, &tiles[i], task, thread);
     if (task->sides != SCHEDULER_COLUMNS)
         drive->losses[block] = loss;
     drive->parts[thread].visits += blocks->block_counts[block];
@@ -103,14 +136,15 @@ static void back_off(int times) {
 
 static bool is_to_end(const struct drive *drive) {
     return atomic_load_explicit(&drive->has_diverged, memory_order_relaxed) ||
-           atomic_load_explicit(&drive->is_broken, memory_order_relaxed);
+           atomic_load_explicit(&drive->is_broken, memory_order_relaxed) ||
+           atomic_load_explicit(&drive->has_failed, memory_order_relaxed);
 }
 
 static void work_in_epoch(void *context, int thread) {
     struct drive *drive = context;
     struct part *part = &drive->parts[thread];
     struct scheduler_task task;
-    *part = (struct part){.ended = machine_seconds()};
+    *part = (struct part){.ended = machine_seconds(), .buffer = part->buffer};
     for (int waits = 0; !is_to_end(drive);) {
         enum scheduler_answer answer = drive->ops->next(drive->self, thread, &task);
         part->requests++;
@@ -163,7 +197,7 @@ static bool visit_modelled(void *context, const struct scheduler_task *task) {
 
 static enum hysgd_status run_modelled(struct drive *drive, struct factorize_epoch *account) {
     struct simulate_account modelled;
-    drive->parts[0] = (struct part){0};
+    drive->parts[0] = (struct part){.buffer = drive->parts[0].buffer};
     HYSGD_TRY(simulate_epoch(drive->simulation, visit_modelled, drive, &modelled));
     account->seconds = modelled.seconds;
     account->busy_seconds = modelled.busy;
@@ -223,6 +257,10 @@ static enum hysgd_status run_epoch(struct drive *drive, struct factorize_epoch *
         HYSGD_TRY(run_modelled(drive, account));
     else
         run_threads(drive, account);
+    if (atomic_load(&drive->has_failed)) {
+        status_set_message(drive->message);
+        return drive->failure;
+    }
     if (atomic_load(&drive->has_diverged))
         return hysgd_fail(HYSGD_DIVERGED, "the loss is not a finite number in epoch %d", drive->epoch);
     HYSGD_TRY(check_blocks(drive));
@@ -257,6 +295,19 @@ static enum hysgd_status run_epochs(struct drive *drive) {
 
 /* ---- Opening ---- */
 
+static enum hysgd_status alloc_buffers(struct drive *drive) {
+    uint32_t cells = blocks_buffer_cells(drive->setup->blocks);
+    for (int i = 0; i < team_threads(drive->setup->team) && cells > 0; i++)
+        HYSGD_TRY(memory_alloc_vector(cells, sizeof(struct cell), &drive->parts[i].buffer));
+    return HYSGD_OK;
+}
+
+static void free_parts(struct drive *drive) {
+    for (int i = 0; i < team_threads(drive->setup->team) && drive->parts != NULL; i++)
+        memory_free(drive->parts[i].buffer);
+    memory_free(drive->parts);
+}
+
 static enum hysgd_status open_simulation(struct drive *drive) {
     const struct factorize_virtual *virtual_time = drive->setup->virtual_time;
     if (virtual_time == NULL)
@@ -280,6 +331,7 @@ static enum hysgd_status open_drive(struct drive *drive) {
     HYSGD_TRY(memory_alloc((size_t)drive->grid.threads, sizeof *drive->lanes, &drive->lanes));
     HYSGD_TRY(memory_alloc(count, sizeof *drive->losses, &drive->losses));
     HYSGD_TRY(memory_alloc(count, sizeof *drive->changed, &drive->changed));
+    HYSGD_TRY(alloc_buffers(drive));
     HYSGD_TRY(drive->ops->init(drive->self, &drive->grid));
     return open_simulation(drive);
 }
@@ -299,6 +351,6 @@ enum hysgd_status factorize(const struct factorize_setup *setup) {
     memory_free(drive.changed);
     memory_free(drive.losses);
     memory_free(drive.lanes);
-    memory_free(drive.parts);
+    free_parts(&drive);
     return status;
 }

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "data/folder.h"
 #include "long.h"
 #include "lowrank/factorize.h"
 #include "lowrank/spread.h"
@@ -396,6 +397,47 @@ static void a_scheduler_that_repeats_or_forgets_is_found_out(void **state) {
     rig_close(&rig);
 }
 
+/* Replaces the rig's blocks by the same ones in a file. */
+static void stream_blocks(struct rig *rig, struct folder *folder) {
+    const char *path = folder_path(folder, "layout");
+    assert_int_equal(blocks_write(&rig->spread.blocks, 1, path), HYSGD_OK);
+    blocks_fini(&rig->spread.blocks);
+    assert_int_equal(blocks_read(path, 1, true, NULL, rig->spread.team, &rig->spread.blocks), HYSGD_OK);
+}
+
+static void streamed_blocks_train_as_those_in_memory(void **state) {
+    (void)state;
+    uint64_t traces[2];
+    for (int is_streamed = 0; is_streamed < 2; is_streamed++) {
+        struct rig rig;
+        struct folder folder;
+        folder_open(&folder);
+        rig_open(&rig, "a2psgd", 3, 17);
+        if (is_streamed)
+            stream_blocks(&rig, &folder);
+        rig.setup.is_deterministic = true;
+        assert_int_equal(factorize(&rig.setup), HYSGD_OK);
+        traces[is_streamed] = trace(&rig.probe);
+        rig_close(&rig);
+        folder_close(&folder);
+    }
+    assert_int_equal(traces[0], traces[1]);
+}
+
+static void a_file_cut_under_way_ends_the_run(void **state) {
+    (void)state;
+    struct rig rig;
+    struct folder folder;
+    folder_open(&folder);
+    rig_open(&rig, "a2psgd", 3, 17);
+    stream_blocks(&rig, &folder);
+    assert_int_equal(truncate(folder_path(&folder, "layout"), 20000), 0);
+    assert_int_equal(factorize(&rig.setup), HYSGD_INPUT);
+    assert_message("layout: ends too early");
+    rig_close(&rig);
+    folder_close(&folder);
+}
+
 static void the_grid_of_a_deterministic_run_does_not_depend_on_the_threads(void **state) {
     (void)state;
     for (size_t i = 0; i < scheduler_list.count; i++) {
@@ -446,6 +488,8 @@ int main(void) {
         cmocka_unit_test(a_loss_that_is_no_number_ends_the_run),
         cmocka_unit_test(the_end_of_an_epoch_can_end_the_run),
         cmocka_unit_test(a_scheduler_that_repeats_or_forgets_is_found_out),
+        cmocka_unit_test(streamed_blocks_train_as_those_in_memory),
+        cmocka_unit_test(a_file_cut_under_way_ends_the_run),
         cmocka_unit_test(the_grid_of_a_deterministic_run_does_not_depend_on_the_threads),
         cmocka_unit_test(a_run_without_memory_is_refused),
     };
