@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "policy/policy.h"
 #include "runtime/drive.h"
+#include "runtime/snapshot_check.h"
 #include "runtime/snapshot_vectors.h"
 #include "runtime/worker.h"
 
@@ -394,47 +395,6 @@ static enum hysgd_status read_workers(struct training *training, const struct sa
     return restore_waiting(&training->engine, ranks, path);
 }
 
-static bool is_sum_of_weights(double sum, uint64_t held) {
-    return held > 0 ? sum >= (double)FLT_MIN : sum == 0;
-}
-
-static bool row_is_valid(const struct engine_row *row, uint64_t held) {
-    for (int parity = 0; parity < 2; parity++)
-        if (!is_sum_of_weights(row->weight[parity], row->held[parity]) ||
-            (row->held[parity] > 0 && row->divisor[parity] <= 0))
-            return false;
-    return row->held[0] + row->held[1] == held;
-}
-
-/* Whether so many batches can be behind so many gradients. */
-static bool can_be_behind(uint64_t batches, uint64_t gradients) {
-    return gradients > 0 ? batches >= gradients : batches == 0;
-}
-
-static bool batches_are_valid(const struct engine *engine) {
-    uint64_t received = 0;
-    for (int i = 0; i < engine->worker_count; i++) {
-        const struct engine_worker *worker = &engine->workers[i];
-        if (!can_be_behind(worker->received_batches, worker->held + worker->applied + worker->dropped) ||
-            !can_be_behind(worker->abandoned_batches, worker->abandoned))
-            return false;
-        received += worker->received_batches;
-    }
-    return received == engine->received_batches && can_be_behind(engine->applied_batches, engine->applied) &&
-           can_be_behind(engine->held_batches, engine->progress.held) &&
-           can_be_behind(engine->table.later_batches, engine->table.later) &&
-           engine->applied_batches + engine->held_batches <= received &&
-           engine->table.later_batches <= engine->held_batches;
-}
-
-static bool table_is_valid(const struct engine *engine) {
-    const struct engine_table *table = &engine->table;
-    for (int i = 0; table->rows && i < engine->worker_count; i++)
-        if (!row_is_valid(&table->rows[i], engine->workers[i].held))
-            return false;
-    return table->first <= engine->progress.version;
-}
-
 static enum hysgd_status read_table(struct training *training, const struct safetensors_file *file,
                                     const char *path) {
     double *values;
@@ -448,25 +408,6 @@ static enum hysgd_status read_table(struct training *training, const struct safe
         visit_table(&training->engine.table, training->setup->workers, &row);
     memory_free(values);
     return status == HYSGD_OK && row.is_bad ? fail_state(path, "a number of the table is out of range") : status;
-}
-
-/* Whether what was read can be the state of a run: the account of the gradients is the strongest witness. */
-static bool engine_is_valid(const struct engine *engine) {
-    uint64_t applied = 0, dropped = 0;
-    for (int i = 0; i < engine->worker_count; i++) {
-        const struct engine_worker *worker = &engine->workers[i];
-        bool may_hold = worker->held > 0 && worker->activity != ENGINE_COMPUTING && worker->weight >= FLT_MIN;
-        if (worker->read > engine->progress.version || (worker->is_in_buffer && !may_hold) ||
-            worker->held + worker->applied + worker->dropped > engine->clocks[i])
-            return false;
-        applied += worker->applied;
-        dropped += worker->dropped;
-    }
-    uint64_t held = engine->progress.held;
-    return applied == engine->applied && dropped == engine->dropped &&
-           applied + dropped + held == engine->progress.received && is_sum_of_weights(engine->held_weight, held) &&
-           batches_are_valid(engine) && is_sum_of_weights(engine->held_divisor, held) &&
-           (engine->progress.computing > 0 || engine->progress.workers == 0) && table_is_valid(engine);
 }
 
 static bool flight_is_valid(const struct snapshot_flight *flight) {
@@ -530,7 +471,7 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
     HYSGD_TRY(read_table(training, file, path));
     HYSGD_TRY(local_read_table(training, file, path));
     engine_restore(&training->engine);
-    if (!engine_is_valid(&training->engine))
+    if (!snapshot_engine_is_valid(&training->engine))
         return fail_state(path, "its accounts contradict each other");
     for (int i = 0; i < workers; i++)
         attribution_restore(&training->attribution, i, training->workers[i].delivered_seconds,
