@@ -13,6 +13,7 @@
 struct training;
 struct training_setup;
 struct snapshot_flight;
+struct snapshot_place;
 struct worker_watch;
 
 /* ---- How many steps ---- */
@@ -125,7 +126,8 @@ void local_forget(struct training *training, int worker);
 /* What a checkpoint holds of it: a table, and references to the workers' vectors. */
 #define LOCAL_NAME_SIZE 64
 struct local_image {
-    struct safetensors_tensor *tensors; /* [count] */
+    struct safetensors_tensor *tensors; /* [count]; vectors of workers that compute elsewhere have no data */
+    struct snapshot_place *places;      /* [count] part: which of the worker's kept vectors */
     size_t count;
     char (*names)[LOCAL_NAME_SIZE];
     double *table;

@@ -33,13 +33,18 @@ static void take_vectors(const struct training *training, int index, bool is_wor
     for (int i = 0; i < training->local.kept; i++) {
         const struct local_vector *vector = &training->local.workers[index].kept[i];
         char *name = image->names[image->count];
+        bool is_here = training_has_vectors(training);
+        size_t count = training->server.count;
         name_vector(training, index, i, is_working, name);
-        image->tensors[image->count++] =
-            (struct safetensors_tensor){.name = name,
-                                        .type = SAFETENSORS_F32,
-                                        .rank = 1,
-                                        .dims = {training->server.count},
-                                        .data = is_working ? vector->working : vector->settled};
+        image->places[image->count] =
+            (struct snapshot_place){.vector = SNAPSHOT_OF_WORKER, .index = index, .part = i, .end = count};
+        image->tensors[image->count++] = (struct safetensors_tensor){.name = name,
+                                                                     .type = SAFETENSORS_F32,
+                                                                     .rank = 1,
+                                                                     .dims = {count},
+                                                                     .data = !is_here     ? NULL
+                                                                             : is_working ? vector->working
+                                                                                          : vector->settled};
     }
 }
 
@@ -57,6 +62,7 @@ enum hysgd_status local_take(const struct training *training, const struct snaps
     if (!training->local.ops)
         return HYSGD_OK;
     HYSGD_TRY(memory_alloc(most, sizeof *image->tensors, &image->tensors));
+    HYSGD_TRY(memory_alloc(most, sizeof *image->places, &image->places));
     HYSGD_TRY(memory_alloc(most, sizeof *image->names, &image->names));
     HYSGD_TRY(memory_alloc(workers * COLUMNS, sizeof *image->table, &image->table));
     for (int i = 0; i < training->setup->workers; i++) {
@@ -73,6 +79,7 @@ enum hysgd_status local_take(const struct training *training, const struct snaps
 
 void local_discard(struct local_image *image) {
     memory_free(image->tensors);
+    memory_free(image->places);
     memory_free(image->names);
     memory_free(image->table);
 }
@@ -133,6 +140,8 @@ enum hysgd_status local_read_vectors(struct training *training, const struct saf
     const struct snapshot *snapshot = training->resumed;
     const struct snapshot_flight *flights = snapshot->has_flights ? snapshot->flights : NULL;
     for (int i = 0; training->local.ops && i < training->setup->workers; i++) {
+        if (!training_computes(training, i))
+            continue;
         if (has_delivered(training, i))
             HYSGD_TRY(read_vectors(training, file, i, false));
         if (is_in_flight(training, flights, i))

@@ -12,6 +12,7 @@
 struct training;
 struct training_setup;
 struct snapshot_flight;
+struct snapshot_place;
 
 /* ---- The choices of --wire ---- */
 
@@ -77,7 +78,8 @@ uint64_t outgoing_version_bytes(const struct training *training);
 
 /* References to the workers' residuals. */
 struct outgoing_image {
-    struct safetensors_tensor *tensors; /* [count] */
+    struct safetensors_tensor *tensors; /* [count]; of workers that compute elsewhere without data */
+    struct snapshot_place *places;      /* [count] */
     size_t count;
     char (*names)[OUTGOING_NAME_SIZE];
 };

@@ -26,13 +26,17 @@ static void take_residual(const struct training *training, int index, bool is_wo
                           struct outgoing_image *image) {
     const struct outgoing_worker *worker = &training->outgoing.workers[index];
     char *name = image->names[image->count];
+    size_t count = training->layout.parameter_count;
     name_residual(index, is_working, name);
-    image->tensors[image->count++] =
-        (struct safetensors_tensor){.name = name,
-                                    .type = SAFETENSORS_F32,
-                                    .rank = 1,
-                                    .dims = {training->layout.parameter_count},
-                                    .data = is_working ? worker->working : worker->settled};
+    image->places[image->count] = (struct snapshot_place){
+        .vector = SNAPSHOT_OF_WORKER, .index = index, .part = SNAPSHOT_RESIDUAL, .end = count};
+    image->tensors[image->count++] = (struct safetensors_tensor){.name = name,
+                                                                 .type = SAFETENSORS_F32,
+                                                                 .rank = 1,
+                                                                 .dims = {count},
+                                                                 .data = !training_has_vectors(training) ? NULL
+                                                                         : is_working ? worker->working
+                                                                                      : worker->settled};
 }
 
 enum hysgd_status outgoing_take(const struct training *training, const struct snapshot_flight *flights,
@@ -42,6 +46,7 @@ enum hysgd_status outgoing_take(const struct training *training, const struct sn
     if (!training->outgoing.has_feedback)
         return HYSGD_OK;
     HYSGD_TRY(memory_alloc(most, sizeof *image->tensors, &image->tensors));
+    HYSGD_TRY(memory_alloc(most, sizeof *image->places, &image->places));
     HYSGD_TRY(memory_alloc(most, sizeof *image->names, &image->names));
     for (int i = 0; i < training->setup->workers; i++) {
         if (has_delivered(training, i))
@@ -54,6 +59,7 @@ enum hysgd_status outgoing_take(const struct training *training, const struct sn
 
 void outgoing_discard(struct outgoing_image *image) {
     memory_free(image->tensors);
+    memory_free(image->places);
     memory_free(image->names);
 }
 
@@ -77,7 +83,9 @@ enum hysgd_status outgoing_read(struct training *training, const struct safetens
     const struct snapshot_flight *flights = snapshot->has_flights ? snapshot->flights : NULL;
     size_t count = training->layout.parameter_count + training->layout.statistic_count;
     for (int i = 0; i < training->setup->workers; i++) {
-        bool has_gradient = is_in_flight(training, flights, i);
+        bool has_gradient = is_in_flight(training, flights, i) && training_has_vectors(training);
+        if (!training_computes(training, i))
+            continue;
         if (training->outgoing.has_feedback && has_delivered(training, i))
             HYSGD_TRY(read_residual(training, file, path, i, false));
         if (training->outgoing.has_feedback && has_gradient)

@@ -112,7 +112,7 @@ enum hysgd_status server_correct(struct server *server, const struct plugin *cor
 
 enum hysgd_status server_keep_table(struct server *server) {
     server->keeps_reads = true;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; server->versions && i < 2; i++)
         HYSGD_TRY(memory_alloc((size_t)server->workers, sizeof *server->rows[i], &server->rows[i]));
     return HYSGD_OK;
 }

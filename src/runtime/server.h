@@ -124,8 +124,8 @@ void server_fini(struct server *server);
  * HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status server_correct(struct server *server, const struct plugin *correction);
 
-/* Keeps a table: gradients are folded into rows of their workers, which go on at what they have read. HYSGD_MEMORY.
- */
+/* Keeps a table: gradients are folded into rows of their workers, which go on at what they have read. Without
+ * vectors, only says so. HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status server_keep_table(struct server *server);
 
 /* Whether the gradients are looked at (probe.h) from now on, beginning anew. HYSGD_MEMORY. */

@@ -197,8 +197,9 @@ struct snapshot_image {
 
 static void gather_table(struct snapshot_image *image, const char *name, const double *data, size_t rows,
                          size_t columns) {
-    image->list.tensors[image->list.count++] = (struct safetensors_tensor){
+    const struct safetensors_tensor tensor = {
         .name = name, .type = SAFETENSORS_F64, .rank = 2, .dims = {rows, columns}, .data = data};
+    snapshot_add(&image->list, &tensor, &(struct snapshot_place){.vector = SNAPSHOT_NO_VECTOR});
 }
 
 static uint64_t rank_of(const struct engine *engine, int worker) {
@@ -272,9 +273,9 @@ static enum hysgd_status take_image(struct snapshot_image *image, struct trainin
     snapshot_gather_vectors(&image->list, training, in_flight ? in_flight->flights : NULL);
     gather_tables(image, training, seconds, in_flight);
     for (size_t i = 0; i < image->local.count; i++)
-        image->list.tensors[image->list.count++] = image->local.tensors[i];
+        snapshot_add(&image->list, &image->local.tensors[i], &image->local.places[i]);
     for (size_t i = 0; i < image->outgoing.count; i++)
-        image->list.tensors[image->list.count++] = image->outgoing.tensors[i];
+        snapshot_add(&image->list, &image->outgoing.tensors[i], &image->outgoing.places[i]);
     return print_policy(image, training);
 }
 
@@ -304,17 +305,26 @@ void snapshot_discard(struct snapshot_image *image) {
     memory_free(image);
 }
 
-enum hysgd_status snapshot_write(const struct snapshot_image *image, const struct training_setup *setup) {
-    const char *(*metadata)[2];
+enum hysgd_status snapshot_describe(const struct snapshot_image *image, const struct training_setup *setup,
+                                    struct snapshot_content *content) {
     size_t count = setup->metadata_count + 2;
-    HYSGD_TRY(memory_alloc(count, sizeof *metadata, &metadata));
-    metadata[0][0] = FORMAT_KEY, metadata[0][1] = FORMAT_VERSION;
-    metadata[1][0] = POLICY_KEY, metadata[1][1] = image->policy;
+    *content = (struct snapshot_content){
+        .tensors = image->list.tensors, .places = image->list.places, .count = image->list.count};
+    HYSGD_TRY(memory_alloc(count, sizeof *content->metadata, &content->metadata));
+    content->metadata_count = count;
+    content->metadata[0][0] = FORMAT_KEY, content->metadata[0][1] = FORMAT_VERSION;
+    content->metadata[1][0] = POLICY_KEY, content->metadata[1][1] = image->policy;
     for (size_t i = 2; i < count; i++)
-        memcpy(metadata[i], setup->metadata[i - 2], sizeof metadata[i]);
-    enum hysgd_status status = safetensors_write(setup->save_path, image->list.tensors, image->list.count,
-                                                 (const char *const(*)[2])metadata, count);
-    memory_free(metadata);
+        memcpy(content->metadata[i], setup->metadata[i - 2], sizeof content->metadata[i]);
+    return HYSGD_OK;
+}
+
+enum hysgd_status snapshot_write(const struct snapshot_image *image, const struct training_setup *setup) {
+    struct snapshot_content content;
+    HYSGD_TRY(snapshot_describe(image, setup, &content));
+    enum hysgd_status status = safetensors_write(setup->save_path, content.tensors, content.count,
+                                                 (const char *const(*)[2])content.metadata, content.metadata_count);
+    memory_free(content.metadata);
     return status;
 }
 
@@ -524,7 +534,8 @@ enum hysgd_status training_resume(struct training *training, const char *path) {
     struct safetensors_file *file;
     if (!training->setup->computes_gradients)
         return hysgd_fail(HYSGD_USAGE, "%s: a run without gradients cannot be resumed", path);
-    HYSGD_TRY(safetensors_open(path, &file));
+    HYSGD_TRY(training_has_vectors(training) ? safetensors_open(path, &file)
+                                             : safetensors_open_header(path, &file));
     enum hysgd_status status = read_all(training, file, path);
     safetensors_close(file);
     return status;

@@ -36,6 +36,34 @@ struct snapshot {
     double server_free_at, next_order;
 };
 
+/* The vectors of a checkpoint. */
+enum snapshot_vector {
+    SNAPSHOT_NO_VECTOR, /* a table */
+    SNAPSHOT_PARAMETERS,
+    SNAPSHOT_OPTIMIZER, /* index: of the optimizer's state */
+    SNAPSHOT_SUM,
+    SNAPSHOT_GRADIENT, /* index: worker; so in those that follow it */
+    SNAPSHOT_READ,
+    SNAPSHOT_OWN, /* of a correction */
+    SNAPSHOT_ROW, /* part: parity */
+    SNAPSHOT_GIVEN,
+    SNAPSHOT_SHARED, /* of a correction, as the next one */
+    SNAPSHOT_TOTAL,
+    SNAPSHOT_PROBE,    /* part: 0 present, 1 before */
+    SNAPSHOT_OF_WORKER /* no server has it; index: worker, part: which of its vectors is settled */
+};
+
+/* The parts of SNAPSHOT_OF_WORKER: what its local steps keep, by number, and the residual of rounding. */
+enum { SNAPSHOT_RESIDUAL = LOCAL_MOST_VECTORS };
+
+/* A vector or a tensor of it, as plain numbers: whoever has a part of it can be told which. */
+struct snapshot_place {
+    enum snapshot_vector vector;
+    int index, part;
+    uint64_t first, end; /* its elements, counted in the whole vector */
+    uint64_t offset;     /* bytes, where `first` is in the file */
+};
+
 /* What goes into a checkpoint file: copies of the small things, references to the server's vectors. */
 struct snapshot_image;
 
@@ -49,6 +77,18 @@ void snapshot_discard(struct snapshot_image *image);
  * whole. */
 HYSGD_MUST_CHECK enum hysgd_status snapshot_write(const struct snapshot_image *image,
                                                   const struct training_setup *setup);
+
+/* All that a file is made of; belongs to the image, but for the array `metadata`, which is the caller's to free. */
+struct snapshot_content {
+    const struct safetensors_tensor *tensors; /* [count]; data NULL: the vector is not in this process */
+    const struct snapshot_place *places;      /* [count] without offsets */
+    size_t count;
+    const char *(*metadata)[2];
+    size_t metadata_count;
+};
+HYSGD_MUST_CHECK enum hysgd_status snapshot_describe(const struct snapshot_image *image,
+                                                     const struct training_setup *setup,
+                                                     struct snapshot_content *content_out);
 
 void snapshot_free(struct snapshot *snapshot);
 

@@ -14,29 +14,88 @@ enum hysgd_status snapshot_tensors_init(struct snapshot_tensors *list, const str
     size_t names =
         5 * workers + OPTIMIZER_MOST_STATES + 2; /* gradients, old versions, states of a correction, rows */
     size_t most = training->layout.tensor_count + names + 4 + others; /* and the sum, what is given, the probe's */
+    list->server = training_has_vectors(training) ? &training->server : NULL;
     HYSGD_TRY(memory_alloc(most, sizeof *list->tensors, &list->tensors));
+    HYSGD_TRY(memory_alloc(most, sizeof *list->places, &list->places));
     return memory_alloc(names, sizeof *list->names, &list->names);
 }
 
 void snapshot_tensors_fini(struct snapshot_tensors *list) {
     memory_free(list->tensors);
+    memory_free(list->places);
     memory_free(list->names);
 }
 
-static void gather_vector(struct snapshot_tensors *list, const char *name, const float *data, size_t count) {
-    list->tensors[list->count++] = (struct safetensors_tensor){
-        .name = name, .type = SAFETENSORS_F32, .rank = 1, .dims = {count}, .data = data};
+void snapshot_add(struct snapshot_tensors *list, const struct safetensors_tensor *tensor,
+                  const struct snapshot_place *place) {
+    list->tensors[list->count] = *tensor;
+    list->places[list->count++] = *place;
+}
+
+float *snapshot_vector(const struct server *server, const struct snapshot_place *place) {
+    const struct probe *probe = server->probe;
+    switch (place->vector) {
+    case SNAPSHOT_PARAMETERS:
+        return server_vector(server);
+    case SNAPSHOT_OPTIMIZER:
+        return server->states[place->index];
+    case SNAPSHOT_SUM:
+        return server->sum;
+    case SNAPSHOT_GRADIENT:
+        return server->gradients[place->index];
+    case SNAPSHOT_READ:
+        return server->versions[server->reading[place->index]];
+    case SNAPSHOT_OWN:
+        return server->worker_states[place->index];
+    case SNAPSHOT_ROW:
+        return server->rows[place->part][place->index];
+    case SNAPSHOT_GIVEN:
+        return server->versions[server->given];
+    case SNAPSHOT_SHARED:
+        return server->shared_state;
+    case SNAPSHOT_TOTAL:
+        return server->state_total;
+    case SNAPSHOT_PROBE:
+        return probe->sums[place->part == 0 ? probe->present : !probe->present];
+    case SNAPSHOT_NO_VECTOR:
+    case SNAPSHOT_OF_WORKER:
+        break;
+    }
+    return NULL;
+}
+
+static struct snapshot_place place_of(enum snapshot_vector vector, int index, int part) {
+    return (struct snapshot_place){.vector = vector, .index = index, .part = part};
+}
+
+static void gather_vector(struct snapshot_tensors *list, const char *name, struct snapshot_place place,
+                          size_t count) {
+    const struct safetensors_tensor tensor = {.name = name,
+                                              .type = SAFETENSORS_F32,
+                                              .rank = 1,
+                                              .dims = {count},
+                                              .data = list->server ? snapshot_vector(list->server, &place) : NULL};
+    place.end = count;
+    snapshot_add(list, &tensor, &place);
 }
 
 static void gather_parameters(struct snapshot_tensors *list, const struct training *training) {
-    const float *vector = server_vector(&training->server);
+    const float *vector = list->server ? server_vector(list->server) : NULL;
     for (size_t i = 0; i < training->layout.tensor_count; i++) {
         const struct hysgd_tensor *tensor = &training->layout.tensors[i];
-        struct safetensors_tensor *out = &list->tensors[list->count++];
-        *out = (struct safetensors_tensor){
-            .name = tensor->name, .type = SAFETENSORS_F32, .rank = tensor->rank, .data = vector + tensor->first};
-        for (int k = 0; k < tensor->rank; k++)
-            out->dims[k] = tensor->dims[k];
+        struct safetensors_tensor out = {.name = tensor->name,
+                                         .type = SAFETENSORS_F32,
+                                         .rank = tensor->rank,
+                                         .data = vector ? vector + tensor->first : NULL};
+        struct snapshot_place place = place_of(SNAPSHOT_PARAMETERS, 0, 0);
+        uint64_t elements = 1;
+        for (int k = 0; k < tensor->rank; k++) {
+            out.dims[k] = tensor->dims[k];
+            elements *= tensor->dims[k];
+        }
+        place.first = tensor->first;
+        place.end = tensor->first + elements;
+        snapshot_add(list, &out, &place);
     }
 }
 
@@ -70,16 +129,19 @@ static int same_old_read(const struct training *training, int worker, const stru
 
 static void gather_reads(struct snapshot_tensors *list, const struct training *training,
                          const struct snapshot_flight *flights) {
-    const struct server *server = &training->server;
     char number[24];
-    for (int i = 0; i < server->workers; i++) {
+    for (int i = 0; i < training->server.workers; i++) {
         if (!keeps_old_read(training, i, flights) || same_old_read(training, i, flights) >= 0)
             continue;
         snprintf(number, sizeof number, "%llu", (unsigned long long)training->engine.workers[i].read);
-        gather_vector(list, make_name(list, "read", number), server_read_vector(server, i), server->count);
+        gather_vector(list, make_name(list, "read", number), place_of(SNAPSHOT_READ, i, 0), training->server.count);
     }
-    if (server->given != server->current)
-        gather_vector(list, "state/given", server->versions[server->given], server->count);
+}
+
+/* Whether workers are given other parameters than the present ones: from the first update on. */
+static bool gives_other(const struct training *training) {
+    const struct correction_ops *correction = training->server.correction;
+    return correction && correction->look_ahead && training->engine.progress.version > 0;
 }
 
 static void gather_table(struct snapshot_tensors *list, const struct training *training) {
@@ -90,33 +152,37 @@ static void gather_table(struct snapshot_tensors *list, const struct training *t
         if (table->rows[worker].divisor[parity] <= 0)
             continue;
         snprintf(suffix, sizeof suffix, "%d/%d", parity, worker);
-        gather_vector(list, make_name(list, "row", suffix), training->server.rows[parity][worker],
+        gather_vector(list, make_name(list, "row", suffix), place_of(SNAPSHOT_ROW, worker, parity),
                       training->server.count);
     }
 }
 
 static void gather_correction(struct snapshot_tensors *list, const struct server *server) {
+    const struct correction_ops *correction = server->correction;
+    size_t count = server->parameter_count;
     char suffix[31];
-    if (server->shared_state)
-        gather_vector(list,
-                      make_name(list, "correction", server->correction->shared_state(server->correction_self)),
-                      server->shared_state, server->parameter_count);
-    if (!server->worker_states)
+    if (!correction)
         return;
-    const char *name = server->correction->worker_state;
-    gather_vector(list, make_name(list, "correction", name), server->state_total, server->parameter_count);
+    const char *shared = correction->shared_state ? correction->shared_state(server->correction_self) : NULL;
+    if (shared)
+        gather_vector(list, make_name(list, "correction", shared), place_of(SNAPSHOT_SHARED, 0, 0), count);
+    const char *name = correction->worker_state;
+    if (!name)
+        return;
+    gather_vector(list, make_name(list, "correction", name), place_of(SNAPSHOT_TOTAL, 0, 0), count);
     for (int i = 0; i < server->workers; i++) {
         snprintf(suffix, sizeof suffix, "%.18s/%d", name, i);
-        gather_vector(list, make_name(list, "correction", suffix), server->worker_states[i],
-                      server->parameter_count);
+        gather_vector(list, make_name(list, "correction", suffix), place_of(SNAPSHOT_OWN, i, 0), count);
     }
 }
 
-static void gather_probe(struct snapshot_tensors *list, const struct probe *probe) {
-    if (probe && !probe->is_empty)
-        gather_vector(list, "state/probe/present", probe->sums[probe->present], probe->count);
-    if (probe && probe->has_before)
-        gather_vector(list, "state/probe/before", probe->sums[!probe->present], probe->count);
+static void gather_probe(struct snapshot_tensors *list, const struct training *training) {
+    const struct estimator *estimator = &training->estimator;
+    size_t count = training->server.parameter_count;
+    if (estimator->has_probe && !estimator->is_empty)
+        gather_vector(list, "state/probe/present", place_of(SNAPSHOT_PROBE, 0, 0), count);
+    if (estimator->has_probe && estimator->has_before)
+        gather_vector(list, "state/probe/before", place_of(SNAPSHOT_PROBE, 0, 1), count);
 }
 
 void snapshot_gather_vectors(struct snapshot_tensors *list, const struct training *training,
@@ -124,20 +190,23 @@ void snapshot_gather_vectors(struct snapshot_tensors *list, const struct trainin
     const struct server *server = &training->server;
     gather_parameters(list, training);
     for (int i = 0; i < server->optimizer->states; i++)
-        gather_vector(list, make_name(list, "optimizer", server->optimizer->state_names[i]), server->states[i],
-                      server->parameter_count);
-    if (!server->sum_is_empty)
-        gather_vector(list, "state/sum", server->sum, server->count);
+        gather_vector(list, make_name(list, "optimizer", server->optimizer->state_names[i]),
+                      place_of(SNAPSHOT_OPTIMIZER, i, 0), server->parameter_count);
+    if (training->engine.held_folded > 0)
+        gather_vector(list, "state/sum", place_of(SNAPSHOT_SUM, 0, 0), server->count);
     for (int i = 0; i < server->workers; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d", i);
         if (training->engine.workers[i].is_in_buffer || is_in_flight(training, i, flights))
-            gather_vector(list, make_name(list, "gradient", number), server->gradients[i], server->count);
+            gather_vector(list, make_name(list, "gradient", number), place_of(SNAPSHOT_GRADIENT, i, 0),
+                          server->count);
     }
     gather_reads(list, training, flights);
+    if (gives_other(training))
+        gather_vector(list, "state/given", place_of(SNAPSHOT_GIVEN, 0, 0), server->count);
     gather_correction(list, server);
     gather_table(list, training);
-    gather_probe(list, server->probe);
+    gather_probe(list, training);
 }
 
 enum hysgd_status training_read_parameters(const struct safetensors_file *file, const char *path,
@@ -170,117 +239,67 @@ static const struct snapshot_flight *resumed_flights(const struct training *trai
     return training->resumed->has_flights ? training->resumed->flights : NULL;
 }
 
-/* The estimator's own state has been read. */
-static enum hysgd_status read_probe(struct probe *probe, const struct estimator *estimator,
-                                    const struct safetensors_file *file) {
-    if (!probe)
-        return HYSGD_OK;
-    probe->is_empty = estimator->is_empty;
-    probe->has_before = estimator->has_before;
-    if (!probe->is_empty)
-        HYSGD_TRY(safetensors_read(file, "state/probe/present", SAFETENSORS_F32, probe->count,
-                                   probe->sums[probe->present]));
-    if (probe->has_before)
-        HYSGD_TRY(safetensors_read(file, "state/probe/before", SAFETENSORS_F32, probe->count,
-                                   probe->sums[!probe->present]));
-    return HYSGD_OK;
-}
-
 /* What a worker has read and still needs. */
-static enum hysgd_status read_old_read(struct training *training, const struct safetensors_file *file, int worker) {
-    struct server *server = &training->server;
+static enum hysgd_status shape_read(struct server *server, const struct training *training, int worker) {
     const struct snapshot_flight *flights = resumed_flights(training);
-    char name[64];
     float *vector;
-    if (!keeps_old_read(training, worker, flights)) {
-        server_read(server, worker);
-        return HYSGD_OK;
-    }
-    int same = same_old_read(training, worker, flights);
-    HYSGD_TRY(server_read_old(server, worker, same, &vector));
-    if (same >= 0)
-        return HYSGD_OK;
-    snprintf(name, sizeof name, "state/read/%llu", (unsigned long long)training->engine.workers[worker].read);
-    return safetensors_read(file, name, SAFETENSORS_F32, server->count, vector);
-}
-
-/* The workers' gradients, whether held or under way, and what they were computed at. */
-static enum hysgd_status read_gradients(struct training *training, const struct safetensors_file *file) {
-    struct server *server = &training->server;
-    char name[64];
-    for (int i = 0; i < server->workers; i++) {
-        const struct engine_worker *worker = &training->engine.workers[i];
-        worker_seek(training, i, worker->received_batches + worker->abandoned_batches);
-        if (server->keeps_reads)
-            HYSGD_TRY(read_old_read(training, file, i));
-        if (!worker->is_in_buffer && !is_in_flight(training, i, resumed_flights(training)))
-            continue;
-        snprintf(name, sizeof name, "state/gradient/%d", i);
-        HYSGD_TRY(safetensors_read(file, name, SAFETENSORS_F32, server->count, server->gradients[i]));
-    }
+    if (keeps_old_read(training, worker, flights))
+        return server_read_old(server, worker, same_old_read(training, worker, flights), &vector);
+    server_read(server, worker);
     return HYSGD_OK;
 }
 
-static enum hysgd_status read_rows(struct training *training, const struct safetensors_file *file) {
-    const struct engine_table *table = &training->engine.table;
-    char name[64];
+static enum hysgd_status shape_rows(struct server *server, const struct engine_table *table) {
     float *row;
-    for (int i = 0; table->rows && i < 2 * training->server.workers; i++) {
-        int worker = i / 2, parity = i % 2;
-        if (table->rows[worker].divisor[parity] <= 0)
-            continue;
-        snprintf(name, sizeof name, "state/row/%d/%d", parity, worker);
-        HYSGD_TRY(server_row(&training->server, parity, worker, &row));
-        HYSGD_TRY(safetensors_read(file, name, SAFETENSORS_F32, training->server.count, row));
-    }
+    for (int i = 0; table->rows && i < 2 * server->workers; i++)
+        if (table->rows[i / 2].divisor[i % 2] > 0)
+            HYSGD_TRY(server_row(server, i % 2, i / 2, &row));
     return HYSGD_OK;
 }
 
-static enum hysgd_status read_state(const struct server *server, const struct safetensors_file *file,
-                                    const char *name, float *state) {
-    char full[64];
-    snprintf(full, sizeof full, "state/correction/%s", name);
-    return safetensors_read(file, full, SAFETENSORS_F32, server->parameter_count, state);
+enum hysgd_status snapshot_shape(struct server *server, const struct training *training) {
+    float *given;
+    if (training->engine.held_folded > 0) {
+        HYSGD_TRY(server_require_sum(server));
+        server->sum_is_empty = false;
+    }
+    for (int i = 0; server->keeps_reads && i < server->workers; i++)
+        HYSGD_TRY(shape_read(server, training, i));
+    HYSGD_TRY(shape_rows(server, &training->engine.table));
+    if (server->probe) {
+        server->probe->is_empty = training->estimator.is_empty;
+        server->probe->has_before = training->estimator.has_before;
+    }
+    return gives_other(training) ? server_give_other(server, &given) : HYSGD_OK;
 }
 
-static enum hysgd_status read_correction(struct training *training, const struct safetensors_file *file) {
-    struct server *server = &training->server;
-    const struct correction_ops *correction = server->correction;
-    char name[40];
-    float *given;
-    if (correction && correction->look_ahead && training->engine.progress.version > 0) {
-        HYSGD_TRY(server_give_other(server, &given));
-        HYSGD_TRY(safetensors_read(file, "state/given", SAFETENSORS_F32, server->count, given));
-    }
-    if (server->shared_state)
-        HYSGD_TRY(
-            read_state(server, file, correction->shared_state(server->correction_self), server->shared_state));
-    if (!server->worker_states)
-        return HYSGD_OK;
-    HYSGD_TRY(read_state(server, file, correction->worker_state, server->state_total));
-    for (int i = 0; i < server->workers; i++) {
-        snprintf(name, sizeof name, "%.18s/%d", correction->worker_state, i);
-        HYSGD_TRY(read_state(server, file, name, server->worker_states[i]));
+/* All that is not parameters. */
+static enum hysgd_status read_vectors(const struct training *training, struct snapshot_tensors *list,
+                                      const struct safetensors_file *file) {
+    HYSGD_TRY(snapshot_tensors_init(list, training, 0));
+    snapshot_gather_vectors(list, training, resumed_flights(training));
+    for (size_t i = 0; i < list->count; i++) {
+        const struct snapshot_place *place = &list->places[i];
+        if (place->vector != SNAPSHOT_PARAMETERS)
+            HYSGD_TRY(safetensors_read(file, list->tensors[i].name, SAFETENSORS_F32, place->end - place->first,
+                                       snapshot_vector(list->server, place)));
     }
     return HYSGD_OK;
 }
 
 enum hysgd_status snapshot_read_vectors(struct training *training, const struct safetensors_file *file,
                                         const char *path) {
-    struct server *server = &training->server;
-    char name[64];
-    HYSGD_TRY(training_read_parameters(file, path, &training->layout, server_vector(server)));
-    for (int i = 0; i < server->optimizer->states; i++) {
-        snprintf(name, sizeof name, "state/optimizer/%s", server->optimizer->state_names[i]);
-        HYSGD_TRY(safetensors_read(file, name, SAFETENSORS_F32, server->parameter_count, server->states[i]));
+    struct snapshot_tensors list = {0};
+    float *vector = training->whole ? training->whole : server_vector(&training->server);
+    for (int i = 0; i < training->setup->workers; i++) {
+        const struct engine_worker *worker = &training->engine.workers[i];
+        worker_seek(training, i, worker->received_batches + worker->abandoned_batches);
     }
-    if (training->engine.held_folded > 0) {
-        HYSGD_TRY(server_require_sum(server));
-        HYSGD_TRY(safetensors_read(file, "state/sum", SAFETENSORS_F32, server->count, server->sum));
-        server->sum_is_empty = false;
-    }
-    HYSGD_TRY(read_gradients(training, file));
-    HYSGD_TRY(read_rows(training, file));
-    HYSGD_TRY(read_probe(server->probe, &training->estimator, file));
-    return read_correction(training, file);
+    HYSGD_TRY(training_read_parameters(file, path, &training->layout, vector));
+    if (!training_has_vectors(training))
+        return HYSGD_OK;
+    HYSGD_TRY(snapshot_shape(&training->server, training));
+    enum hysgd_status status = read_vectors(training, &list, file);
+    snapshot_tensors_fini(&list);
+    return status;
 }

@@ -20,9 +20,9 @@ static enum hysgd_status init_server(struct training *training) {
         server_describe(server, setup->optimizer, &training->layout, setup->workers);
     } else {
         HYSGD_TRY(server_init(server, setup->optimizer, &training->layout, setup->workers));
-        if (training->engine.table.rows)
-            HYSGD_TRY(server_keep_table(server));
     }
+    if (training->engine.table.rows)
+        HYSGD_TRY(server_keep_table(server));
     return setup->correction ? server_correct(server, setup->correction) : HYSGD_OK;
 }
 
@@ -52,7 +52,7 @@ static enum hysgd_status init_workers(struct training *training) {
     HYSGD_TRY(partition_init(&training->partition, setup->partition, setup->data, setup->workers, setup->seed));
     HYSGD_TRY(shares_init(&training->shares, &training->partition, setup->data, &training->shape));
     for (int i = 0; i < setup->workers; i++)
-        if (!setup->has_one_worker || i == setup->only_worker)
+        if (training_computes(training, i))
             HYSGD_TRY(worker_init(training, i));
     return HYSGD_OK;
 }

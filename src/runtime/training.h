@@ -130,6 +130,11 @@ static inline bool training_has_vectors(const struct training *training) {
     return training->setup->computes_gradients && !training->setup->has_remote_vectors;
 }
 
+/* Whether the worker computes in this process. */
+static inline bool training_computes(const struct training *training, int worker) {
+    return !training->setup->has_one_worker || worker == training->setup->only_worker;
+}
+
 /* The present parameters and statistics, as far as this process knows them; NULL without gradients. */
 const float *training_vector(const struct training *training);
 
