@@ -61,6 +61,8 @@ struct hysgd_result {
     uint64_t applied;        /* of them, part of an update */
     uint64_t dropped;        /* of them, refused by the policy or still held when the run ended */
     uint64_t abandoned;      /* gradients that workers gave up; they were not received */
+    uint64_t sent_bytes;     /* of gradients, as encoded for the wire; where nothing travels, what would */
+    uint64_t received_bytes; /* of parameters that workers were sent */
     uint64_t updates;        /* applications of the optimizer = the final version */
     double mean_staleness;   /* of the applied gradients, in versions */
     uint64_t most_staleness; /* of the applied gradients, in versions */

@@ -26,6 +26,8 @@ void result_fill(const struct event_summary *summary, struct hysgd_result *resul
         result->applied += account->applied;
         result->dropped += account->dropped + account->held;
         result->abandoned += account->abandoned;
+        result->sent_bytes += account->traffic.sent;
+        result->received_bytes += account->traffic.received;
         if (account->most_staleness > result->most_staleness)
             result->most_staleness = account->most_staleness;
         staleness += account->staleness_sum;
@@ -41,12 +43,13 @@ void result_fill(const struct event_summary *summary, struct hysgd_result *resul
 enum hysgd_status result_print_json(const struct event_summary *summary, FILE *out) {
     struct hysgd_result result;
     result_fill(summary, &result);
-    json_t *json = json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "reason", summary->reason,
-                             "seconds", json_number(result.seconds), "received", (json_int_t)result.received,
-                             "applied", (json_int_t)result.applied, "dropped", (json_int_t)result.dropped,
-                             "unfinished", (json_int_t)summary->unfinished, "abandoned",
-                             (json_int_t)result.abandoned, "updates", (json_int_t)result.updates, "most_staleness",
-                             (json_int_t)result.most_staleness, "straggler", result.straggler);
+    json_t *json = json_pack(
+        "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "reason", summary->reason, "seconds",
+        json_number(result.seconds), "received", (json_int_t)result.received, "applied", (json_int_t)result.applied,
+        "dropped", (json_int_t)result.dropped, "unfinished", (json_int_t)summary->unfinished, "abandoned",
+        (json_int_t)result.abandoned, "sent_bytes", (json_int_t)result.sent_bytes, "received_bytes",
+        (json_int_t)result.received_bytes, "updates", (json_int_t)result.updates, "most_staleness",
+        (json_int_t)result.most_staleness, "straggler", result.straggler);
     const struct {
         const char *key;
         double value;
