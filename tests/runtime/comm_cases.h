@@ -112,14 +112,14 @@ struct comm_ball {
     struct comm_rank_run *run;
     struct comm_tally seen, sent;
     int throws;
-    int64_t value;
+    int64_t value, thrown;
 };
 
 static inline void comm_throw(struct comm_ball *ball) {
     struct comm *comm = ball->run->comm;
-    ball->value++;
-    COMM_EXPECT(ball->run, comm_send(comm, (comm_rank(comm) + 1) % comm_size(comm), 9, &ball->value,
-                                     sizeof ball->value, comm_count, &ball->sent) == HYSGD_OK);
+    ball->thrown = ball->value + 1;
+    COMM_EXPECT(ball->run, comm_send(comm, (comm_rank(comm) + 1) % comm_size(comm), 9, &ball->thrown,
+                                     sizeof ball->thrown, comm_count, &ball->sent) == HYSGD_OK);
 }
 
 static inline void comm_catch(void *self, const struct comm_completion *completion, size_t bytes) {
