@@ -18,9 +18,9 @@ enum factors_side_name { SIDE_ROWS, SIDE_COLUMNS, SIDE_COUNT };
 
 /* What a row or column has besides its factors; 16 bytes, so that one load brings it. */
 struct factor_extra {
-    float sums[2];    /* adagrad2: mean squared gradients of the first 8 factors, of the others */
-    float bias;       /* 0 where there are no biases */
-    float bias_state; /* the bias's velocity (nesterov) or sum of squared gradients (adagrad, adagrad2) */
+    _Alignas(16) float sums[2]; /* adagrad2: mean squared gradients of the first 8 factors, of the others */
+    float bias;                 /* 0 where there are no biases */
+    float bias_state;           /* the bias's velocity (nesterov) or sum of squared gradients (adagrad, adagrad2) */
 };
 
 struct factors_side {

@@ -41,6 +41,15 @@ double rule_rate(enum step_rule rule, double rate, double decay, uint32_t epoch)
     return rule == RULE_DECAY ? rate / (1 + decay * pow(epoch, 1.5)) : rate;
 }
 
+enum hysgd_status kernel_choose_isa(enum kernel_isa isa, enum kernel_isa *isa_out) {
+    const enum kernel_isa best = kernel_best_isa();
+    if (isa > best)
+        return hysgd_fail(HYSGD_USAGE, "this processor has no %s, the best here is %s", kernel_isa_name(isa),
+                          kernel_isa_name(best));
+    *isa_out = isa == KERNEL_BEST ? best : isa;
+    return HYSGD_OK;
+}
+
 static enum hysgd_status check_setup(const struct kernel_setup *setup) {
     const float penalties[] = {setup->l1[SIDE_ROWS],    setup->l1[SIDE_COLUMNS], setup->l2[SIDE_ROWS],
                                setup->l2[SIDE_COLUMNS], setup->bias_l2,          setup->negative_weight};
@@ -58,12 +67,7 @@ static enum hysgd_status check_setup(const struct kernel_setup *setup) {
 enum hysgd_status kernel_init(struct kernel *kernel, const struct kernel_setup *setup) {
     *kernel = (struct kernel){.setup = *setup};
     HYSGD_TRY(check_setup(setup));
-    enum kernel_isa best = kernel_best_isa();
-    if (setup->isa > best)
-        return hysgd_fail(HYSGD_USAGE, "this processor has no %s, the best here is %s", kernel_isa_name(setup->isa),
-                          kernel_isa_name(best));
-    if (setup->isa == KERNEL_BEST)
-        kernel->setup.isa = best;
+    HYSGD_TRY(kernel_choose_isa(setup->isa, &kernel->setup.isa));
     kernel->run = function_of(kernel->setup.isa);
     return HYSGD_OK;
 }

@@ -9,11 +9,13 @@ typedef struct {
     __m256 low, high;
 } lanes;
 
-/* Chunks of each side that stay in registers. */
-/* The most chunks for two ratings at once. */
+/* Chunks of each side that stay in registers, and the most chunks for two ratings at once. */
+#define LANES_KEPT  2
 #define LANES_TWICE 1
 
-#define LANES_KEPT 2
+/* Rows and vectors of columns whose scores are summed at once. */
+#define SCORE_ROWS   4
+#define SCORE_CHUNKS 1
 
 static inline lanes lanes_load(const float *values) {
     return (lanes){_mm256_load_ps(values), _mm256_load_ps(values + 8)};
@@ -110,8 +112,18 @@ static inline float scalar_fma(float a, float b, float c) {
 }
 
 #include "lowrank/kernel_vector.h"
+#include "lowrank/kernel_vector_predict.h"
 
 double kernel_run_avx2(ARGUMENTS) {
     return choose(&kernel->setup, step, factors->stride)(kernel, factors, tile, step);
+}
+
+void predict_avx2(const struct factors *factors, const struct rating *ratings, uint64_t count, float *out) {
+    predict_all(factors, ratings, count, out);
+}
+
+void score_avx2(const struct scorer *scorer, const float *const *rows, const float *bases, uint32_t row_count,
+                float *scores_out) {
+    score_all(scorer, rows, bases, row_count, scores_out);
 }
 #endif

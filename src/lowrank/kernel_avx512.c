@@ -7,11 +7,13 @@
 
 typedef __m512 lanes;
 
-/* Chunks of each side that stay in registers. */
-/* The most chunks for two ratings at once. */
+/* Chunks of each side that stay in registers, and the most chunks for two ratings at once. */
+#define LANES_KEPT  8
 #define LANES_TWICE 4
 
-#define LANES_KEPT 8
+/* Rows and vectors of columns whose scores are summed at once. */
+#define SCORE_ROWS   8
+#define SCORE_CHUNKS 2
 
 static inline lanes lanes_load(const float *values) {
     return _mm512_load_ps(values);
@@ -99,8 +101,18 @@ static inline float scalar_fma(float a, float b, float c) {
 }
 
 #include "lowrank/kernel_vector.h"
+#include "lowrank/kernel_vector_predict.h"
 
 double kernel_run_avx512(ARGUMENTS) {
     return choose(&kernel->setup, step, factors->stride)(kernel, factors, tile, step);
+}
+
+void predict_avx512(const struct factors *factors, const struct rating *ratings, uint64_t count, float *out) {
+    predict_all(factors, ratings, count, out);
+}
+
+void score_avx512(const struct scorer *scorer, const float *const *rows, const float *bases, uint32_t row_count,
+                  float *scores_out) {
+    score_all(scorer, rows, bases, row_count, scores_out);
 }
 #endif

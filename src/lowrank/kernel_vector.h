@@ -232,11 +232,6 @@ INLINE float visit_rating(const struct visit *visit, uint32_t row, uint32_t colu
 
 /* ---- Tiles ---- */
 
-INLINE void prefetch_each(const float *values, size_t stride) {
-    for (size_t d = 0; d < stride; d += FACTORS_LANES)
-        _mm_prefetch((const char *)(values + d), _MM_HINT_T0);
-}
-
 INLINE void prefetch_side(const struct side *side, const struct visit *visit, const struct mode mode) {
     prefetch_each(side->values, visit->stride);
     if (mode.rule == RULE_NESTEROV || mode.rule == RULE_ADAGRAD)

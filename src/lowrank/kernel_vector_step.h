@@ -81,6 +81,11 @@ INLINE struct side side_at(const struct visit *visit, enum factors_side_name nam
     };
 }
 
+INLINE void prefetch_each(const float *values, size_t stride) {
+    for (size_t d = 0; d < stride; d += FACTORS_LANES)
+        _mm_prefetch((const char *)(values + d), _MM_HINT_T0);
+}
+
 /* ---- Moving a vector of values ---- */
 
 INLINE lanes load_at(const float *values, uint32_t chunk) {

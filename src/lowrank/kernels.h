@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "lowrank/loss.h"
+#include "lowrank/predict.h"
 
 /* Factors of adagrad2's first group. */
 #define FIRST_GROUP 8
@@ -22,6 +23,17 @@ kernel_function kernel_run_plain;
 
 /* The same bits, only on processors that have the instructions. */
 kernel_function kernel_run_avx2, kernel_run_avx512;
+
+/* Behind predict.h. */
+typedef void predict_function(const struct factors *factors, const struct rating *ratings, uint64_t count,
+                              float *out);
+typedef void score_function(const struct scorer *scorer, const float *const *rows, const float *bases,
+                            uint32_t row_count, float *scores_out);
+predict_function predict_avx2, predict_avx512;
+score_function score_avx2, score_avx512;
+
+/* `isa`, or the best there is for KERNEL_BEST. HYSGD_USAGE: it is not there. */
+HYSGD_MUST_CHECK enum hysgd_status kernel_choose_isa(enum kernel_isa isa, enum kernel_isa *isa_out);
 
 /* Drawing rows or columns for one tile. */
 struct draw {
