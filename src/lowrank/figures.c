@@ -8,9 +8,11 @@
 #include "base/memory.h"
 #include "data/ratings.h"
 #include "lowrank/loss.h"
+#include "lowrank/predict.h"
 
 #define PIECE_RATINGS 16384
 #define PIECE_ROWS    64
+#define CHUNK_RATINGS 256 /* predicted at a time */
 
 /* ---- Ratings ---- */
 
@@ -35,9 +37,12 @@ void figures_add(struct figures *figures, enum fit_loss loss, float rating, floa
 
 static struct figures sum_piece(const struct rating_work *work, uint64_t first, uint64_t end) {
     struct figures sum = {0};
-    for (uint64_t i = first; i < end; i++) {
-        const struct rating *rating = &work->entries[i];
-        figures_add(&sum, work->loss, rating->value, factors_predict(work->factors, rating->row, rating->column));
+    float predictions[CHUNK_RATINGS];
+    for (uint64_t i = first; i < end; i += CHUNK_RATINGS) {
+        const uint64_t count = end - i < CHUNK_RATINGS ? end - i : CHUNK_RATINGS;
+        predict_ratings(work->factors, work->entries + i, count, predictions);
+        for (uint64_t n = 0; n < count; n++)
+            figures_add(&sum, work->loss, work->entries[i + n].value, predictions[n]);
     }
     return sum;
 }
@@ -87,6 +92,7 @@ double figures_mae(const struct figures *figures) {
 struct ranking_work {
     struct team *team;
     const struct factors *factors;
+    struct scorer scorer;
     const struct lists *seen, *relevant;
     uint32_t k;
     size_t width;           /* floats of a thread's scratch: scores, then those of the relevant columns */
@@ -95,15 +101,16 @@ struct ranking_work {
 };
 
 static void rank_row(const struct ranking_work *work, uint32_t row, float *scores, struct ranking *sum) {
-    uint32_t columns = work->factors->sides[SIDE_COLUMNS].count, relevant_count, seen_count;
+    const struct factors *factors = work->factors;
+    uint32_t columns = factors->sides[SIDE_COLUMNS].count, relevant_count, seen_count;
     const uint32_t *relevant = lists_row(work->relevant, row, &relevant_count);
     const uint32_t *seen = lists_row(work->seen, row, &seen_count);
     if (relevant_count == 0)
         return;
-    for (uint32_t column = 0; column < columns; column++)
-        scores[column] = factors_predict(work->factors, row, column);
+    const float base = factors->mean + factors->sides[SIDE_ROWS].extra[row].bias;
+    scorer_run(&work->scorer, (const float *[]){factors_row(factors, row)}, &base, 1, scores);
     const struct ranking_row judged = {scores, columns, seen, seen_count, relevant, relevant_count};
-    ranking_add(sum, &judged, work->k, scores + columns);
+    ranking_add(sum, &judged, work->k, scores + work->scorer.width);
 }
 
 static void rank_pieces(void *context, int thread) {
@@ -119,17 +126,21 @@ static void rank_pieces(void *context, int thread) {
 
 enum hysgd_status figures_of_ranking(struct team *team, const struct factors *factors, const struct lists *seen,
                                      const struct lists *relevant, uint32_t k, struct ranking *ranking_out) {
-    struct ranking_work work = {team, factors, seen, relevant, k, 0, NULL, NULL};
+    struct ranking_work work = {.team = team, .factors = factors, .seen = seen, .relevant = relevant, .k = k};
     uint64_t pieces = pieces_of(relevant->row_count, PIECE_ROWS);
-    work.width = 2 * ((size_t)factors->sides[SIDE_COLUMNS].count + MEMORY_ALIGNMENT);
     *ranking_out = (struct ranking){0};
-    HYSGD_TRY(memory_alloc((size_t)team_threads(team) * work.width, sizeof *work.scratch, &work.scratch));
-    enum hysgd_status status = memory_alloc((size_t)pieces, sizeof *work.pieces, &work.pieces);
+    enum hysgd_status status = scorer_init(&work.scorer, factors, KERNEL_BEST);
+    work.width = 2 * ((size_t)work.scorer.width + MEMORY_ALIGNMENT);
+    if (status == HYSGD_OK)
+        status = memory_alloc((size_t)team_threads(team) * work.width, sizeof *work.scratch, &work.scratch);
+    if (status == HYSGD_OK)
+        status = memory_alloc((size_t)pieces, sizeof *work.pieces, &work.pieces);
     if (status == HYSGD_OK) {
         team_run(team, rank_pieces, &work);
         for (uint64_t i = 0; i < pieces; i++)
             ranking_merge(ranking_out, &work.pieces[i]);
     }
+    scorer_fini(&work.scorer);
     memory_free(work.scratch);
     memory_free(work.pieces);
     return status;
