@@ -12,8 +12,7 @@
     X(model_lenet)                                                                                                 \
     X(model_cifar_cnn)                                                                                             \
     X(model_resnet20)                                                                                              \
-    X(model_quadratic)                                                                                             \
-    X(model_factors)
+    X(model_quadratic)
 
 #define X(ops) extern const struct hysgd_model_ops ops;
 MODEL_LIST(X)

@@ -17,6 +17,10 @@
 static const struct hysgd_option ranks_option_table[] = {
     {"servers", HYSGD_OPTION_INT, offsetof(struct ranks_options, servers), "0", 0, 1000000, NULL,
      "ranks, the last ones, that hold the parameters and compute nothing; 0: every rank does both"},
+    {"tolerate", HYSGD_OPTION_INT, offsetof(struct ranks_options, tolerate), "0", 0, 1000000, NULL,
+     "ranks that may be lost, killed or silent, before the run fails; mpirun then needs --enable-recovery"},
+    {"patience", HYSGD_OPTION_REAL, offsetof(struct ranks_options, patience), "10", 1, 1e6, NULL,
+     "seconds of silence after which a rank counts as lost; one whose process has ended on the same machine does at once"},
     {0},
 };
 
@@ -26,14 +30,18 @@ static const struct hysgd_option ranks_option_table[] = {
 #define SERVER_BITS  12
 #define MOST_SERVERS (1 << SERVER_BITS)
 
+uint32_t ranks_tag_of(uint32_t incarnation, enum message_channel channel, int index) {
+    return incarnation << (CHANNEL_BITS + SERVER_BITS) | (uint32_t)channel << SERVER_BITS | (uint32_t)index;
+}
+
 uint32_t ranks_tag(const struct ranks *ranks, enum message_channel channel, int index) {
-    return ranks->incarnation << (CHANNEL_BITS + SERVER_BITS) | (uint32_t)channel << SERVER_BITS | (uint32_t)index;
+    return ranks_tag_of(ranks->incarnation, channel, index);
 }
 
 static enum hysgd_status await_message(struct ranks_inbox *inbox);
 
 /* Ends the run without the coordinator: there is no way to tell it. */
-static void give_up(struct ranks *ranks, enum hysgd_status status) {
+void ranks_give_up(struct ranks *ranks, enum hysgd_status status) {
     drive_fail(ranks->training, status);
     ranks->is_ended = true;
 }
@@ -57,19 +65,31 @@ static enum hysgd_status take_letter(struct ranks *ranks, struct ranks_letter **
     return HYSGD_OK;
 }
 
-static enum hysgd_status send_letter(struct ranks *ranks, int to, const void *message, size_t bytes) {
+static enum hysgd_status send_letter(struct ranks *ranks, int to, enum message_channel channel, const void *message,
+                                     size_t bytes) {
     struct ranks_letter *letter;
     HYSGD_TRY(take_letter(ranks, &letter));
     memcpy(letter->content, message, bytes);
     ranks->letters_under_way++;
-    return comm_send(ranks->comm, to, ranks_tag(ranks, CHANNEL_CONTROL, 0), letter->content, bytes, letter_has_left,
-                     letter);
+    uint32_t tag = ranks_tag_of(channel == CHANNEL_MEMBERS ? 0 : ranks->incarnation, channel, 0);
+    return comm_send(ranks->comm, to, tag, letter->content, bytes, letter_has_left, letter);
+}
+
+void ranks_send_on(struct ranks *ranks, int to, enum message_channel channel, const void *message, size_t bytes) {
+    enum hysgd_status status = HYSGD_OK;
+    if (!ranks->members[to].is_lost)
+        status = send_letter(ranks, to, channel, message, bytes);
+    if (status != HYSGD_OK)
+        ranks_give_up(ranks, status);
 }
 
 void ranks_send(struct ranks *ranks, int to, const void *message, size_t bytes) {
-    enum hysgd_status status = send_letter(ranks, to, message, bytes);
-    if (status != HYSGD_OK)
-        give_up(ranks, status);
+    ranks_send_on(ranks, to, CHANNEL_CONTROL, message, bytes);
+}
+
+void ranks_send_ready(struct ranks *ranks) {
+    const struct message_head ready = {MESSAGE_READY, sizeof ready};
+    ranks_send(ranks, ranks->leader, &ready, sizeof ready);
 }
 
 void ranks_report_failure(struct ranks *ranks, enum hysgd_status status) {
@@ -133,7 +153,7 @@ static void message_has_come(void *self, const struct comm_completion *completio
     hear(ranks, completion->from_or_to, (const void *)inbox->content);
     enum hysgd_status status = await_message(inbox);
     if (status != HYSGD_OK)
-        give_up(ranks, status);
+        ranks_give_up(ranks, status);
 }
 
 static enum hysgd_status await_message(struct ranks_inbox *inbox) {
@@ -211,6 +231,13 @@ bool ranks_aside_is_done(struct ranks *ranks, enum hysgd_status *status_out) {
     return is_done;
 }
 
+/* ---- After a loss ---- */
+
+enum hysgd_status ranks_renew(struct ranks *ranks, uint32_t incarnation) {
+    (void)ranks, (void)incarnation;
+    return hysgd_fail(HYSGD_FAILED, "a rank with parameters is lost");
+}
+
 /* ---- The loop ---- */
 
 void ranks_wake(struct ranks *ranks) {
@@ -258,7 +285,10 @@ static enum hysgd_status turn(struct ranks *ranks, bool *has_acted) {
     if (ranks->coordinator)
         HYSGD_TRY(ranks_coordinator_step(ranks, has_acted));
     mind_signals(ranks);
-    return HYSGD_OK;
+    enum hysgd_status status = ranks_members_step(ranks);
+    if (status != HYSGD_OK && !ranks->coordinator)
+        ranks_give_up(ranks, status); /* there is nobody to tell */
+    return status;
 }
 
 static void take_turns(struct ranks *ranks) {
@@ -272,7 +302,7 @@ static void take_turns(struct ranks *ranks) {
     }
 }
 
-/* The end must reach everyone; what others still have to say nobody wants to know. */
+/* The end must reach everyone who is left; what others still have to say nobody wants to know. */
 static void finish_sending(struct ranks *ranks) {
     enum hysgd_status status = HYSGD_OK;
     while (ranks->coordinator && status == HYSGD_OK && ranks->letters_under_way > 0) {
@@ -355,7 +385,6 @@ static enum hysgd_status start_parts(struct ranks *ranks) {
 }
 
 static enum hysgd_status start(struct ranks *ranks) {
-    const struct message_head ready = {MESSAGE_READY, sizeof ready};
     pthread_condattr_t attributes;
     pthread_mutex_init(&ranks->lock, NULL);
     pthread_condattr_init(&attributes);
@@ -363,9 +392,11 @@ static enum hysgd_status start(struct ranks *ranks) {
     pthread_cond_init(&ranks->wake, &attributes);
     pthread_condattr_destroy(&attributes);
     HYSGD_TRY(place(ranks));
+    HYSGD_TRY(ranks_members_start(ranks));
     HYSGD_TRY(open_inboxes(ranks));
     HYSGD_TRY(start_parts(ranks));
-    ranks_send(ranks, ranks->leader, &ready, sizeof ready);
+    if (!ranks->worker) /* else once its workspace is open */
+        ranks_send_ready(ranks);
     return HYSGD_OK;
 }
 
@@ -385,6 +416,7 @@ static void fini(struct ranks *ranks) {
     }
     for (int i = 0; ranks->inboxes && i < ranks->count; i++)
         memory_free(ranks->inboxes[i].content);
+    ranks_members_fini(ranks);
     memory_free(ranks->inboxes);
     memory_free(ranks->shards);
     memory_free(ranks->worker_ranks);
@@ -424,7 +456,7 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
         *seconds_out = ranks_coordinator_seconds(&ranks);
         drive_drain(training, *seconds_out);
     }
-    comm_close(ranks.comm, true);
+    comm_close(ranks.comm, ranks.lost_count == 0);
     fini(&ranks);
     return drive_finish(training);
 }

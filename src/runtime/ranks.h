@@ -15,6 +15,8 @@
 /* The options of the runtime. */
 struct ranks_options {
     int64_t servers;   /* ranks that hold parameters and compute no gradients; 0: every rank does both */
+    int64_t tolerate;  /* ranks that may be lost */
+    double patience;   /* seconds of silence, after which a rank is lost */
     struct comm *comm; /* opened when the runtime is; tests bring their own */
     bool comm_is_ours;
 };
@@ -37,6 +39,15 @@ struct ranks_inbox {
     struct ranks *ranks;
     int from;
     unsigned char *content; /* [control_most] */
+};
+
+/* What is known of a rank. */
+struct ranks_member {
+    struct ranks_inbox inbox;
+    double heard; /* the latest sign of life, on the machine's clock */
+    bool is_lost;
+    bool is_settled; /* the coordinator has drawn the consequences */
+    const char *why;
 };
 
 /* Work that must not hold the messages up, by a thread of its own: at most one piece at a time. */
@@ -62,6 +73,7 @@ struct ranks_worker {
     bool is_ending;      /* the thread is to end */
     bool is_lost;        /* it takes no part any more */
     bool is_open;        /* its workspace is there; set by the thread */
+    bool is_announced;   /* and the coordinator knows it */
     bool is_computing;   /* from its start to the note that it is done; the following two are then the thread's */
     bool is_done;        /* set by the thread */
     enum hysgd_status status;
@@ -119,14 +131,19 @@ struct ranks {
     struct comm *comm;
     int rank, count, leader; /* leader: the coordinator's rank */
     int workers, servers;
-    int *worker_ranks, *server_ranks; /* [workers], [servers] */
-    struct ranks_slice *slices;       /* [servers] */
-    uint32_t incarnation;
+    int *worker_ranks, *server_ranks;        /* [workers], [servers] */
+    struct ranks_slice *slices;              /* [servers] */
+    uint32_t incarnation;                    /* begun anew so many times, after a loss */
+    uint64_t generation;                     /* of copies of the state that all ranks have; 0: none */
+    struct ranks_member *members;            /* [count] */
+    struct message_members *members_message; /* the one being sent */
+    int lost_count;
+    bool has_lost;                /* since the coordinator has decided about it */
+    double beaten, looked;        /* when the latest sign of life was sent, and looked for */
     size_t control_most;          /* bytes of a control message */
     struct ranks_inbox *inboxes;  /* [count] */
     struct ranks_letter *letters; /* pool */
     int letters_under_way;
-    int data_under_way;         /* slices that are being sent */
     struct ranks_shard *shards; /* [shard_count] hosted here */
     int shard_count;
     struct ranks_worker *worker;           /* NULL: none here */
@@ -144,8 +161,21 @@ struct ranks {
 
 uint32_t ranks_tag(const struct ranks *ranks, enum message_channel channel, int index);
 
+uint32_t ranks_tag_of(uint32_t incarnation, enum message_channel channel, int index);
+
+/* Ends this rank's part of the run, with the calling thread's message, without the coordinator. */
+void ranks_give_up(struct ranks *ranks, enum hysgd_status status);
+
+/* Goes on as a later incarnation, from the latest copies of the state. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_renew(struct ranks *ranks, uint32_t incarnation);
+
+void ranks_send_on(struct ranks *ranks, int to, enum message_channel channel, const void *message, size_t bytes);
+
 /* Sends a copy of a control message. A failure ends the run. */
 void ranks_send(struct ranks *ranks, int to, const void *message, size_t bytes);
+
+/* This rank can begin. */
+void ranks_send_ready(struct ranks *ranks);
 
 /* What went wrong here, with the calling thread's message, to the coordinator. */
 void ranks_report_failure(struct ranks *ranks, enum hysgd_status status);
@@ -158,6 +188,14 @@ bool ranks_aside_is_done(struct ranks *ranks, enum hysgd_status *status_out);
 
 /* Wakes the calling thread; with the lock held. */
 void ranks_wake(struct ranks *ranks);
+
+/* ---- ranks_members.c ---- */
+
+HYSGD_MUST_CHECK enum hysgd_status ranks_members_start(struct ranks *ranks);
+void ranks_members_fini(struct ranks *ranks);
+
+/* Gives signs of life, and finds out who gives none. HYSGD_FAILED: the run cannot go on. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_members_step(struct ranks *ranks);
 
 /* ---- ranks_worker.c ---- */
 
@@ -184,6 +222,9 @@ HYSGD_MUST_CHECK enum hysgd_status ranks_coordinator_start(struct ranks *ranks);
 void ranks_coordinator_stop(struct ranks *ranks);
 HYSGD_MUST_CHECK enum hysgd_status ranks_coordinator_step(struct ranks *ranks, bool *has_acted_out);
 void ranks_coordinator_hear(struct ranks *ranks, int from, const struct message_head *message);
+
+/* A worker takes no part any more, from the next verdict on. */
+void ranks_coordinator_lose(struct ranks *ranks, int worker);
 
 /* The run's clock at its end. */
 double ranks_coordinator_seconds(const struct ranks *ranks);

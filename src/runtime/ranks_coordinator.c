@@ -27,6 +27,8 @@ struct remote {
     unsigned char *waiting; /* room for its delivery, while the engine waits for the servers */
     double delivered;       /* on the run's clock: that delivery came */
     bool wants_to_leave;
+    bool has_announced; /* its delivery, of which this many servers have not told that they have their part */
+    int missing_parts;
 };
 
 struct ranks_coordinator {
@@ -34,7 +36,6 @@ struct ranks_coordinator {
     enum phase phase;
     struct remote *remotes; /* [workers] */
     bool *is_ready;         /* [count] */
-    int ready;
     uint64_t orders;             /* sent */
     struct message_order *order; /* the one being made */
     double origin;               /* of the run's clock, on the machine's */
@@ -260,9 +261,33 @@ static enum hysgd_status take_delivery(struct ranks_coordinator *self, const str
     remote->delivered = now_of(self);
     if (!self->is_pending && self->queue_count == 0)
         return serve(self, message);
-    memcpy(remote->waiting, message, message->head.bytes);
+    if (remote->waiting != (const unsigned char *)message)
+        memcpy(remote->waiting, message, message->head.bytes);
     self->queue[(self->queue_first + self->queue_count++) % self->ranks->workers] = message->worker;
     return HYSGD_OK;
+}
+
+static enum hysgd_status take_whole(struct ranks_coordinator *self, int worker) {
+    self->remotes[worker].has_announced = false;
+    return take_delivery(self, (const void *)self->remotes[worker].waiting);
+}
+
+/* Where losses are survived, a delivery counts once all servers have their parts of it: else a worker that is
+ * killed in between would leave them waiting. */
+static enum hysgd_status take_announcement(struct ranks_coordinator *self, const struct message_arrived *message) {
+    struct remote *remote = &self->remotes[message->worker];
+    if (self->ranks->options->tolerate == 0 || message->has_given_up)
+        return take_delivery(self, message);
+    memcpy(remote->waiting, message, message->head.bytes);
+    remote->has_announced = true;
+    remote->missing_parts += self->ranks->servers;
+    return remote->missing_parts == 0 ? take_whole(self, message->worker) : HYSGD_OK;
+}
+
+static enum hysgd_status take_part(struct ranks_coordinator *self, const struct message_has_part *message) {
+    struct remote *remote = &self->remotes[message->worker];
+    remote->missing_parts--; /* below 0 where it comes before the announcement */
+    return remote->has_announced && remote->missing_parts == 0 ? take_whole(self, message->worker) : HYSGD_OK;
 }
 
 static enum hysgd_status serve_queue(struct ranks_coordinator *self) {
@@ -459,6 +484,13 @@ static enum hysgd_status conclude(struct ranks_coordinator *self) {
     return HYSGD_OK;
 }
 
+static bool all_are_ready(const struct ranks_coordinator *self) {
+    for (int i = 0; i < self->ranks->count; i++)
+        if (!self->is_ready[i] && !self->ranks->members[i].is_lost)
+            return false;
+    return true;
+}
+
 static enum hysgd_status step(struct ranks_coordinator *self, bool *has_acted) {
     bool is_time = machine_seconds() - self->ticked > TICK_SECONDS;
     if (self->phase == PHASE_OVER)
@@ -470,7 +502,7 @@ static enum hysgd_status step(struct ranks_coordinator *self, bool *has_acted) {
     if (self->phase == PHASE_OPENING) {
         if (is_stopping(self))
             self->stopped = self->ranks->training->start_seconds;
-        else if (self->ready == self->ranks->count)
+        else if (all_are_ready(self))
             return begin_training(self);
     }
     if (!isnan(self->stopped))
@@ -489,11 +521,6 @@ enum hysgd_status ranks_coordinator_step(struct ranks *ranks, bool *has_acted) {
 }
 
 /* ---- What it hears ---- */
-
-static void note_ready(struct ranks_coordinator *self, int from) {
-    self->ready += !self->is_ready[from];
-    self->is_ready[from] = true;
-}
 
 static enum hysgd_status note_failure(struct ranks *ranks, int from, const struct message_text *message) {
     const char *text = (const char *)(message + 1);
@@ -515,10 +542,12 @@ static enum hysgd_status hear(struct ranks_coordinator *self, int from, const st
     struct ranks *ranks = self->ranks;
     switch ((enum message_kind)message->kind) {
     case MESSAGE_READY:
-        note_ready(self, from);
+        self->is_ready[from] = true;
         return HYSGD_OK;
     case MESSAGE_ARRIVED:
-        return take_delivery(self, (const void *)message);
+        return take_announcement(self, (const void *)message);
+    case MESSAGE_HAS_PART:
+        return take_part(self, (const void *)message);
     case MESSAGE_REPORTED:
         return note_report(self, (const void *)message);
     case MESSAGE_LEAVING:
@@ -582,6 +611,10 @@ void ranks_coordinator_stop(struct ranks *ranks) {
     memory_free(self->vector);
     memory_free(self);
     ranks->coordinator = NULL;
+}
+
+void ranks_coordinator_lose(struct ranks *ranks, int worker) {
+    ranks->coordinator->remotes[worker].wants_to_leave = true;
 }
 
 double ranks_coordinator_seconds(const struct ranks *ranks) {

@@ -17,6 +17,7 @@
 
 enum message_channel {
     CHANNEL_CONTROL,
+    CHANNEL_MEMBERS,    /* the same in every incarnation */
     CHANNEL_GRADIENT,   /* by server */
     CHANNEL_PARAMETERS, /* by server, to a worker */
     CHANNEL_EVALUATED,  /* by server, to the coordinator: the parameters, */
@@ -32,9 +33,13 @@ enum message_kind {
     MESSAGE_CANCELLED, /* what the worker of a rank computes is of no use */
     MESSAGE_TOTALS,    /* for the servers of a rank: go on */
     MESSAGE_REPORTED,  /* of a server */
+    MESSAGE_HAS_PART,  /* a server has a gradient */
     MESSAGE_LEAVING,   /* the worker of a rank wants to leave */
     MESSAGE_FAILED,    /* something went wrong on a rank */
     MESSAGE_END,       /* the run is over */
+    MESSAGE_BEAT,      /* of membership: a sign of life, */
+    MESSAGE_DISMISSED, /* the others go on without the receiver, */
+    MESSAGE_RECOVER,   /* all go on anew */
 };
 
 struct message_head {
@@ -95,6 +100,19 @@ struct message_reported {
     uint64_t bad_version; /* of that update; 0: there is none */
     uint64_t done, updates;
     double service_seconds; /* of these updates */
+};
+
+struct message_has_part {
+    struct message_head head;
+    int32_t server, worker;
+};
+
+/* On CHANNEL_MEMBERS. Followed by unsigned char is_lost[ranks]. */
+struct message_members {
+    struct message_head head;
+    uint32_t incarnation;
+    int32_t leader;
+    uint64_t generation; /* of copies that all ranks have; 0: none */
 };
 
 /* Followed by the text, with its end. */

@@ -39,6 +39,13 @@ static enum hysgd_status await_part(struct ranks_shard *shard, int worker) {
                         place, bytes, part_has_come, shard);
 }
 
+/* Where a worker may be lost in the midst of a delivery, the coordinator waits until it is whole. */
+static void confirm(struct ranks_shard *shard, int worker) {
+    const struct message_has_part message = {
+        .head = {MESSAGE_HAS_PART, sizeof message}, .server = shard->number, .worker = worker};
+    ranks_send(shard->ranks, shard->ranks->leader, &message, sizeof message);
+}
+
 static void part_has_come(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_shard *shard = self;
     int worker = worker_of_rank(shard->ranks, completion->from_or_to);
@@ -50,6 +57,8 @@ static void part_has_come(void *self, const struct comm_completion *completion, 
             status = wire_decode(&shard->ranks->training->outgoing.format, shard->slice.first, slice_count(shard),
                                  shard->encoded[worker], bytes, shard->server.gradients[worker]);
         shard->has_part[worker] = true;
+        if (shard->ranks->options->tolerate > 0)
+            confirm(shard, worker);
     }
     shard->drops_next[worker] = false;
     if (status != HYSGD_OK)
@@ -231,14 +240,12 @@ static enum hysgd_status act(struct ranks_shard *shard, const struct reading *re
 static void version_has_left(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_shard *shard = self;
     (void)bytes;
-    shard->ranks->data_under_way--;
     server_has_read(&shard->server, worker_of_rank(shard->ranks, completion->from_or_to));
 }
 
 static enum hysgd_status send_to_worker(struct ranks_shard *shard, int worker) {
     struct ranks *ranks = shard->ranks;
     server_read(&shard->server, worker);
-    ranks->data_under_way++;
     return comm_send(ranks->comm, ranks->worker_ranks[worker], ranks_tag(ranks, CHANNEL_PARAMETERS, shard->number),
                      server_read_vector(&shard->server, worker), slice_count(shard) * sizeof(float),
                      version_has_left, shard);
@@ -247,14 +254,12 @@ static enum hysgd_status send_to_worker(struct ranks_shard *shard, int worker) {
 static void evaluated_has_left(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_shard *shard = self;
     (void)completion, (void)bytes;
-    shard->ranks->data_under_way--;
     server_let_go(&shard->server, shard->evaluated);
 }
 
 static enum hysgd_status send_to_leader(struct ranks_shard *shard) {
     struct ranks *ranks = shard->ranks;
     shard->evaluated = server_acquire(&shard->server);
-    ranks->data_under_way++;
     return comm_send(ranks->comm, ranks->leader, ranks_tag(ranks, CHANNEL_EVALUATED, shard->number),
                      shard->server.versions[shard->evaluated], slice_count(shard) * sizeof(float),
                      evaluated_has_left, shard);

@@ -255,6 +255,7 @@ bool ranks_worker_step(struct ranks *ranks) {
         return false;
     pthread_mutex_lock(&ranks->lock);
     bool is_done = worker->is_computing && worker->is_done, is_ready = worker->is_open && !worker->is_computing;
+    bool is_new = is_ready && !worker->is_announced;
     if (is_done)
         worker->is_computing = worker->is_done = false;
     else if (is_ready && may_begin(worker)) {
@@ -266,6 +267,9 @@ bool ranks_worker_step(struct ranks *ranks) {
         is_done = true; /* it could not even open */
     }
     pthread_mutex_unlock(&ranks->lock);
+    if (is_new && worker->status == HYSGD_OK)
+        ranks_send_ready(ranks);
+    worker->is_announced = worker->is_announced || is_new;
     if (is_done && !ranks->has_failed)
         status = deliver(worker);
     if (status != HYSGD_OK)
