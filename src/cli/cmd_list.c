@@ -81,10 +81,11 @@ static enum hysgd_status fail_unknown(const char *word) {
     if (near.word != NULL)
         return hysgd_fail(HYSGD_USAGE, "list: unknown word '%s': did you mean '%.*s'?", word, (int)near.length,
                           near.word);
-    return hysgd_fail(HYSGD_USAGE,
-                      "list: unknown word '%s': expected policies, optimizers, corrections, models, data, "
-                      "partitions, local, wires, runtimes, distributions, log, or the name of one of them",
-                      word);
+    return hysgd_fail(
+        HYSGD_USAGE,
+        "list: unknown word '%s': expected policies, optimizers, corrections, models, data, "
+        "partitions, local, wires, schedulers, runtimes, distributions, log, or the name of one of them",
+        word);
 }
 
 static enum hysgd_status print_list(const char *word, bool is_json) {
@@ -138,11 +139,11 @@ const struct command command_list = {
     .tables = {{"output", own_options, NULL}},
     .table_count = 1,
     .summary =
-        "Lists policies, optimizers, corrections, models, data, partitions, local steps, wires, runtimes and distributions, "
+        "Lists policies, optimizers, corrections, models, data, partitions, local steps, wires, schedulers, runtimes and distributions, "
         "with their options.",
     .details =
         "Without a word: everything, a line each. WORD is one of policies, optimizers, corrections, models, data, "
-        "partitions, local, wires, runtimes, distributions, or a name such as threshold; log: the records and fields of an "
+        "partitions, local, wires, schedulers, runtimes, distributions, or a name such as threshold; log: the records and fields of an "
         "event log.",
     .examples = "  hysgd list\n"
                 "  hysgd list policies\n"

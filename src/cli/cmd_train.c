@@ -9,6 +9,7 @@
 #include "cli/terminal.h"
 #include "record/sinks.h"
 #include "train/description.h"
+#include "train/factorization.h"
 #include "train/job.h"
 #include "train/result.h"
 
@@ -32,13 +33,18 @@ static enum hysgd_status set_job(void *self, const char *key, const char *value)
 
 /* The last view of the events: the summary on standard output. */
 static enum hysgd_status end_with_text(void *self, const struct event_summary *summary) {
-    (void)self;
-    summary_print(summary, terminal_columns(stdout), stdout);
+    const struct factorization *factorization = job_factorization(self);
+    if (factorization != NULL)
+        factorization_print(factorization, summary, stdout);
+    else
+        summary_print(summary, terminal_columns(stdout), stdout);
     return HYSGD_OK;
 }
 
 static enum hysgd_status end_with_json(void *self, const struct event_summary *summary) {
-    (void)self;
+    const struct factorization *factorization = job_factorization(self);
+    if (factorization != NULL)
+        return factorization_print_json(factorization, summary, stdout);
     return result_print_json(summary, stdout);
 }
 
@@ -75,7 +81,7 @@ static enum hysgd_status run_job(struct hysgd_job *job, const struct args *args,
     if (status == HYSGD_OK && !args->is_quiet)
         status = job_add_sink(job, &address, NULL);
     if (status == HYSGD_OK)
-        status = job_add_sink(job, own->json ? &json_summary : &text_summary, NULL);
+        status = job_add_sink(job, own->json ? &json_summary : &text_summary, job);
     if (status == HYSGD_OK)
         status = signals_start(&signals, stop_job, job);
     if (status == HYSGD_OK)

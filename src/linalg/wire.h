@@ -23,8 +23,9 @@
 
 #include "base/status.h"
 
-/* A slice begins at a multiple of WIRE_BLOCK, and ends at one or at the end of the vector. Where runs of zeros are
- * left out, the sizes of slices add up to the size of the whole if they begin at multiples of WIRE_FRAME. */
+/* A slice begins at a multiple of WIRE_BLOCK, and ends at one or at the end of the vector. The encodings of slices
+ * that follow each other, one after the other, are the encoding of the whole: where runs of zeros are left out, if
+ * they begin at multiples of WIRE_FRAME. */
 #define WIRE_BLOCK 1024
 #define WIRE_FRAME 16384
 

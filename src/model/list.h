@@ -12,7 +12,8 @@
     X(model_lenet)                                                                                                 \
     X(model_cifar_cnn)                                                                                             \
     X(model_resnet20)                                                                                              \
-    X(model_quadratic)
+    X(model_quadratic)                                                                                             \
+    X(model_factors)
 
 #define X(ops) extern const struct hysgd_model_ops ops;
 MODEL_LIST(X)

@@ -97,11 +97,19 @@ static void turn(struct progress *progress, int32_t index, double seconds, enum 
     worker->since = seconds;
 }
 
-/* A mean that forgets: the n-th value counts 1/n, at least 1/SMOOTHED_OVER. */
-static double smooth(double mean, double value, uint64_t n) {
+/* Gradients that a mean reaches back over; half an epoch where a worker delivers at most one in an epoch. */
+static double span(const struct progress *progress) {
+    double gradients = (double)(progress->received - progress->run.first_received);
+    double batches = (double)(progress->batches - progress->run.first_batches);
+    double in_epoch = gradients * (double)progress->run.train_count / (batches * (double)progress->run.batch);
+    return in_epoch > progress->run.workers ? SMOOTHED_OVER : fmax(in_epoch / 2, 1);
+}
+
+/* A mean that forgets: the n-th value counts 1/n, at least 1/reach. */
+static double smooth(double mean, double value, double n, double reach) {
     if (isnan(mean) || isnan(value))
         return isnan(value) ? mean : value;
-    return mean + (value - mean) / (double)(n < SMOOTHED_OVER ? n : SMOOTHED_OVER);
+    return mean + (value - mean) / fmin(n, reach);
 }
 
 static void take_arrival(struct progress *progress, const struct event *event) {
@@ -110,10 +118,11 @@ static void take_arrival(struct progress *progress, const struct event *event) {
     progress->received++;
     progress->batches += event->arrival.batches;
     progress->threshold = event->arrival.threshold;
-    progress->loss = smooth(progress->loss, event->arrival.loss, progress->received - progress->run.first_received);
+    double reach = span(progress), count = (double)(progress->received - progress->run.first_received);
+    progress->loss = smooth(progress->loss, event->arrival.loss, count, reach);
     if (event->arrival.weight > 0)
-        progress->staleness =
-            smooth(progress->staleness, (double)(event->version - event->arrival.read), ++progress->admitted);
+        progress->staleness = smooth(progress->staleness, (double)(event->version - event->arrival.read),
+                                     (double)++progress->admitted, reach);
 }
 
 static double waiting_share(const struct progress *progress) {

@@ -61,6 +61,13 @@ static void print_real(double value, char cell[CELL_SIZE]) {
         snprintf(cell, CELL_SIZE, "-");
 }
 
+static void print_worker(int worker, char cell[CELL_SIZE]) {
+    if (worker < 0)
+        snprintf(cell, CELL_SIZE, "all");
+    else
+        snprintf(cell, CELL_SIZE, "%d", worker);
+}
+
 /* In the order of importance: what does not fit is left out from the right. */
 enum column {
     WORKER,
@@ -92,10 +99,7 @@ static void print_cell(const struct row *row, enum column column, bool is_short,
     const struct event_account *account = &row->account;
     switch (column) {
     case WORKER:
-        if (row->worker < 0)
-            snprintf(cell, CELL_SIZE, "all");
-        else
-            snprintf(cell, CELL_SIZE, "%d", row->worker);
+        print_worker(row->worker, cell);
         break;
     case RECEIVED:
         print_count(account->received, is_short, cell);
@@ -145,11 +149,8 @@ static void print_cell(const struct row *row, enum column column, bool is_short,
     case SENT_BYTES:
         print_count(account->traffic.sent, true, cell);
         break;
-    case READ_BYTES:
+    default:
         print_count(account->traffic.received, true, cell);
-        break;
-    case COLUMN_COUNT:
-        break;
     }
 }
 

@@ -8,6 +8,7 @@
 #include "correction/correction.h"
 #include "data/data.h"
 #include "data/partition.h"
+#include "lowrank/scheduler.h"
 #include "model/model.h"
 #include "optimizer/optimizer.h"
 #include "policy/policy.h"
@@ -23,6 +24,7 @@ const struct catalog_kind catalog_kinds[] = {
     {"partitions", "partition", "which worker has which training samples", &partition_list},
     {"local", "local", "how many steps a worker takes before it delivers", &local_list},
     {"wires", "wire", "what gradients travel as", &wire_list},
+    {"schedulers", "scheduler", "which thread works on which block of ratings", &scheduler_list},
     {"runtimes", "runtime", "where workers live and what a clock is", &runtime_list},
     {"distributions", "distribution", "of modelled times and injected delays", &distribution_list},
     {0},

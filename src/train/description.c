@@ -6,17 +6,30 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "lowrank/blocks.h"
 
 #define AT(field) offsetof(struct description, field)
 #define TEXT      HYSGD_OPTION_TEXT
 #define INT       HYSGD_OPTION_INT
 #define REAL      HYSGD_OPTION_REAL
+#define CHOICE    HYSGD_OPTION_CHOICE
 
 /* clang-format off */
 const struct hysgd_option description_options[] = {
     {"data", TEXT, AT(data), "digits", 0, 0, NULL, "what to train on (hysgd list data)"},
     {"model", TEXT, AT(model), "lenet", 0, 0, NULL,
      "a model (hysgd list models), or layers: \"dense 100, relu, dense 10\""},
+    {"scheduler", TEXT, AT(scheduler), "", 0, 0, NULL,
+     "model factors: which thread works on which block of the ratings, a rating at a time (hysgd list schedulers); a2psgd "
+     "unless a policy is given; none: a policy trains, on batches"},
+    {"balance", CHOICE, AT(balance), "heaviest", 0, 0, BLOCKS_BALANCE_WORDS,
+     "with a scheduler: how rows and columns are dealt to blocks: equal numbers in natural or random order; a block is closed "
+     "when it has its share of the ratings; the heaviest to the lightest block"},
+    {"deterministic", HYSGD_OPTION_BOOL, AT(is_deterministic), "no", 0, 0, NULL,
+     "with a scheduler: the same result, to the last bit, with any number of workers"},
+    {"stop-early", INT, AT(stop_early), "0", 0, 1e6, NULL,
+     "with a scheduler: stop when so many evaluations on the validation part of the data were no better than the best, and "
+     "keep the model of the best; 0: never"},
     {"policy", TEXT, AT(policy), "sync", 0, 0, NULL,
      "when gradients are applied and who waits for whom (hysgd list policies)"},
     {"optimizer", TEXT, AT(optimizer), "sgd", 0, 0, NULL,
@@ -171,6 +184,21 @@ static enum hysgd_status copy_value(const struct hysgd_option *option, const str
     options_print_value(option, description, out);
     fclose(out);
     return memory_copy_text(buffer, text_out);
+}
+
+enum hysgd_status description_is_changed(const struct description *description, const char *key,
+                                         bool *is_changed_out) {
+    const struct hysgd_option *option = description_options;
+    char *text;
+    while (option->key != NULL && strcmp(option->key, key) != 0)
+        option++;
+    *is_changed_out = false;
+    if (option->key == NULL || !description_is_given(description, key))
+        return HYSGD_OK;
+    HYSGD_TRY(copy_value(option, description, &text));
+    *is_changed_out = strcmp(text, option->initial) != 0;
+    memory_free(text);
+    return HYSGD_OK;
 }
 
 static bool is_file(const char *key) {

@@ -11,6 +11,10 @@
 struct description {
     char *data, *model, *policy, *optimizer, *correction, *runtime, *partition, *local, *local_optimizer, *wire;
     char *worker_weights;
+    char *scheduler; /* of the model factors; "none": a policy trains */
+    int balance;     /* enum blocks_balance */
+    bool is_deterministic;
+    int64_t stop_early;   /* evaluations without a better one; 0: never */
     int combine;          /* enum engine_combine */
     int staleness_weight; /* enum engine_weight */
     double staleness_exponent;
@@ -51,6 +55,10 @@ HYSGD_MUST_CHECK enum hysgd_status description_set_default(struct description *d
 
 /* Whether the option was given, not left at its default. */
 bool description_is_given(const struct description *description, const char *key);
+
+/* Whether the option was given and is not what it would be without that. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status description_is_changed(const struct description *description, const char *key,
+                                                          bool *is_changed_out);
 
 /* Puts `text`, which the description then owns, in the place of one of its texts. */
 void description_replace(char **field, char *text);

@@ -3,6 +3,7 @@
 #include "train/job.h"
 
 #include "base/memory.h"
+#include "train/factorization.h"
 #include "train/run.h"
 
 #define JOB_MOST_SINKS 4
@@ -16,6 +17,7 @@ struct hysgd_job {
     bool is_resolved, has_run, run_is_ready; /* `resolved` and `run` are to be freed */
     struct resolved resolved;
     struct run run;
+    struct factorization factorization; /* in its place where a scheduler trains */
 };
 
 enum hysgd_status hysgd_job_alloc(struct hysgd_job **job_out) {
@@ -33,7 +35,9 @@ enum hysgd_status hysgd_job_alloc(struct hysgd_job **job_out) {
 void hysgd_job_free(struct hysgd_job *job) {
     if (job == NULL)
         return;
-    if (job->run_is_ready)
+    if (job->run_is_ready && job->resolved.scheduler.ops != NULL)
+        factorization_fini(&job->factorization);
+    else if (job->run_is_ready)
         run_fini(&job->run);
     if (job->is_resolved)
         resolved_fini(&job->resolved);
@@ -113,8 +117,16 @@ enum hysgd_status job_run(struct hysgd_job *job, struct hysgd_result *result_out
     job->has_run = true;
     HYSGD_TRY(resolved_load(&job->resolved));
     job->run_is_ready = true;
+    if (job->resolved.scheduler.ops != NULL) {
+        HYSGD_TRY(factorization_init(&job->factorization, &job->resolved, job->sinks, job->sink_count, false));
+        return factorization_train(&job->factorization, &job->stopper, result_out, has_begun_out);
+    }
     HYSGD_TRY(run_init(&job->run, &job->resolved, job->sinks, job->sink_count, false));
     return run_train(&job->run, &job->stopper, result_out, has_begun_out);
+}
+
+const struct factorization *job_factorization(const struct hysgd_job *job) {
+    return job->run_is_ready && job->resolved.scheduler.ops != NULL ? &job->factorization : NULL;
 }
 
 enum hysgd_status hysgd_job_run(struct hysgd_job *job, struct hysgd_result *result_out) {

@@ -22,4 +22,8 @@ HYSGD_MUST_CHECK enum hysgd_status job_print(struct hysgd_job *job, FILE *out);
 HYSGD_MUST_CHECK enum hysgd_status job_run(struct hysgd_job *job, struct hysgd_result *result_out,
                                            bool *has_begun_out);
 
+/* The run, where a scheduler trained or trains; NULL: a policy. */
+struct factorization;
+const struct factorization *job_factorization(const struct hysgd_job *job);
+
 #endif

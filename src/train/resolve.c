@@ -21,6 +21,7 @@
 #include "runtime/worker_list.h"
 #include "train/config.h"
 #include "train/output_paths.h"
+#include "train/scheduling.h"
 
 #define EPOCHS_WITHOUT_LIMIT     3
 #define WORKERS_IN_MODELLED_TIME 8
@@ -56,6 +57,10 @@ static enum hysgd_status spell_out(const struct plugin *plugin, char **field) {
 /* The words that make a run what it is; a run that is continued has them from its checkpoint. */
 static const char *const identity[] = {"data",
                                        "model",
+                                       "scheduler",
+                                       "balance",
+                                       "deterministic",
+                                       "stop-early",
                                        "policy",
                                        "optimizer",
                                        "runtime",
@@ -190,6 +195,7 @@ static enum hysgd_status open_plugins(struct resolved *resolved, const struct ow
         resolved->data = borrow(&own->data);
     else
         HYSGD_TRY(open_listed(words, &data_list, words->data, &resolved->data));
+    HYSGD_TRY(scheduling_open(resolved));
     resolved->data_is_shared = resolved->data_is_ready = own->data.ops != NULL && own->data_is_ready;
     HYSGD_TRY(open_local(resolved));
     HYSGD_TRY(open_optimizers(resolved));
@@ -202,9 +208,12 @@ static enum hysgd_status open_plugins(struct resolved *resolved, const struct ow
 
 static enum hysgd_status spell_out_plugins(struct resolved *resolved) {
     struct description *words = &resolved->description;
-    HYSGD_TRY(spell_out(&resolved->policy, &words->policy));
     HYSGD_TRY(spell_out(&resolved->model, &words->model));
     HYSGD_TRY(spell_out(&resolved->data, &words->data));
+    HYSGD_TRY(spell_out(&resolved->runtime, &words->runtime));
+    if (resolved->scheduler.ops != NULL) /* what has no part in the run keeps its default */
+        return spell_out(&resolved->scheduler, &words->scheduler);
+    HYSGD_TRY(spell_out(&resolved->policy, &words->policy));
     bool has_two = words->local_optimizer[0] != '\0' || !takes_local_steps(resolved);
     HYSGD_TRY(spell_out(has_two ? &resolved->optimizer : &resolved->local_optimizer, &words->optimizer));
     if (words->local_optimizer[0] != '\0')
@@ -213,8 +222,7 @@ static enum hysgd_status spell_out_plugins(struct resolved *resolved) {
         HYSGD_TRY(spell_out(&resolved->local, &words->local));
     HYSGD_TRY(spell_out(&resolved->correction, &words->correction));
     HYSGD_TRY(spell_out(&resolved->wire, &words->wire));
-    HYSGD_TRY(spell_out(&resolved->partition, &words->partition));
-    return spell_out(&resolved->runtime, &words->runtime);
+    return spell_out(&resolved->partition, &words->partition);
 }
 
 /* ---- Workers and times ---- */
@@ -330,7 +338,7 @@ static enum hysgd_status resolve_limits(struct resolved *resolved) {
     if (words->goes_on_at_target && words->target[0] == '\0')
         return hysgd_fail(HYSGD_USAGE, "run: goes-on-at-target=yes needs a target, such as target=accuracy=0.98");
     if (words->epochs == 0 && words->deadline == 0 && words->updates == 0 && words->gradients == 0)
-        words->epochs = EPOCHS_WITHOUT_LIMIT;
+        words->epochs = resolved->scheduler.ops != NULL ? scheduling_epochs(words) : EPOCHS_WITHOUT_LIMIT;
     resolved->limits = (struct training_limits){.epochs = words->epochs,
                                                 .seconds = words->deadline,
                                                 .updates = (uint64_t)words->updates,
@@ -410,6 +418,12 @@ static enum hysgd_status check_files(const struct description *words) {
 
 /* ---- The whole ---- */
 
+static const char *title_of(const struct resolved *resolved, const struct own_plugins *own) {
+    if (resolved->scheduler.ops != NULL)
+        return resolved->description.scheduler;
+    return own->policy.ops != NULL ? own->policy.ops->name : resolved->description.policy;
+}
+
 enum hysgd_status resolved_init(struct resolved *resolved, const struct description *description,
                                 const struct own_plugins *own) {
     memset(resolved, 0, sizeof *resolved);
@@ -418,8 +432,8 @@ enum hysgd_status resolved_init(struct resolved *resolved, const struct descript
     HYSGD_TRY(choose_runtime(&resolved->description));
     HYSGD_TRY(open_plugins(resolved, own));
     resolved->is_modelled = runtime_ops(&resolved->runtime)->is_modelled;
-    HYSGD_TRY(memory_copy_text(own->policy.ops != NULL ? own->policy.ops->name : resolved->description.policy,
-                               &resolved->title));
+    HYSGD_TRY(memory_copy_text(title_of(resolved, own), &resolved->title));
+    HYSGD_TRY(scheduling_check(resolved));
     HYSGD_TRY(spell_out_plugins(resolved));
     HYSGD_TRY(resolve_times(resolved));
     HYSGD_TRY(check_pieces(&resolved->description));
@@ -440,6 +454,7 @@ void resolved_fini(struct resolved *resolved) {
     plugin_close(&resolved->policy);
     plugin_close(&resolved->model);
     plugin_close(&resolved->data);
+    plugin_close(&resolved->scheduler);
     plugin_close(&resolved->optimizer);
     plugin_close(&resolved->correction);
     plugin_close(&resolved->local);

@@ -23,6 +23,7 @@ struct resolved {
     char *title;                    /* the policy in the user's words */
     struct plugin policy, model, data, optimizer, correction, runtime, partition;
     struct plugin wire;
+    struct plugin scheduler;              /* trains in place of the policy; empty where the policy trains */
     struct plugin local, local_optimizer; /* the latter is empty where workers take no local steps */
     bool is_modelled;                     /* the runtime's clock is */
     struct runtime_place place;           /* of this process in the run */

@@ -12,7 +12,7 @@ for other in '--workers 4' '--batch 9' '--seed 2' '--policy sync' '--optimizer s
     hysgd train -q --resume part.safetensors --gradients 100 $other
     echo "$? $other"
 done
-head -c 2400 part.safetensors >cut.safetensors
+head -c 3000 part.safetensors >cut.safetensors
 hysgd train -q --resume cut.safetensors 2>err
 echo "$?"
 sed 's/end <= [0-9]*/end <= N/' err

@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "base/options.h"
 #include "base/random.h"
+#include "model/factors.h"
 #include "model/model.h"
 #include "model/network.h"
 
@@ -22,11 +23,14 @@
 #define TARGETS  3
 #define CHANNELS 2
 #define SEED     7
+#define ROWS     5 /* of ratings */
+#define COLUMNS  4
 
 /* Options with which a model is tested in place of its defaults; rows for those that need some. */
 static const char *const test_options[][2] = {
     {"network", "layers=(conv 3x3x4, norm, tanh, avgpool 2, [dropout 0.25, dense 6 | dense 6], gelu, dense)"},
     {"quadratic", "noise=0"},
+    {"factors", "rank=3,l2=0,bias-l2=0,l1=0"}, /* penalties are no part of evaluations */
 };
 
 /* An open model with its data shape, a workspace for BATCH samples, and a vector and batch of random numbers. */
@@ -59,6 +63,19 @@ static void *workspace_of(const struct subject *subject) {
     return subject->ops->open ? subject->workspace : subject->model.self;
 }
 
+static bool takes_ratings(const struct subject *subject) {
+    return subject->ops == &model_factors;
+}
+
+/* Inputs that are pairs of numbers, one target each. */
+static void fill_ratings(struct subject *subject, struct random *random) {
+    for (int i = 0; i < BATCH; i++) {
+        const uint32_t pair[] = {(uint32_t)random_below(random, ROWS), (uint32_t)random_below(random, COLUMNS)};
+        memcpy(subject->inputs + 2 * (size_t)i, pair, sizeof pair);
+    }
+    subject->batch.labels = NULL;
+}
+
 /* Everything after the model itself, which allocates. */
 static enum hysgd_status subject_fill(struct subject *subject) {
     const struct hysgd_model_ops *ops = subject->ops;
@@ -83,6 +100,8 @@ static enum hysgd_status subject_fill(struct subject *subject) {
                                           .seed = SEED,
                                           .worker = 1,
                                           .draw = 5};
+    if (takes_ratings(subject))
+        fill_ratings(subject, &random);
     return ops->open ? ops->open(subject->model.self, BATCH, &subject->workspace) : HYSGD_OK;
 }
 
@@ -97,6 +116,15 @@ static enum hysgd_status subject_open_sized(struct subject *subject, const struc
                                                .width = size,
                                                .classes = CLASSES,
                                                .targets = TARGETS};
+    if (takes_ratings(subject))
+        subject->shape = (struct hysgd_data_shape){.train_count = 10,
+                                                   .test_count = 10,
+                                                   .channels = 1,
+                                                   .height = 1,
+                                                   .width = 2,
+                                                   .targets = 1,
+                                                   .row_count = ROWS,
+                                                   .column_count = COLUMNS};
     enum hysgd_status status = plugin_adopt("model", about, NULL, options, &subject->model);
     if (status == HYSGD_OK)
         status = subject->ops->init(subject->model.self, &subject->shape);
@@ -331,7 +359,7 @@ static void wrong_batches_are_refused(void **state) {
         struct hysgd_metrics metrics = {0};
         double loss;
         subject_open(&subject, m);
-        if (subject.ops->predict) {
+        if (subject.ops->predict && subject.shape.classes > 0) {
             subject.labels[1] = CLASSES;
             assert_int_equal(subject.ops->gradient(subject.model.self, workspace_of(&subject), subject.vector,
                                                    &subject.batch, subject.gradient, &loss),
@@ -353,6 +381,81 @@ static void wrong_batches_are_refused(void **state) {
         }
         subject_close(&subject);
     }
+}
+
+/* ---- Factors ---- */
+
+static void open_factors(struct subject *subject, const char *options) {
+    if (subject_open_sized(subject, &model_factors.about, options, 4) != HYSGD_OK)
+        fail_msg("%s", hysgd_error_message());
+}
+
+static void every_loss_of_factors_has_its_gradient(void **state) {
+    (void)state;
+    static const char *const texts[] = {"loss=squared", "loss=absolute", "loss=logistic", "loss=squared-hinge",
+                                        "loss=kl,scale=3"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct subject subject;
+        char text[128];
+        snprintf(text, sizeof text, "rank=3,l2=0.3,l1=0.2,bias-l2=0.4,%s", texts[i]);
+        open_factors(&subject, text);
+        for (int k = 0; k < BATCH; k++)
+            subject.targets[k] = (float)(k + 1);
+        float *gradient, *moved;
+        assert_int_equal(memory_alloc(subject.size, sizeof(float), &gradient), HYSGD_OK);
+        assert_int_equal(memory_alloc(subject.size, sizeof(float), &moved), HYSGD_OK);
+        loss_of(&subject, subject.vector);
+        memcpy(gradient, subject.gradient, subject.size * sizeof(float));
+        for (size_t t = 0; t < subject.layout.tensor_count; t++)
+            check_tensor(&subject, &subject.layout.tensors[t], gradient, moved);
+        memory_free(gradient);
+        memory_free(moved);
+        subject_close(&subject);
+    }
+}
+
+/* s = mean + b + c + p . q, from the tensors in their order. */
+static void factors_predict_by_their_formula(void **state) {
+    (void)state;
+    struct subject subject;
+    float outputs[BATCH];
+    uint32_t pair[2];
+    open_factors(&subject, "rank=2");
+    for (size_t i = 0; i < subject.size; i++)
+        subject.vector[i] = (float)i / 8;
+    ((struct factors_model *)subject.model.self)->mean = 3;
+    assert_int_equal(
+        subject.ops->predict(subject.model.self, workspace_of(&subject), subject.vector, &subject.batch, outputs),
+        HYSGD_OK);
+    for (int i = 0; i < BATCH; i++) {
+        memcpy(pair, subject.inputs + 2 * (size_t)i, sizeof pair);
+        const float *p = subject.vector + 2 * (size_t)pair[0], *q = subject.vector + 2 * (size_t)(ROWS + pair[1]);
+        const float *biases = subject.vector + 2 * (size_t)(ROWS + COLUMNS);
+        float expected = 3 + biases[pair[0]] + biases[ROWS + pair[1]] + p[0] * q[0] + p[1] * q[1];
+        assert_true(fabsf(outputs[i] - expected) < 1e-4f);
+    }
+    subject_close(&subject);
+}
+
+static void factors_refuse_what_they_do_not_have(void **state) {
+    (void)state;
+    struct subject subject;
+    struct hysgd_metrics metrics = {0};
+    double loss;
+    open_factors(&subject, "rank=2");
+    const uint32_t beyond[] = {0, COLUMNS};
+    memcpy(subject.inputs, beyond, sizeof beyond);
+    assert_int_equal(subject.ops->gradient(subject.model.self, workspace_of(&subject), subject.vector,
+                                           &subject.batch, subject.gradient, &loss),
+                     HYSGD_FAILED);
+    assert_int_equal(
+        subject.ops->evaluate(subject.model.self, workspace_of(&subject), subject.vector, &subject.batch, &metrics),
+        HYSGD_FAILED);
+    assert_int_equal(metrics.count, 0);
+    subject_close(&subject);
+    static const char *const wrong[] = {"unseen=never", "loss=bpr", "negatives=3", "scale=0", "nonnegative=yes"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(subject_open_sized(&subject, &model_factors.about, wrong[i], 4), HYSGD_USAGE);
 }
 
 static size_t parameters_of(const char *text, int channels, int size, int classes, size_t *tensors_out) {
@@ -552,6 +655,9 @@ int main(void) {
         cmocka_unit_test(gradients_repeat_bit_for_bit),
         cmocka_unit_test(a_failed_request_for_memory_leaks_nothing),
         cmocka_unit_test(wrong_batches_are_refused),
+        cmocka_unit_test(every_loss_of_factors_has_its_gradient),
+        cmocka_unit_test(factors_predict_by_their_formula),
+        cmocka_unit_test(factors_refuse_what_they_do_not_have),
         cmocka_unit_test(presets_have_the_published_sizes),
         cmocka_unit_test(presets_have_the_published_layers),
         cmocka_unit_test(weights_start_uniform_with_the_fan_in),

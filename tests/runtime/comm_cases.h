@@ -110,16 +110,16 @@ static inline void comm_messages_of_every_length_arrive_in_order(struct comm_ran
 /* A ball that goes around the ranks from one `done` to the next. */
 struct comm_ball {
     struct comm_rank_run *run;
-    struct comm_tally seen;
+    struct comm_tally seen, sent;
     int throws;
-    int64_t value;
+    int64_t value, thrown;
 };
 
 static inline void comm_throw(struct comm_ball *ball) {
     struct comm *comm = ball->run->comm;
-    ball->value++;
-    COMM_EXPECT(ball->run, comm_send(comm, (comm_rank(comm) + 1) % comm_size(comm), 9, &ball->value,
-                                     sizeof ball->value, NULL, NULL) == HYSGD_OK);
+    ball->thrown = ball->value + 1;
+    COMM_EXPECT(ball->run, comm_send(comm, (comm_rank(comm) + 1) % comm_size(comm), 9, &ball->thrown,
+                                     sizeof ball->thrown, comm_count, &ball->sent) == HYSGD_OK);
 }
 
 static inline void comm_catch(void *self, const struct comm_completion *completion, size_t bytes) {
@@ -144,6 +144,7 @@ static inline void comm_what_is_done_can_begin_the_next(struct comm_rank_run *ru
     if (comm_rank(comm) == 0)
         comm_throw(&ball);
     comm_await(run, &ball.seen, ball.throws);
+    comm_await(run, &ball.sent, ball.throws);
 }
 
 /* The piece that one rank sends another: empty for some pairs. */

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checks the words of a factorization under a scheduler: see scheduling.h. */
+#include "train/scheduling.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "lowrank/scheduler.h"
+
+#define DEFAULT_SCHEDULER    "a2psgd"
+#define EPOCHS               20
+#define EPOCHS_STOPPED_EARLY 200
+
+/* Of modelled threads, unless told otherwise: what a core takes for a million ratings at rank 32 or so, and for a
+ * question to a scheduler. */
+#define COMPUTE_MODELLED "constant,mean=0.01"
+#define RECEIVE_MODELLED "constant,mean=1e-07"
+
+const struct factors_model *scheduling_model(const struct plugin *model) {
+    return model->ops == &model_factors.about ? model->self : NULL;
+}
+
+double scheduling_epochs(const struct description *words) {
+    return words->stop_early > 0 ? EPOCHS_STOPPED_EARLY : EPOCHS;
+}
+
+static enum hysgd_status set_scheduler(struct description *words, const char *text) {
+    char *copy;
+    HYSGD_TRY(memory_copy_text(text, &copy));
+    description_replace(&words->scheduler, copy);
+    return HYSGD_OK;
+}
+
+enum hysgd_status scheduling_open(struct resolved *resolved) {
+    struct description *words = &resolved->description;
+    bool is_none = strcmp(words->scheduler, "none") == 0;
+    if (scheduling_model(&resolved->model) == NULL) {
+        if (words->scheduler[0] != '\0' && !is_none)
+            return hysgd_fail(HYSGD_USAGE, "run: scheduler=%s trains the model factors only, and the model is %s",
+                              words->scheduler, resolved->model.ops->name);
+        return HYSGD_OK;
+    }
+    if (words->scheduler[0] == '\0') {
+        is_none = description_is_given(words, "policy") || !resolved->policy.is_owned;
+        HYSGD_TRY(set_scheduler(words, is_none ? "none" : DEFAULT_SCHEDULER));
+    }
+    return is_none ? HYSGD_OK : plugin_open(&scheduler_list, words->scheduler, &resolved->scheduler);
+}
+
+/* ---- What has no part in the run ---- */
+
+/* Options of the engine, which trains on batches. */
+static const char *const of_policies[] = {
+    "policy",         "policy",           "optimizer",          "correction", "local",       "local-optimizer",
+    "combine",        "staleness-weight", "staleness-exponent", "batch",      "micro-batch", "partition",
+    "worker-weights", "updates",          "gradients",          "delay",      "apply",       "lose",
+    "eval-batch"};
+
+/* Options of a scheduler's run only. */
+static const char *const of_schedulers[] = {"balance", "deterministic", "stop-early"};
+
+static enum hysgd_status refuse(const struct description *words, const char *const *keys, size_t count,
+                                const char *why) {
+    for (size_t i = 0; i < count; i++) {
+        bool is_changed;
+        HYSGD_TRY(description_is_changed(words, keys[i], &is_changed));
+        if (is_changed)
+            return hysgd_fail(HYSGD_USAGE, "run: the option %s has no effect: %s", keys[i], why);
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status check_cadence(const char *key, const char *text) {
+    if (strncmp(text, "updates=", 8) == 0 || strncmp(text, "gradients=", 10) == 0)
+        return hysgd_fail(
+            HYSGD_USAGE,
+            "run: %s=%s: a scheduler's run counts epochs and seconds: expected epochs=N, seconds=N or never", key,
+            text);
+    return HYSGD_OK;
+}
+
+/* The times of modelled threads stand for a rating and a question here. */
+static enum hysgd_status set_times(struct resolved *resolved) {
+    struct description *words = &resolved->description;
+    if (!resolved->is_modelled)
+        return HYSGD_OK;
+    if (words->compute[0] == '\0')
+        HYSGD_TRY(description_set_default(words, "compute", COMPUTE_MODELLED));
+    if (words->receive[0] == '\0')
+        HYSGD_TRY(description_set_default(words, "receive", RECEIVE_MODELLED));
+    return HYSGD_OK;
+}
+
+enum hysgd_status scheduling_check(struct resolved *resolved) {
+    struct description *words = &resolved->description;
+    const char *runtime = resolved->runtime.ops->name;
+    if (resolved->scheduler.ops == NULL)
+        return refuse(words, of_schedulers, sizeof of_schedulers / sizeof of_schedulers[0],
+                      "a policy trains, and not a scheduler");
+    HYSGD_TRY(refuse(words, of_policies, sizeof of_policies / sizeof of_policies[0],
+                     "a scheduler trains, a rating at a time; scheduler=none trains by a policy"));
+    HYSGD_TRY(factors_model_check(scheduling_model(&resolved->model)));
+    HYSGD_TRY(check_cadence("eval-every", words->eval_every));
+    HYSGD_TRY(check_cadence("save-every", words->save_every));
+    if (strcmp(runtime, "threads") != 0 && strcmp(runtime, "virtual") != 0)
+        return hysgd_fail(HYSGD_USAGE, "run: runtime=%s: a scheduler's workers are runtime=threads or virtual",
+                          runtime);
+    if (words->stop_early > 0 && strcmp(words->eval_every, "never") == 0)
+        return hysgd_fail(HYSGD_USAGE, "run: stop-early=%d needs evaluations: eval-every=never has none",
+                          (int)words->stop_early);
+    return set_times(resolved);
+}
