@@ -4,12 +4,14 @@
 #include <stdio.h>
 
 #include "cli/command.h"
+#include "train/recommender.h"
 #include "train/trained.h"
 
 struct options {
     char *data, *model;
-    int split;
-    int64_t limit, batch;
+    int split; /* enum recommender_part, whose first two are those of enum hysgd_split */
+    int64_t limit, batch, top;
+    double relevant;
     bool json;
 };
 
@@ -18,9 +20,15 @@ struct options {
 static const struct hysgd_option own_options[] = {
     {"data", HYSGD_OPTION_TEXT, AT(data), "", 0, 0, NULL, "evaluate on these data, not on those of the checkpoint"},
     {"model", HYSGD_OPTION_TEXT, AT(model), "", 0, 0, NULL, "the model, where the checkpoint does not say it"},
-    {"split", HYSGD_OPTION_CHOICE, AT(split), "test", 0, 0, "train|test", "which part of the data"},
+    {"split", HYSGD_OPTION_CHOICE, AT(split), "test", 0, 0, "train|test|validation",
+     "which part of the data; validation: of ratings only"},
     {"limit", HYSGD_OPTION_INT, AT(limit), "0", 0, 1e12, NULL, "only the first so many samples; 0: all"},
     {"batch", HYSGD_OPTION_INT, AT(batch), "256", 1, 1e6, NULL, "samples evaluated at a time"},
+    {"top", HYSGD_OPTION_INT, AT(top), "0", 0, RECOMMENDER_MOST_TOP, NULL,
+     "model factors: judge the first so many items of each user by precision, recall and NDCG, and all by AUC; 0: 10 where the "
+     "model is of one-class data, else not at all"},
+    {"relevant", HYSGD_OPTION_REAL, AT(relevant), "-1e30", -1e30, 1e30, NULL,
+     "with --top: ratings of at least this are of items that the user would choose"},
     {"json", HYSGD_OPTION_BOOL, AT(json), "no", 0, 0, NULL, "print the result as a JSON object"},
     {0},
 };
@@ -33,10 +41,20 @@ static void print_text(const char *data, const struct hysgd_metrics *metrics) {
     printf("data      %s\n", data);
 }
 
-static enum hysgd_status evaluate(const char *path, const void *options) {
-    const struct options *own = options;
+static enum hysgd_status evaluate_factors(struct recommender *recommender, const struct options *own) {
+    const struct recommender_judging judging = {.part = (enum recommender_part)own->split,
+                                                .limit = (uint64_t)own->limit,
+                                                .top = (uint32_t)own->top,
+                                                .relevant = own->relevant};
+    return recommender_evaluate(recommender, &judging, own->json ? RECOMMENDER_JSON : RECOMMENDER_CSV, stdout);
+}
+
+static enum hysgd_status evaluate_samples(const char *path, const struct options *own) {
     struct trained *trained;
     struct hysgd_metrics metrics = {0};
+    if (own->split == RECOMMENDER_VALIDATION || own->top > 0)
+        return hysgd_fail(HYSGD_USAGE, "evaluate: %s is for models of factors",
+                          own->top > 0 ? "--top" : "--split=validation");
     HYSGD_TRY(trained_open(path, own->model, own->data, own->batch, &trained));
     enum hysgd_status status = trained_evaluate(trained, (enum hysgd_split)own->split, own->limit, &metrics);
     if (status == HYSGD_OK && own->json)
@@ -44,6 +62,16 @@ static enum hysgd_status evaluate(const char *path, const void *options) {
     else if (status == HYSGD_OK)
         print_text(trained_data(trained), &metrics);
     trained_close(trained);
+    return status;
+}
+
+static enum hysgd_status evaluate(const char *path, const void *options) {
+    const struct options *own = options;
+    struct recommender *recommender;
+    HYSGD_TRY(recommender_open(path, own->data, &recommender));
+    enum hysgd_status status =
+        recommender != NULL ? evaluate_factors(recommender, own) : evaluate_samples(path, own);
+    recommender_close(recommender);
     return status;
 }
 
@@ -60,8 +88,12 @@ const struct command command_evaluate = {
     .tables = {{"what to evaluate", own_options, NULL}},
     .table_count = 1,
     .summary = "Prints loss and accuracy of a checkpoint on data.",
-    .details = "Model and data are those that the checkpoint was trained with, unless given.",
+    .details =
+        "Model and data are those that the checkpoint was trained with, unless given.\n"
+        "A model of factors is judged by RMSE and MAE, or by what its loss is; with --top, and where the data are "
+        "one-class, by how it ranks the items that a user has in this part among those not in the training part.",
     .examples = "  hysgd evaluate run.safetensors\n"
-                "  hysgd evaluate run.safetensors --split train --limit 1000 --json\n",
+                "  hysgd evaluate run.safetensors --split train --limit 1000 --json\n"
+                "  hysgd evaluate ratings.safetensors --top 10 --relevant 4\n",
     .run = run,
 };

@@ -3,10 +3,11 @@
 #include <stdio.h>
 
 #include "cli/command.h"
+#include "train/recommender.h"
 #include "train/trained.h"
 
 struct options {
-    char *data, *model;
+    char *data, *model, *pairs, *user, *item;
     int split, format;
     int64_t first, count, batch;
 };
@@ -17,22 +18,48 @@ static const struct hysgd_option own_options[] = {
     {"data", HYSGD_OPTION_TEXT, AT(data), "", 0, 0, NULL,
      "predict for these data, not for those of the checkpoint"},
     {"model", HYSGD_OPTION_TEXT, AT(model), "", 0, 0, NULL, "the model, where the checkpoint does not say it"},
-    {"split", HYSGD_OPTION_CHOICE, AT(split), "test", 0, 0, "train|test", "which part of the data"},
+    {"split", HYSGD_OPTION_CHOICE, AT(split), "test", 0, 0, "train|test|validation",
+     "which part of the data; validation: of ratings only"},
     {"first", HYSGD_OPTION_INT, AT(first), "0", 0, 1e15, NULL, "index of the first sample"},
     {"count", HYSGD_OPTION_INT, AT(count), "0", 0, 1e15, NULL, "how many samples; 0: all from there on"},
     {"format", HYSGD_OPTION_CHOICE, AT(format), "csv", 0, 0, "csv|json",
      "CSV with a head line, or a JSON object a line"},
+    {"pairs", HYSGD_OPTION_TEXT, AT(pairs), "", 0, 0, NULL,
+     "model factors: predict for the pairs of this file, lines user item"},
+    {"user", HYSGD_OPTION_TEXT, AT(user), "", 0, 0, NULL, "model factors: predict for this user and --item"},
+    {"item", HYSGD_OPTION_TEXT, AT(item), "", 0, 0, NULL, "model factors: predict for this item and --user"},
     {"batch", HYSGD_OPTION_INT, AT(batch), "256", 1, 1e6, NULL, "samples computed at a time"},
     {0},
 };
 
-static enum hysgd_status predict(const char *path, const void *options) {
-    const struct options *own = options;
+static enum hysgd_status predict_factors(struct recommender *recommender, const struct options *own) {
+    enum recommender_format format = (enum recommender_format)own->format;
+    bool has_pair = own->user[0] != '\0' && own->item[0] != '\0';
+    if (own->pairs[0] != '\0' || has_pair)
+        return recommender_predict(recommender, own->pairs, own->user, own->item, format, stdout);
+    return recommender_predict_part(recommender, (enum recommender_part)own->split, (uint64_t)own->first,
+                                    (uint64_t)own->count, format, stdout);
+}
+
+static enum hysgd_status predict_samples(const char *path, const struct options *own) {
     struct trained *trained;
+    if (own->split == RECOMMENDER_VALIDATION || own->pairs[0] != '\0' || own->user[0] != '\0')
+        return hysgd_fail(HYSGD_USAGE, "predict: pairs and --split=validation are for models of factors");
     HYSGD_TRY(trained_open(path, own->model, own->data, own->batch, &trained));
     enum hysgd_status status = trained_predict(trained, (enum hysgd_split)own->split, own->first, own->count,
                                                (enum trained_format)own->format, stdout);
     trained_close(trained);
+    return status;
+}
+
+static enum hysgd_status predict(const char *path, const void *options) {
+    const struct options *own = options;
+    struct recommender *recommender;
+    if ((own->user[0] != '\0') != (own->item[0] != '\0'))
+        return hysgd_fail(HYSGD_USAGE, "predict: --user and --item go together");
+    HYSGD_TRY(recommender_open(path, own->data, &recommender));
+    enum hysgd_status status = recommender != NULL ? predict_factors(recommender, own) : predict_samples(path, own);
+    recommender_close(recommender);
     return status;
 }
 
@@ -51,8 +78,10 @@ const struct command command_predict = {
     .summary = "Prints what a checkpoint predicts for samples: class and probability, a line each.",
     .details =
         "Model and data are those that the checkpoint was trained with, unless given. A model without classes "
-        "prints its outputs.",
+        "prints its outputs; one of factors the rating that it expects of a user for an item.",
     .examples = "  hysgd predict run.safetensors --count 10\n"
-                "  hysgd predict run.safetensors --format json | jq 'select(.class != .label)'\n",
+                "  hysgd predict run.safetensors --format json | jq 'select(.class != .label)'\n"
+                "  hysgd predict ratings.safetensors --user 17 --item 42\n"
+                "  hysgd predict ratings.safetensors --pairs pairs.txt\n",
     .run = run,
 };

@@ -36,8 +36,8 @@ struct command {
     int (*run)(const struct command *command, int argc, char **argv);
 };
 
-extern const struct command command_train, command_compare, command_evaluate, command_predict, command_inspect,
-    command_export, command_report_logs, command_replay, command_advise, command_list;
+extern const struct command command_train, command_compare, command_evaluate, command_predict, command_recommend,
+    command_inspect, command_export, command_report_logs, command_replay, command_advise, command_list;
 
 /* The first row at or after `option` that the table's command takes; the end of the table otherwise. */
 const struct hysgd_option *command_option(const struct command_table *table, const struct hysgd_option *option);

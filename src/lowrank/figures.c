@@ -25,14 +25,24 @@ struct rating_work {
     struct figures *pieces; /* [one for each PIECE_RATINGS] */
 };
 
+void figures_merge(struct figures *figures, const struct figures *other) {
+    figures->count += other->count;
+    figures->loss += other->loss;
+    figures->squared += other->squared;
+    figures->absolute += other->absolute;
+    figures->correct += other->correct;
+}
+
 void figures_add(struct figures *figures, enum fit_loss loss, float rating, float prediction) {
     double error = (double)rating - (double)prediction;
-    bool is_single = loss < FIT_BPR_ROWS;
     figures->count++;
     figures->squared += error * error;
     figures->absolute += fabs(error);
     figures->correct += (prediction > 0) == (rating > 0);
-    figures->loss += is_single ? (double)fit_rating(loss, rating, prediction).loss : 0;
+    if (loss == FIT_SQUARED)
+        figures->loss += error * error;
+    else if (loss < FIT_BPR_ROWS)
+        figures->loss += (double)fit_rating(loss, rating, prediction).loss;
 }
 
 static struct figures sum_piece(const struct rating_work *work, uint64_t first, uint64_t end) {
@@ -65,15 +75,11 @@ enum hysgd_status figures_of_ratings(struct team *team, const struct factors *fa
                                      const struct rating *entries, uint64_t count, struct figures *figures_out) {
     struct rating_work work = {team, factors, loss, entries, count, NULL};
     uint64_t pieces = pieces_of(count, PIECE_RATINGS);
-    struct figures sum = {.count = count};
+    struct figures sum = {0};
     HYSGD_TRY(memory_alloc((size_t)pieces, sizeof *work.pieces, &work.pieces));
     team_run(team, sum_pieces, &work);
-    for (uint64_t i = 0; i < pieces; i++) {
-        sum.loss += work.pieces[i].loss;
-        sum.squared += work.pieces[i].squared;
-        sum.absolute += work.pieces[i].absolute;
-        sum.correct += work.pieces[i].correct;
-    }
+    for (uint64_t i = 0; i < pieces; i++)
+        figures_merge(&sum, &work.pieces[i]);
     memory_free(work.pieces);
     *figures_out = sum;
     return HYSGD_OK;

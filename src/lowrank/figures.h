@@ -33,6 +33,8 @@ HYSGD_MUST_CHECK enum hysgd_status figures_of_ranking(struct team *team, const s
 /* Adds one rating and its prediction. */
 void figures_add(struct figures *figures, enum fit_loss loss, float rating, float prediction);
 
+void figures_merge(struct figures *figures, const struct figures *other);
+
 double figures_rmse(const struct figures *figures);
 double figures_mae(const struct figures *figures);
 

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "base/machine.h"
 #include "base/memory.h"
@@ -80,11 +79,6 @@ static void sort_unseen(const struct factorization *run, struct held_out *held_o
     }
 }
 
-/* Tells this training part from others; the order counts, for the layout depends on it. */
-static uint64_t checksum_of(const struct ratings_part *part) {
-    return crc32_z(0, (const unsigned char *)part->entries, (size_t)part->count * sizeof *part->entries);
-}
-
 static enum hysgd_status prepare_data(struct factorization *run) {
     const struct description *words = &run->resolved->description;
     const struct ratings_split *split = data_ratings(&run->resolved->data);
@@ -101,7 +95,7 @@ static enum hysgd_status prepare_data(struct factorization *run) {
     sort_unseen(run, &run->validation);
     sort_unseen(run, &run->test);
     if (words->save[0] != '\0' || words->resume[0] != '\0')
-        run->train_checksum = checksum_of(&run->train);
+        run->train_checksum = factors_file_checksum(run->train.entries, run->train.count);
     return HYSGD_OK;
 }
 

@@ -5,9 +5,11 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "base/memory.h"
 #include "base/options.h"
+#include "data/ratings.h"
 
 static const char *const side_words[SIDE_COUNT] = {"row", "column"};
 
@@ -20,6 +22,10 @@ static const char *name_of(enum factors_side_name side, const char *ending, char
 }
 
 #define NAME(side, ending) name_of((side), (ending), (char[NAME_BYTES]){0})
+
+uint64_t factors_file_checksum(const struct rating *entries, uint64_t count) {
+    return crc32_z(0, (const unsigned char *)entries, (size_t)count * sizeof *entries);
+}
 
 /* ---- Factors ---- */
 

@@ -16,6 +16,11 @@ struct factors_progress {
     double seconds; /* on the run's clock */
 };
 
+struct rating;
+
+/* Tells training ratings from others, in their order. */
+uint64_t factors_file_checksum(const struct rating *entries, uint64_t count);
+
 /* What is written; everything is borrowed. */
 struct factors_content {
     const struct factors *factors;

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Predictions for pairs, and the best columns of rows, known ones or folded in: see recommender.h. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "lowrank/fold.h"
+#include "lowrank/recommend.h"
+#include "train/recommender_model.h"
+
+/* Rows that are answered and printed at a time. */
+#define PIECE_ROWS 1024
+
+#define FOLD_EPOCHS 30
+#define SHOWN_BYTES 160
+
+/* ---- Predicting ---- */
+
+/* What one line is about. */
+struct line {
+    const struct ids *rows, *columns; /* that name them */
+    uint32_t row, column;             /* in these ids */
+    float prediction;
+    float rating; /* NaN: there is none */
+};
+
+static void print_head(enum recommender_format format, const char *head, FILE *out) {
+    if (format == RECOMMENDER_CSV)
+        fprintf(out, "%s\n", head);
+}
+
+static void print_line(const struct line *line, enum recommender_format format, FILE *out) {
+    bool is_json = format == RECOMMENDER_JSON;
+    if (is_json)
+        fputs("{\"user\":", out);
+    recommender_print_id(line->rows, line->row, format, out);
+    fputs(is_json ? ",\"item\":" : ",", out);
+    recommender_print_id(line->columns, line->column, format, out);
+    fprintf(out, is_json ? ",\"prediction\":%.6g" : ",%.6g", (double)line->prediction);
+    if (!isnan(line->rating))
+        fprintf(out, is_json ? ",\"rating\":%.6g" : ",%.6g", (double)line->rating);
+    fputs(is_json ? "}\n" : "\n", out);
+}
+
+static uint32_t find(const struct recommender *recommender, enum factors_side_name side, const struct ids *ids,
+                     uint32_t index) {
+    char buffer[IDS_NUMBER_BYTES];
+    size_t length;
+    const char *text = ids_text(ids, index, buffer, &length);
+    return ids_find(recommender->ids[side], text, length);
+}
+
+/* Predicts for a pair that the ids name, and prints it. */
+static enum hysgd_status answer(const struct recommender *recommender, struct line *line,
+                                enum recommender_format format, FILE *out) {
+    enum hysgd_status status =
+        recommender_pair(recommender, find(recommender, SIDE_ROWS, line->rows, line->row),
+                         find(recommender, SIDE_COLUMNS, line->columns, line->column), &line->prediction);
+    if (status == HYSGD_OK) {
+        print_line(line, format, out);
+        return HYSGD_OK;
+    }
+    char row_buffer[IDS_NUMBER_BYTES], column_buffer[IDS_NUMBER_BYTES], shown[SHOWN_BYTES];
+    size_t row_length, column_length;
+    const char *row = ids_text(line->rows, line->row, row_buffer, &row_length);
+    const char *column = ids_text(line->columns, line->column, column_buffer, &column_length);
+    snprintf(shown, sizeof shown, "user %.*s, item %.*s", (int)(row_length < 60 ? row_length : 60), row,
+             (int)(column_length < 60 ? column_length : 60), column);
+    return status_locate(status, shown);
+}
+
+static enum hysgd_status answer_all(const struct recommender *recommender, const struct ratings *pairs,
+                                    enum recommender_format format, FILE *out) {
+    print_head(format, "user,item,prediction", out);
+    for (uint64_t i = 0; i < pairs->count && !ferror(out); i++) {
+        struct line line = {&pairs->rows, &pairs->columns, pairs->entries[i].row, pairs->entries[i].column, 0, NAN};
+        HYSGD_TRY(answer(recommender, &line, format, out));
+    }
+    return HYSGD_OK;
+}
+
+/* The pair of the command line as if it stood in a file. */
+static enum hysgd_status read_pair(const char *row, const char *column, struct ratings *pairs) {
+    uint32_t index;
+    HYSGD_TRY(ids_add(&pairs->rows, row, strlen(row), &index));
+    HYSGD_TRY(ids_add(&pairs->columns, column, strlen(column), &index));
+    HYSGD_TRY(memory_alloc(1, sizeof *pairs->entries, &pairs->entries));
+    pairs->count = 1;
+    return HYSGD_OK;
+}
+
+enum hysgd_status recommender_predict(struct recommender *recommender, const char *pairs, const char *row,
+                                      const char *column, enum recommender_format format, FILE *out) {
+    const struct ratings_format file_format = {.are_pairs = true};
+    struct ratings read = {0};
+    enum hysgd_status status =
+        pairs[0] != '\0' ? ratings_read(pairs, &file_format, &read) : read_pair(row, column, &read);
+    if (status == HYSGD_OK)
+        status = answer_all(recommender, &read, format, out);
+    ratings_fini(&read);
+    return status;
+}
+
+enum hysgd_status recommender_predict_part(struct recommender *recommender, enum recommender_part part,
+                                           uint64_t first, uint64_t count, enum recommender_format format,
+                                           FILE *out) {
+    HYSGD_TRY(recommender_load(recommender));
+    const struct ratings *all = &recommender->split->all;
+    const struct ratings_part *entries = recommender_part(recommender, part);
+    if (first >= entries->count)
+        return hysgd_fail(HYSGD_USAGE,
+                          "predict: first=%" PRIu64 " is out of range: that part has %" PRIu64
+                          " ratings, counted from 0",
+                          first, entries->count);
+    uint64_t end = count == 0 || count > entries->count - first ? entries->count : first + count;
+    print_head(format, "user,item,prediction,rating", out);
+    for (uint64_t i = first; i < end && !ferror(out); i++) {
+        const struct rating *rating = &entries->entries[i];
+        struct line line = {&all->rows, &all->columns, rating->row, rating->column, 0, rating->value};
+        HYSGD_TRY(answer(recommender, &line, format, out));
+    }
+    return HYSGD_OK;
+}
+
+/* ---- Recommending ---- */
+
+/* Who is offered something. */
+struct audience {
+    struct factors factors; /* rows of the model, or those that were folded in; the columns are the model's */
+    const struct ids *rows; /* that name them */
+    struct lists seen;      /* empty: everything is offered */
+    bool is_folded;         /* the rows of factors are owned */
+    struct ratings ratings; /* of those folded in */
+};
+
+static void audience_fini(struct audience *audience) {
+    if (audience->is_folded) {
+        memory_free(audience->factors.sides[SIDE_ROWS].values);
+        memory_free(audience->factors.sides[SIDE_ROWS].extra);
+    }
+    lists_fini(&audience->seen);
+    ratings_fini(&audience->ratings);
+}
+
+/* The ratings that are there, with the numbers of the model. The caller frees them. */
+static enum hysgd_status find_columns(const struct recommender *recommender, struct audience *audience,
+                                      struct rating **known_out, uint64_t *count_out) {
+    const struct ratings *ratings = &audience->ratings;
+    struct rating *known;
+    uint32_t *numbers;
+    uint64_t kept = 0;
+    HYSGD_TRY(memory_alloc(ratings->columns.count, sizeof *numbers, &numbers));
+    for (uint32_t i = 0; i < ratings->columns.count; i++)
+        numbers[i] = find(recommender, SIDE_COLUMNS, &ratings->columns, i);
+    enum hysgd_status status = memory_alloc((size_t)ratings->count, sizeof *known, &known);
+    for (uint64_t i = 0; status == HYSGD_OK && i < ratings->count; i++) {
+        struct rating rating = ratings->entries[i];
+        rating.column = numbers[rating.column];
+        if (recommender_is_trained(recommender, SIDE_COLUMNS, rating.column))
+            known[kept++] = rating;
+    }
+    memory_free(numbers);
+    if (status == HYSGD_OK) {
+        *known_out = known;
+        *count_out = kept;
+    }
+    return status;
+}
+
+static int compare_rows(const void *one, const void *other) {
+    const struct rating *a = one, *b = other;
+    return a->row != b->row ? (a->row > b->row) - (a->row < b->row)
+                            : (a->column > b->column) - (a->column < b->column);
+}
+
+/* Folds in each row from its ratings, which are sorted by row. */
+static enum hysgd_status fold_rows(const struct recommender *recommender, struct audience *audience,
+                                   const struct rating *ratings, uint64_t count) {
+    const struct kernel_setup kernel = factors_model_kernel(recommender->options);
+    const struct fold_setup setup = {.kernel = &kernel,
+                                     .side = SIDE_ROWS,
+                                     .rate = (float)factors_model_rate(recommender->options),
+                                     .epochs = FOLD_EPOCHS,
+                                     .seed = 1};
+    struct factors_side *rows = &audience->factors.sides[SIDE_ROWS];
+    struct fold_rating *own;
+    uint64_t next = 0;
+    HYSGD_TRY(memory_alloc((size_t)count, sizeof *own, &own));
+    enum hysgd_status status = HYSGD_OK;
+    for (uint32_t row = 0; status == HYSGD_OK && row < rows->count; row++) {
+        uint32_t held = 0;
+        for (; next < count && ratings[next].row == row; next++)
+            own[held++] = (struct fold_rating){ratings[next].column, ratings[next].value};
+        status = fold_in(&setup, &recommender->file.factors, own, held, factors_row(&audience->factors, row),
+                         &rows->extra[row].bias);
+    }
+    memory_free(own);
+    return status;
+}
+
+/* Whether the ratings of the training had no values. */
+static bool has_pairs(const struct recommender *recommender) {
+    const char *data = safetensors_metadata(recommender->file.file, "data");
+    return data != NULL && strstr(data, ",pairs=yes") != NULL;
+}
+
+static enum hysgd_status fold_audience(const struct recommender *recommender, const struct recommender_wish *wish,
+                                       struct audience *audience) {
+    const struct ratings_format format = {.are_pairs = has_pairs(recommender)};
+    struct factors_side *rows = &audience->factors.sides[SIDE_ROWS];
+    struct rating *known;
+    uint64_t count;
+    HYSGD_TRY(ratings_read(wish->ratings, &format, &audience->ratings));
+    audience->rows = &audience->ratings.rows;
+    *rows = (struct factors_side){.count = audience->ratings.rows.count};
+    audience->is_folded = true;
+    HYSGD_TRY(
+        memory_alloc_vector((size_t)rows->count * audience->factors.stride, sizeof *rows->values, &rows->values));
+    HYSGD_TRY(memory_alloc(rows->count, sizeof *rows->extra, &rows->extra));
+    HYSGD_TRY(find_columns(recommender, audience, &known, &count));
+    qsort(known, (size_t)count, sizeof *known, compare_rows);
+    enum hysgd_status status = fold_rows(recommender, audience, known, count);
+    if (status == HYSGD_OK && wish->skips_seen)
+        status = lists_init(&audience->seen, known, count, rows->count);
+    memory_free(known);
+    return status;
+}
+
+/* What the rows have in the data; of one row only, where one is asked for. */
+static enum hysgd_status find_seen(struct recommender *recommender, uint32_t wanted, struct audience *audience) {
+    struct rating *known;
+    uint64_t count, kept = 0;
+    HYSGD_TRY(recommender_load(recommender));
+    const struct ratings *all = &recommender->split->all;
+    HYSGD_TRY(recommender_known(recommender, all->entries, all->count, &known, &count));
+    for (uint64_t i = 0; i < count; i++)
+        if (wanted == IDS_NONE || known[i].row == wanted)
+            known[kept++] = known[i];
+    enum hysgd_status status = lists_init(&audience->seen, known, kept, audience->factors.sides[SIDE_ROWS].count);
+    memory_free(known);
+    return status;
+}
+
+static enum hysgd_status gather(struct recommender *recommender, const struct recommender_wish *wish,
+                                struct audience *audience, uint32_t *wanted_out) {
+    *audience = (struct audience){.factors = recommender->file.factors, .rows = recommender->ids[SIDE_ROWS]};
+    if (wish->ratings[0] != '\0')
+        HYSGD_TRY(fold_audience(recommender, wish, audience));
+    *wanted_out = wish->row[0] != '\0' ? ids_find(audience->rows, wish->row, strlen(wish->row)) : IDS_NONE;
+    if (wish->row[0] != '\0' && *wanted_out == IDS_NONE)
+        return hysgd_fail(HYSGD_USAGE, "recommend: user '%s' is unknown to %s%s", wish->row,
+                          wish->ratings[0] != '\0' ? wish->ratings : recommender->path,
+                          wish->ratings[0] != '\0' ? "" : ": --ratings FILE with ratings of this user folds it in");
+    if (wish->skips_seen && !audience->is_folded)
+        HYSGD_TRY(find_seen(recommender, *wanted_out, audience));
+    return HYSGD_OK;
+}
+
+/* Prints up to k entries of a row; columns that were not trained have no score. */
+static void print_entries(const struct recommender *recommender, const struct audience *audience, uint32_t row,
+                          const struct ranking_entry *entries, uint32_t count, enum recommender_format format,
+                          FILE *out) {
+    bool is_json = format == RECOMMENDER_JSON;
+    for (uint32_t i = 0; i < count && isfinite(entries[i].score); i++) {
+        if (is_json)
+            fputs("{\"user\":", out);
+        recommender_print_id(audience->rows, row, format, out);
+        fprintf(out, is_json ? ",\"place\":%" PRIu32 ",\"item\":" : ",%" PRIu32 ",", i + 1);
+        recommender_print_id(recommender->ids[SIDE_COLUMNS], entries[i].column, format, out);
+        fprintf(out, is_json ? ",\"prediction\":%.6g}\n" : ",%.6g\n", (double)entries[i].score);
+    }
+}
+
+static enum hysgd_status print_rows(const struct recommender *recommender, const struct audience *audience,
+                                    const struct scorer *scorer, uint32_t k, uint32_t first, uint32_t end,
+                                    enum recommender_format format, FILE *out) {
+    const struct recommend_setup setup = {.team = recommender->team,
+                                          .factors = &audience->factors,
+                                          .scorer = scorer,
+                                          .seen = audience->seen.firsts != NULL ? &audience->seen : NULL,
+                                          .k = k};
+    struct ranking_entry *entries;
+    uint32_t counts[PIECE_ROWS];
+    HYSGD_TRY(memory_alloc((size_t)PIECE_ROWS * k, sizeof *entries, &entries));
+    enum hysgd_status status = HYSGD_OK;
+    for (; status == HYSGD_OK && first < end && !ferror(out); first += PIECE_ROWS) {
+        uint32_t last = end - first < PIECE_ROWS ? end : first + PIECE_ROWS;
+        status = recommend_rows(&setup, first, last, entries, counts);
+        for (uint32_t row = first; status == HYSGD_OK && row < last; row++)
+            print_entries(recommender, audience, row, entries + (size_t)(row - first) * k, counts[row - first],
+                          format, out);
+    }
+    memory_free(entries);
+    return status;
+}
+
+static enum hysgd_status print_audience(const struct recommender *recommender, const struct audience *audience,
+                                        uint32_t wanted, uint32_t k, enum recommender_format format, FILE *out) {
+    uint32_t columns = recommender->file.factors.sides[SIDE_COLUMNS].count;
+    bool is_one = wanted != IDS_NONE;
+    struct scorer scorer = {0};
+    enum hysgd_status status = scorer_init(&scorer, &recommender->file.factors, KERNEL_BEST);
+    for (uint32_t column = 0; status == HYSGD_OK && column < columns; column++)
+        if (!recommender_is_trained(recommender, SIDE_COLUMNS, column))
+            scorer.biases[column] = -INFINITY;
+    if (status == HYSGD_OK) {
+        print_head(format, "user,place,item,prediction", out);
+        status = print_rows(recommender, audience, &scorer, k < columns ? k : columns, is_one ? wanted : 0,
+                            is_one ? wanted + 1 : audience->factors.sides[SIDE_ROWS].count, format, out);
+    }
+    scorer_fini(&scorer);
+    return status;
+}
+
+enum hysgd_status recommender_recommend(struct recommender *recommender, const struct recommender_wish *wish,
+                                        enum recommender_format format, FILE *out) {
+    struct audience audience;
+    uint32_t wanted = IDS_NONE;
+    enum hysgd_status status = gather(recommender, wish, &audience, &wanted);
+    if (status == HYSGD_OK)
+        status = print_audience(recommender, &audience, wanted, wish->top, format, out);
+    audience_fini(&audience);
+    return status;
+}
