@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file of any bytes, plain or gzip, is refused or read within the limit, and no memory is lost. */
+/* A file of any bytes, plain, gzip or xz, is refused or read within the limit, and no memory is lost. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
