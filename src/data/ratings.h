@@ -43,7 +43,7 @@ struct ratings_format {
     size_t piece_bytes; /* that a thread takes at a time; 0: a good size */
 };
 
-/* Reads the lines `user item value [time]` of a file, plain or compressed by gzip, into zeroed ratings, or appends
+/* Reads the lines `user item value [time]` of a file, plain, gzip or xz, into zeroed ratings, or appends
  * them to those that are there, read in the same format. The separator is the first of `::`, tab, comma and spaces
  * that occurs in the first line; columns past those wanted are ignored, and so are empty lines, lines at the top
  * that begin with # or %, and one line above the ratings whose value is no number. The order is that of the file.
