@@ -447,14 +447,16 @@ void drive_begin_evaluation(struct training *training, double seconds) {
     training->loss_count = 0;
 }
 
-/* A loss shows only later what an update has broken, or never: a rectifier may hide a NaN from it. */
-static enum hysgd_status check_parameters(const struct training *training, const float *vector, uint64_t version) {
+enum hysgd_status drive_refuse_parameters(const struct training *training, uint64_t version) {
     char saved[512];
-    if (vector_is_finite(vector, training->server.count))
-        return HYSGD_OK;
     describe_saved(training, saved, sizeof saved);
     return hysgd_fail(HYSGD_DIVERGED, "a parameter is not a finite number after update %llu: %s",
                       (unsigned long long)version, saved);
+}
+
+/* A loss shows only later what an update has broken, or never: a rectifier may hide a NaN from it. */
+static enum hysgd_status check_parameters(const struct training *training, const float *vector, uint64_t version) {
+    return vector_is_finite(vector, training->server.count) ? HYSGD_OK : drive_refuse_parameters(training, version);
 }
 
 enum hysgd_status drive_evaluate(struct training *training, const float *vector, struct hysgd_metrics *metrics) {

@@ -72,6 +72,9 @@ HYSGD_MUST_CHECK enum hysgd_status drive_begin_action(struct training *training,
 HYSGD_MUST_CHECK enum hysgd_status drive_refuse_update(const struct training *training, uint64_t version,
                                                        int worker);
 
+/* HYSGD_DIVERGED: a parameter of this version is not finite. */
+HYSGD_MUST_CHECK enum hysgd_status drive_refuse_parameters(const struct training *training, uint64_t version);
+
 /* After the work: publishes it; after an update tells the engine and emits the event. `service_seconds`: the
  * server's time for it. HYSGD_DIVERGED, with the worker, when the combined gradient was not finite: a model can
  * hide that from its loss. */
@@ -115,7 +118,8 @@ void drive_end_evaluation(struct training *training, const struct hysgd_metrics 
 /* Saves the whole state. In parts, because a runtime may hold its lock only for the first and the last: in between
  * the server's vectors and held gradients must not change. `in_flight` as in snapshot_take. A checkpoint that
  * cannot be written stops the run with HYSGD_OUTPUT and leaves the old file whole: to go on would lose more with
- * every update. Parameters that are not finite are not saved: HYSGD_DIVERGED. */
+ * every update. Parameters that are not finite are not saved: HYSGD_DIVERGED. Where the vectors are elsewhere the
+ * runtime writes the image (snapshot_shared.h). */
 struct snapshot_in_flight;
 struct snapshot_image;
 HYSGD_MUST_CHECK enum hysgd_status drive_begin_save(struct training *training, double seconds,

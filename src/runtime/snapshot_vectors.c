@@ -235,13 +235,13 @@ enum hysgd_status training_read_parameters(const struct safetensors_file *file, 
     return HYSGD_OK;
 }
 
-static const struct snapshot_flight *resumed_flights(const struct training *training) {
-    return training->resumed->has_flights ? training->resumed->flights : NULL;
+const struct snapshot_flight *snapshot_resumed_flights(const struct training *training) {
+    return training->resumed && training->resumed->has_flights ? training->resumed->flights : NULL;
 }
 
 /* What a worker has read and still needs. */
-static enum hysgd_status shape_read(struct server *server, const struct training *training, int worker) {
-    const struct snapshot_flight *flights = resumed_flights(training);
+static enum hysgd_status shape_read(struct server *server, const struct training *training, int worker,
+                                    const struct snapshot_flight *flights) {
     float *vector;
     if (keeps_old_read(training, worker, flights))
         return server_read_old(server, worker, same_old_read(training, worker, flights), &vector);
@@ -257,14 +257,15 @@ static enum hysgd_status shape_rows(struct server *server, const struct engine_t
     return HYSGD_OK;
 }
 
-enum hysgd_status snapshot_shape(struct server *server, const struct training *training) {
+enum hysgd_status snapshot_shape(struct server *server, const struct training *training,
+                                 const struct snapshot_flight *flights) {
     float *given;
     if (training->engine.held_folded > 0) {
         HYSGD_TRY(server_require_sum(server));
         server->sum_is_empty = false;
     }
     for (int i = 0; server->keeps_reads && i < server->workers; i++)
-        HYSGD_TRY(shape_read(server, training, i));
+        HYSGD_TRY(shape_read(server, training, i, flights));
     HYSGD_TRY(shape_rows(server, &training->engine.table));
     if (server->probe) {
         server->probe->is_empty = training->estimator.is_empty;
@@ -277,7 +278,7 @@ enum hysgd_status snapshot_shape(struct server *server, const struct training *t
 static enum hysgd_status read_vectors(const struct training *training, struct snapshot_tensors *list,
                                       const struct safetensors_file *file) {
     HYSGD_TRY(snapshot_tensors_init(list, training, 0));
-    snapshot_gather_vectors(list, training, resumed_flights(training));
+    snapshot_gather_vectors(list, training, snapshot_resumed_flights(training));
     for (size_t i = 0; i < list->count; i++) {
         const struct snapshot_place *place = &list->places[i];
         if (place->vector != SNAPSHOT_PARAMETERS)
@@ -298,7 +299,7 @@ enum hysgd_status snapshot_read_vectors(struct training *training, const struct 
     HYSGD_TRY(training_read_parameters(file, path, &training->layout, vector));
     if (!training_has_vectors(training))
         return HYSGD_OK;
-    HYSGD_TRY(snapshot_shape(&training->server, training));
+    HYSGD_TRY(snapshot_shape(&training->server, training, snapshot_resumed_flights(training)));
     enum hysgd_status status = read_vectors(training, &list, file);
     snapshot_tensors_fini(&list);
     return status;

@@ -30,9 +30,13 @@ void snapshot_gather_vectors(struct snapshot_tensors *list, const struct trainin
 /* The server's vector, or its slice of it, from its first element; NULL: it has none. */
 float *snapshot_vector(const struct server *server, const struct snapshot_place *place);
 
-/* Once engine, flights and estimates are restored, gives a server all the vectors that they speak of, to be filled.
- * HYSGD_MEMORY. */
-HYSGD_MUST_CHECK enum hysgd_status snapshot_shape(struct server *server, const struct training *training);
+/* What was read of the gradients under way, or NULL. */
+const struct snapshot_flight *snapshot_resumed_flights(const struct training *training);
+
+/* Once engine and estimates are restored, gives a server all the vectors that they and `flights` speak of, to be
+ * filled. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status snapshot_shape(struct server *server, const struct training *training,
+                                                  const struct snapshot_flight *flights);
 
 /* Then reads them back, or what of them is in this process, and puts the workers' samplers to where they belong.
  * HYSGD_INPUT, HYSGD_MEMORY. */

@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "fixture.h"
+#include "runtime/snapshot_shared.h"
 
 enum { SPREAD_MOST = 6, SPREAD_PARAMETERS = 2 * SERVER_SHARD + 1000, SPREAD_STATISTICS = 777 };
 enum { SPREAD_COUNT = SPREAD_PARAMETERS + SPREAD_STATISTICS };
@@ -72,6 +73,10 @@ static inline struct training *spread_training(struct spread *spread) {
     return &spread->run.training;
 }
 
+static inline struct snapshot_slice spread_slice(struct spread *spread, int number) {
+    return (struct snapshot_slice){&spread->servers[number], spread->first[number]};
+}
+
 static inline void spread_open_slice(struct spread *spread, int number) {
     const struct training *training = &spread->run.training;
     struct server *server = &spread->servers[number];
@@ -83,7 +88,11 @@ static inline void spread_open_slice(struct spread *spread, int number) {
     assert_int_equal(server_correct(server, &spread->run.correction), HYSGD_OK);
     assert_int_equal(server_watch(server, training->estimator.has_probe), HYSGD_OK);
     server->is_split = spread->slices > 1;
+    const struct snapshot_slice slice = spread_slice(spread, number);
     memcpy(server_vector(server), training->whole + first, (end - first) * sizeof(float));
+    if (spread->run.from.resume_path &&
+        snapshot_read_slices(training, spread->run.from.resume_path, &slice, 1) != HYSGD_OK)
+        fail_msg("%s", hysgd_error_message());
 }
 
 static inline void spread_start_released(struct spread *spread);
@@ -251,6 +260,46 @@ static inline void spread_steps(struct spread *spread, int steps) {
     for (int i = 0; i < steps; i++)
         if (spread_step(spread) != HYSGD_OK)
             fail_msg("%s", hysgd_error_message());
+}
+
+/* A checkpoint in which each slice and each worker is a process. */
+static inline enum hysgd_status spread_save_parts(struct spread *spread, struct snapshot_file *file) {
+    enum hysgd_status status = HYSGD_OK;
+    size_t count;
+    const struct snapshot_place *places = snapshot_places(file, &count);
+    int workers = spread->run.setup.workers;
+    for (int i = 0; status == HYSGD_OK && i < spread->slices + workers; i++) {
+        struct snapshot_part *part;
+        const struct snapshot_slice slice = spread_slice(spread, i < spread->slices ? i : 0);
+        const struct snapshot_holdings holdings = {.slices = &slice,
+                                                   .slice_count = i < spread->slices,
+                                                   .training = spread_training(spread),
+                                                   .worker = i - spread->slices};
+        HYSGD_TRY(snapshot_take_part(&holdings, places, count, i % 2, &part));
+        status = snapshot_write_part(part, snapshot_temporary(file));
+        snapshot_discard_part(part);
+    }
+    return status;
+}
+
+static inline enum hysgd_status spread_save_slices(struct spread *spread, const struct snapshot_image *image) {
+    struct snapshot_file *file;
+    HYSGD_TRY(snapshot_begin(image, &spread->run.setup, &file));
+    enum hysgd_status status = spread_save_parts(spread, file);
+    if (status == HYSGD_OK)
+        return snapshot_commit(file);
+    snapshot_abort(file);
+    return status;
+}
+
+static inline enum hysgd_status spread_save(struct spread *spread) {
+    struct training *training = spread_training(spread);
+    struct snapshot_image *image;
+    HYSGD_TRY(drive_begin_save(training, spread->seconds, NULL, &image));
+    enum hysgd_status status =
+        spread->slices > 0 ? spread_save_slices(spread, image) : drive_write_save(training, image);
+    drive_end_save(training, image, status, spread->seconds);
+    return status;
 }
 
 /* A vector of the server as a whole. */
