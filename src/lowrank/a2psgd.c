@@ -2,10 +2,10 @@
 /* A lock-free scheduler: every row group and every column group has one atomic flag; a thread sets the flag of a
  * row group, then that of a column group whose block is left, and lets the row group go when it finds none. Threads
  * are answered at the same time, and who holds both flags shares its factors with nobody. The scheduler of A2PSGD
- * (arXiv 2408.16592, as far as its abstract tells; the paper has threads + 1 groups a side: `blocks`). Flags are
- * bits of words, so that a look finds a free one among 64. Ours is the choice of the row group: a thread keeps its
- * own while that has no fewer blocks left than the mean, since its factors are in the thread's cache, and else
- * begins at a random one. */
+ * (arXiv 2408.16592, as far as its abstract tells), which has threads + 1 groups a side: `blocks`. Flags are bits
+ * of words, so that a look finds a free one among 64. Ours is the choice of the row group, which keeps the end of
+ * an epoch from waiting for one row: a thread stays with its own while that has no fewer blocks left than the mean,
+ * as its factors are in the thread's cache, and else begins at the one of two random ones that has more left. */
 #include <stdatomic.h>
 
 #include "base/memory.h"
@@ -151,7 +151,10 @@ static enum scheduler_answer a2psgd_next(void *self, int thread, struct schedule
         return SCHEDULER_OVER;
     if (may_stay(state, own->row, untaken) && take_block(state, thread, own->row, task_out))
         return SCHEDULER_TASK;
-    int first = (int)grid_draw(&own->stream, (uint32_t)rows);
+    int first = (int)grid_draw(&own->stream, (uint32_t)rows), other = (int)grid_draw(&own->stream, (uint32_t)rows);
+    if (atomic_load_explicit(&state->each[other].left, memory_order_relaxed) >
+        atomic_load_explicit(&state->each[first].left, memory_order_relaxed))
+        first = other;
     for (int i = 0; i < rows; i++)
         if (take_block(state, thread, (first + i) % rows, task_out))
             return SCHEDULER_TASK;
