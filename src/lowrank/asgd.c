@@ -3,7 +3,8 @@
  * threads never meet, whatever they work on. X. Luo, H. Liu, G. Gou, Y. Xia and Q. Zhu, "A parallel matrix
  * factorization based recommender by alternating stochastic gradient decent", Engineering Applications of
  * Artificial Intelligence 25, 2012. A thread takes a whole row group (then column group) at a time, block by block.
- * Every rating is visited twice in an epoch, once for each side. */
+ * All threads get the same number of groups, unless `blocks` says otherwise. Every rating is visited twice in an
+ * epoch, once for each side. */
 #include <stdatomic.h>
 
 #include "base/memory.h"
@@ -33,7 +34,8 @@ static const struct hysgd_option options[] = {
 
 static int asgd_groups(const void *self, int threads, uint64_t count) {
     const struct asgd *state = self;
-    return state->blocks > 0 ? (int)state->blocks : grid_groups(threads, count, threads);
+    int groups = grid_groups(threads, count, threads);
+    return state->blocks > 0 ? (int)state->blocks : groups / threads * threads;
 }
 
 static enum hysgd_status asgd_init(void *self, const struct scheduler_grid *grid) {
