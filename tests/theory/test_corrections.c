@@ -168,7 +168,7 @@ static void play(struct run *run, struct tape *tape, const char *correction, con
 #define ROUNDING 2e-5
 
 static void expect_parameters(const struct run *run, const struct scribe *scribe, const char *what) {
-    const float *found = server_vector(&run->training.server);
+    const float *found = training_vector(&run->training);
     for (int i = 0; i < DIMENSION; i++)
         if (!(fabs((double)found[i] - scribe->w[i]) <= ROUNDING))
             fail_msg("%s on %s: parameter %d is %.9g, the simulation says %.9g", what,
