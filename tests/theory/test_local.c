@@ -172,7 +172,7 @@ static struct run_setup setup_of(const struct subject *subject, const char *runt
 }
 
 static void expect_parameters(const struct run *run, const struct scribe *scribe, const char *what) {
-    const float *found = server_vector(&run->training.server);
+    const float *found = training_vector(&run->training);
     for (int i = 0; i < DIMENSION; i++)
         if (!(fabs((double)found[i] - scribe->theta[scribe->version][i]) <= ROUNDING))
             fail_msg("%s on %s: parameter %d is %.9g, the simulation says %.9g", what, run->from.runtime, i,
@@ -297,8 +297,8 @@ static void one_step_and_averaging_is_plain_descent(void **state) {
         run_expect(&left, &one, HYSGD_OK);
         run_expect(&right, &other, HYSGD_OK);
         for (int i = 0; i < DIMENSION; i++)
-            assert_true(fabs((double)server_vector(&left.training.server)[i] -
-                             (double)server_vector(&right.training.server)[i]) <= 2e-6);
+            assert_true(fabs((double)training_vector(&left.training)[i] -
+                             (double)training_vector(&right.training)[i]) <= 2e-6);
         run_close(&left);
         run_close(&right);
     }
@@ -356,7 +356,7 @@ static float statistic_after(const char *local, uint64_t gradients) {
                              .limits.gradients = gradients};
     struct run run;
     run_expect(&run, &from, HYSGD_OK);
-    float found = server_vector(&run.training.server)[1];
+    float found = training_vector(&run.training)[1];
     run_close(&run);
     return found;
 }
