@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Makes blocks in place: count, deal, renumber, sort by row group and then, a row group a thread, by tile (American
- * flag sort: P. M. McIlroy, K. Bostic and M. D. McIlroy, "Engineering Radix Sort", 1993), and pack. The result does
- * not depend on the number of threads, since everything that does the order of ratings is one thread's. */
+/* Makes blocks in place: count, deal, renumber, sort by row group and then, a row group a thread, by tile (in
+ * place by a digit of mixed radix, after P. M. McIlroy, K. Bostic and M. D. McIlroy, "Engineering Radix Sort",
+ * 1993), and pack. The result does not depend on the number of threads, since everything that does the order of
+ * ratings is one thread's. */
 #include "lowrank/blocks.h"
 
 #include <stdatomic.h>
@@ -190,24 +191,36 @@ static void renumber(void *context, int thread) {
     blocks_renumber(layout->blocks, layout->ratings + first, end - first);
 }
 
-static void sort_by_group(struct layout *layout) {
-    struct rating *ratings = layout->ratings;
-    int groups = layout->blocks->row_groups;
-    memcpy(layout->heads, layout->group_firsts, (size_t)groups * sizeof *layout->heads);
-    for (int group = 0; group < groups; group++)
-        while (layout->heads[group] < layout->group_firsts[group + 1]) {
-            struct rating rating = ratings[layout->heads[group]];
-            for (uint32_t other; (other = layout->group_of_row[rating.row]) != (uint32_t)group;) {
-                struct rating evicted = ratings[layout->heads[other]];
-                ratings[layout->heads[other]++] = rating;
-                rating = evicted;
-            }
-            ratings[layout->heads[group]++] = rating;
-        }
+enum sort_key { BY_GROUP, BY_TILE };
+
+/* The row group of a rating, or its tile within the row group. */
+static inline uint32_t key_of(const struct layout *layout, const struct rating *rating, enum sort_key key) {
+    return key == BY_GROUP ? layout->group_of_row[rating->row]
+                           : layout->row_tile[rating->row] + layout->column_tile[rating->column];
 }
 
-static uint32_t tile_of(const struct layout *layout, const struct rating *rating) {
-    return layout->row_tile[rating->row] + layout->column_tile[rating->column];
+/* Sorts in place; `heads` tells where the next of each key belongs and `firsts` where the keys begin and end. Every
+ * look puts one rating where it belongs and, unlike following one rating after the other, does not wait for the
+ * look before it. */
+static inline void sort_ratings(const struct layout *layout, struct rating *ratings, const uint64_t *firsts,
+                                uint64_t *heads, uint64_t keys, enum sort_key key) {
+    for (bool is_sorted = false; !is_sorted;) {
+        is_sorted = true;
+        for (uint64_t own = 0; own < keys; own++)
+            for (uint64_t at = heads[own]; at < firsts[own + 1]; at++) {
+                struct rating rating = ratings[at];
+                uint64_t *head = &heads[key_of(layout, &rating, key)];
+                ratings[at] = ratings[*head];
+                ratings[(*head)++] = rating;
+                is_sorted = false;
+            }
+    }
+}
+
+static void sort_by_group(struct layout *layout) {
+    uint64_t groups = (uint64_t)layout->blocks->row_groups;
+    memcpy(layout->heads, layout->group_firsts, groups * sizeof *layout->heads);
+    sort_ratings(layout, layout->ratings, layout->group_firsts, layout->heads, groups, BY_GROUP);
 }
 
 /* Sorts the [count] ratings of a row group by tile; `firsts` says where each begins. */
@@ -215,21 +228,12 @@ static void sort_by_tile(const struct layout *layout, struct rating *ratings, ui
                          uint64_t *heads) {
     memset(firsts, 0, (layout->tiles_per_group + 1) * sizeof *firsts);
     for (uint64_t i = 0; i < count; i++)
-        firsts[tile_of(layout, &ratings[i]) + 1]++;
+        firsts[key_of(layout, &ratings[i], BY_TILE) + 1]++;
     for (uint64_t tile = 0; tile < layout->tiles_per_group; tile++) {
         firsts[tile + 1] += firsts[tile];
         heads[tile] = firsts[tile];
     }
-    for (uint32_t tile = 0; tile < layout->tiles_per_group; tile++)
-        while (heads[tile] < firsts[tile + 1]) {
-            struct rating rating = ratings[heads[tile]];
-            for (uint32_t other; (other = tile_of(layout, &rating)) != tile;) {
-                struct rating evicted = ratings[heads[other]];
-                ratings[heads[other]++] = rating;
-                rating = evicted;
-            }
-            ratings[heads[tile]++] = rating;
-        }
+    sort_ratings(layout, ratings, firsts, heads, layout->tiles_per_group, BY_TILE);
 }
 
 /* ---- Packing ---- */
