@@ -29,6 +29,11 @@ static void print_judgement(const struct factorization *run, const char *part, c
     fputc('\n', out);
 }
 
+/* NaN: not known. */
+static double oracle(const struct factorization *run) {
+    return data_ratings(&run->resolved->data)->oracle;
+}
+
 void factorization_print(const struct factorization *run, const struct event_summary *summary, FILE *out) {
     const struct factorization_result *result = &run->result;
     double busy = result->seconds > 0 ? (double)result->visits / result->seconds : 0;
@@ -47,6 +52,11 @@ void factorization_print(const struct factorization *run, const struct event_sum
                 factors_model_loss_name(run->model), result->train_loss, run->train.count);
     print_judgement(run, "validation", &result->validation, out);
     print_judgement(run, "test", &result->test, out);
+    if (run->model->loss == FIT_SQUARED && isfinite(oracle(run)))
+        fprintf(out, "%-11sRMSE %.4f  of whoever knows the planted factors\n", "oracle", oracle(run));
+    if (run->ratings->duplicates > 0)
+        fprintf(out, "%-11s%" PRIu64 " ratings left out, of a user and an item that came again\n", "duplicates",
+                run->ratings->duplicates);
 }
 
 /* ---- JSON ---- */
@@ -83,5 +93,9 @@ enum hysgd_status factorization_print_json(const struct factorization *run, cons
         failed |= json_object_set_new(json, "validation", judgement_json(&result->validation));
     if (!failed)
         failed |= json_object_set_new(json, "test", judgement_json(&result->test));
+    if (!failed)
+        failed |= json_object_set_new(json, "oracle_rmse", json_number(oracle(run)));
+    if (!failed)
+        failed |= json_object_set_new(json, "duplicates", json_integer((json_int_t)run->ratings->duplicates));
     return json_print(failed ? json_drop(json) : json, JSON_COMPACT, out);
 }
