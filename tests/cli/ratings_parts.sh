@@ -4,7 +4,7 @@ awk 'BEGIN { for (i = 0; i < 400; i++) printf "u%d,i%d,%d,%d\n", i % 20, (i * 7 
 printf 'u1,i2,3,400\nu1,i2,4,401\nu77,i1,5,402\n' >t.csv
 train() {
     hysgd train -q --runtime virtual --workers 1 --model factors,rank=4,instructions=plain --epochs 1 --data "ratings:r.csv$1" |
-        grep -e '^test' -e '^validation' -e '^duplicates' | sed 's, RMSE.* of , of ,'
+        grep -e '^test' -e '^validation' -e '^duplicates' | sed 's,RMSE.*  of,of,'
 }
 train
 train ,split=time:0.25,validation=0.2
