@@ -27,6 +27,11 @@ const struct hysgd_option description_options[] = {
      "when it has its share of the ratings; the heaviest to the lightest block"},
     {"deterministic", HYSGD_OPTION_BOOL, AT(is_deterministic), "no", 0, 0, NULL,
      "with a scheduler: the same result, to the last bit, with any number of workers"},
+    {"layout", TEXT, AT(layout), "", 0, 0, NULL,
+     "with a scheduler: keep the ratings as they are laid out in this file, and read them from there the next time that the "
+     "data, the blocks and the rank are the same"},
+    {"stream", HYSGD_OPTION_BOOL, AT(is_streamed), "no", 0, 0, NULL,
+     "with a scheduler: leave the ratings in the file of layout and read them from there in every epoch"},
     {"stop-early", INT, AT(stop_early), "0", 0, 1e6, NULL,
      "with a scheduler: stop when so many evaluations on the validation part of the data were no better than the best, and "
      "keep the model of the best; 0: never"},

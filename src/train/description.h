@@ -14,6 +14,8 @@ struct description {
     char *scheduler; /* of the model factors; "none": a policy trains */
     int balance;     /* enum blocks_balance */
     bool is_deterministic;
+    char *layout; /* file */
+    bool is_streamed;
     int64_t stop_early;   /* evaluations without a better one; 0: never */
     int combine;          /* enum engine_combine */
     int staleness_weight; /* enum engine_weight */

@@ -112,7 +112,11 @@ static enum hysgd_status make_blocks(struct factorization *run) {
                                        .vector_bytes = factors_bytes_each(&run->factors),
                                        .seed = (uint64_t)words->seed,
                                        .team = run->team};
-    HYSGD_TRY(blocks_make(run->train.entries, run->train.count, rows, columns, &setup, &run->blocks));
+    if (words->layout[0] != '\0')
+        HYSGD_TRY(blocks_make_cached(run->train.entries, run->train.count, rows, columns, &setup, words->layout,
+                                     words->is_streamed, &run->blocks));
+    else
+        HYSGD_TRY(blocks_make(run->train.entries, run->train.count, rows, columns, &setup, &run->blocks));
     blocks_renumber(&run->blocks, run->validation.part.entries, run->validation.part.count);
     blocks_renumber(&run->blocks, run->test.part.entries, run->test.part.count);
     run->result.row_groups = run->blocks.row_groups;

@@ -57,7 +57,7 @@ static const char *const of_policies[] = {
     "eval-batch"};
 
 /* Options of a scheduler's run only. */
-static const char *const of_schedulers[] = {"balance", "deterministic", "stop-early"};
+static const char *const of_schedulers[] = {"balance", "deterministic", "layout", "stream", "stop-early"};
 
 static enum hysgd_status refuse(const struct description *words, const char *const *keys, size_t count,
                                 const char *why) {
@@ -108,5 +108,7 @@ enum hysgd_status scheduling_check(struct resolved *resolved) {
     if (words->stop_early > 0 && strcmp(words->eval_every, "never") == 0)
         return hysgd_fail(HYSGD_USAGE, "run: stop-early=%d needs evaluations: eval-every=never has none",
                           (int)words->stop_early);
+    if (words->is_streamed && words->layout[0] == '\0')
+        return hysgd_fail(HYSGD_USAGE, "run: stream=yes: expected a file for the ratings in layout=FILE");
     return set_times(resolved);
 }

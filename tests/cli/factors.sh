@@ -18,6 +18,14 @@ hysgd train -q --resume part.safetensors --epochs 4 --save part.safetensors >/de
 hysgd predict whole.safetensors >whole.csv
 hysgd predict part.safetensors >part.csv
 cmp whole.csv part.csv && echo the same
+echo "--- from a file:"
+for how in "" "" --stream; do
+    hysgd train $run --epochs 4 --layout ratings.laid-out $how --save whole.safetensors >/dev/null || exit
+    hysgd predict whole.safetensors >again.csv
+    cmp whole.csv again.csv && echo the same
+done
+hysgd train $run --layout run.csv || echo $?
+hysgd train $run --stream || echo $?
 echo "--- evaluate:"
 hysgd evaluate run.safetensors
 hysgd evaluate run.safetensors --split validation --json
