@@ -93,6 +93,11 @@ HYSGD_MUST_CHECK enum hysgd_status safetensors_write(const char *path, const str
                                                      size_t count, const char *const (*metadata)[2],
                                                      size_t metadata_count);
 
+/* The same as bytes in memory, to be freed with memory_free; all tensors have data. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status safetensors_store(const struct safetensors_tensor *tensors, size_t count,
+                                                     const char *const (*metadata)[2], size_t metadata_count,
+                                                     void *bytes_out, size_t *length_out);
+
 /* ---- A file that several processes write ---- */
 
 struct safetensors_writer; /* opaque */

@@ -157,6 +157,31 @@ static enum hysgd_status fill(int file, const char *header, size_t header_bytes,
     return HYSGD_OK;
 }
 
+enum hysgd_status safetensors_store(const struct safetensors_tensor *tensors, size_t count,
+                                    const char *const (*metadata)[2], size_t metadata_count, void *bytes_out,
+                                    size_t *length_out) {
+    char *header = NULL, *all;
+    size_t length = 0, at;
+    uint64_t bytes;
+    HYSGD_TRY(compose(tensors, count, metadata, metadata_count, &header, &length));
+    at = length;
+    for (size_t i = 0; i < count; i++)
+        length += safetensors_tensor_bytes(&tensors[i], &bytes) ? bytes : 0;
+    enum hysgd_status status = memory_alloc(length, 1, &all);
+    if (status == HYSGD_OK) {
+        memcpy(all, header, at);
+        for (size_t i = 0; i < count; i++)
+            if (safetensors_tensor_bytes(&tensors[i], &bytes) && bytes > 0) {
+                memcpy(all + at, tensors[i].data, bytes);
+                at += bytes;
+            }
+        *(char **)bytes_out = all;
+        *length_out = length;
+    }
+    memory_free(header);
+    return status;
+}
+
 static enum hysgd_status write_all(const char *path, const struct safetensors_tensor *tensors, size_t count,
                                    const char *const (*metadata)[2], size_t metadata_count) {
     struct replacement replacement;

@@ -510,6 +510,9 @@ void engine_join(struct engine *engine, int index) {
 }
 
 void engine_restore(struct engine *engine) {
+    begin_call(engine, engine->progress.seconds, engine->progress.fraction);
+    engine->update_is_due = engine->clock_is_due = false;
+    engine->misled = -1;
     engine->progress.computing = 0;
     engine->contributor_count = 0;
     engine->progress.workers = 0;

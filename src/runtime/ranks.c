@@ -19,6 +19,8 @@ static const struct hysgd_option ranks_option_table[] = {
      "ranks, the last ones, that hold the parameters and compute nothing; 0: every rank does both"},
     {"tolerate", HYSGD_OPTION_INT, offsetof(struct ranks_options, tolerate), "0", 0, 1000000, NULL,
      "ranks that may be lost, killed or silent, before the run fails; mpirun then needs --enable-recovery"},
+    {"copies", HYSGD_OPTION_INT, offsetof(struct ranks_options, copies), "100", 1, 1e15, NULL,
+     "where losses are tolerated: updates from one copy of the state in the ranks' memory to the next"},
     {"patience", HYSGD_OPTION_REAL, offsetof(struct ranks_options, patience), "10", 1, 1e6, NULL,
      "seconds of silence after which a rank counts as lost; one whose process has ended on the same machine does at once"},
     {0},
@@ -26,12 +28,16 @@ static const struct hysgd_option ranks_option_table[] = {
 
 /* ---- Control messages ---- */
 
-#define CHANNEL_BITS 3
+#define CHANNEL_BITS 4
 #define SERVER_BITS  12
 #define MOST_SERVERS (1 << SERVER_BITS)
 
 uint32_t ranks_tag_of(uint32_t incarnation, enum message_channel channel, int index) {
     return incarnation << (CHANNEL_BITS + SERVER_BITS) | (uint32_t)channel << SERVER_BITS | (uint32_t)index;
+}
+
+bool ranks_is_past(const struct ranks *ranks, const struct comm_completion *completion) {
+    return completion->tag >> (CHANNEL_BITS + SERVER_BITS) != ranks->incarnation;
 }
 
 uint32_t ranks_tag(const struct ranks *ranks, enum message_channel channel, int index) {
@@ -122,6 +128,11 @@ static void take_order(struct ranks *ranks, const struct message_order *message)
         ranks_report_failure(ranks, status);
 }
 
+static void note_status(struct ranks *ranks, enum hysgd_status status) {
+    if (status != HYSGD_OK)
+        ranks_report_failure(ranks, status);
+}
+
 static void hear(struct ranks *ranks, int from, const struct message_head *message) {
     switch ((enum message_kind)message->kind) {
     case MESSAGE_ORDER:
@@ -130,6 +141,15 @@ static void hear(struct ranks *ranks, int from, const struct message_head *messa
     case MESSAGE_TOTALS:
         for (int i = 0; i < ranks->shard_count; i++)
             ranks_shard_take_totals(&ranks->shards[i], (const void *)message);
+        break;
+    case MESSAGE_PLAN:
+        note_status(ranks, ranks_save_expect(ranks, (const void *)message));
+        break;
+    case MESSAGE_COPY:
+        note_status(ranks, ranks_copies_expect(ranks, (const void *)message));
+        break;
+    case MESSAGE_SLICE_COPY:
+        note_status(ranks, ranks_copies_take_in(ranks, from, (const void *)message));
         break;
     case MESSAGE_RELEASED:
         ranks_worker_released(ranks, (const void *)message);
@@ -150,7 +170,11 @@ static void message_has_come(void *self, const struct comm_completion *completio
     struct ranks_inbox *inbox = self;
     struct ranks *ranks = inbox->ranks;
     (void)bytes;
+    if (ranks_is_past(ranks, completion))
+        return;
     hear(ranks, completion->from_or_to, (const void *)inbox->content);
+    if (ranks_is_past(ranks, completion))
+        return; /* what was heard has made it so */
     enum hysgd_status status = await_message(inbox);
     if (status != HYSGD_OK)
         ranks_give_up(ranks, status);
@@ -231,11 +255,18 @@ bool ranks_aside_is_done(struct ranks *ranks, enum hysgd_status *status_out) {
     return is_done;
 }
 
-/* ---- After a loss ---- */
-
-enum hysgd_status ranks_renew(struct ranks *ranks, uint32_t incarnation) {
-    (void)ranks, (void)incarnation;
-    return hysgd_fail(HYSGD_FAILED, "a rank with parameters is lost");
+void ranks_aside_wait(struct ranks *ranks, enum hysgd_status *status_out) {
+    struct ranks_aside *aside = &ranks->aside;
+    for (;;) {
+        pthread_mutex_lock(&aside->lock);
+        bool is_idle = aside->work == NULL;
+        pthread_mutex_unlock(&aside->lock);
+        if (is_idle)
+            break;
+        nanosleep(&(struct timespec){0, NAP_NANOSECONDS}, NULL);
+    }
+    *status_out = HYSGD_OK;
+    ranks_aside_is_done(ranks, status_out);
 }
 
 /* ---- The loop ---- */
@@ -282,6 +313,7 @@ static enum hysgd_status turn(struct ranks *ranks, bool *has_acted) {
     *has_acted |= ranks_worker_step(ranks);
     for (int i = 0; i < ranks->shard_count; i++)
         HYSGD_TRY(ranks_shard_step(&ranks->shards[i], has_acted));
+    *has_acted |= ranks_save_step(ranks);
     if (ranks->coordinator)
         HYSGD_TRY(ranks_coordinator_step(ranks, has_acted));
     mind_signals(ranks);
@@ -322,6 +354,13 @@ static void cut_slices(struct ranks *ranks) {
                                                 server_slice_first(count, ranks->servers, i + 1)};
 }
 
+static bool is_one_host(const struct ranks *ranks) {
+    for (int i = 0; i < ranks->count; i++)
+        if (!comm_is_same_host(ranks->comm, i))
+            return false;
+    return true;
+}
+
 static enum hysgd_status place(struct ranks *ranks) {
     const struct training *training = ranks->training;
     int dedicated = (int)ranks->options->servers;
@@ -340,6 +379,7 @@ static enum hysgd_status place(struct ranks *ranks) {
     for (int i = 0; i < ranks->servers; i++)
         ranks->server_ranks[i] = dedicated > 0 ? ranks->workers + i : i;
     cut_slices(ranks);
+    ranks->confirms = ranks->options->tolerate > 0 || !is_one_host(ranks);
     return HYSGD_OK;
 }
 
@@ -369,15 +409,30 @@ static enum hysgd_status start_shards(struct ranks *ranks) {
     return HYSGD_OK;
 }
 
+/* The slices of a run that is continued. */
+static enum hysgd_status read_slices(struct ranks *ranks) {
+    const struct training *training = ranks->training;
+    struct snapshot_slice *slices;
+    if (!training->resumed)
+        return HYSGD_OK;
+    HYSGD_TRY(memory_alloc((size_t)ranks->shard_count, sizeof *slices, &slices));
+    for (int i = 0; i < ranks->shard_count; i++)
+        slices[i] = (struct snapshot_slice){&ranks->shards[i].server, ranks->shards[i].slice.first};
+    enum hysgd_status status =
+        snapshot_read_slices(training, training->setup->resume_path, slices, ranks->shard_count);
+    memory_free(slices);
+    return status;
+}
+
 static enum hysgd_status start_parts(struct ranks *ranks) {
     const struct timing *timing = ranks->training->setup->timing;
     for (int i = 0; i < ranks->workers; i++)
         ranks->fastest = timing->speeds[i] > ranks->fastest ? timing->speeds[i] : ranks->fastest;
     HYSGD_TRY(start_shards(ranks));
-    if (ranks->rank == ranks->leader) {
-        HYSGD_TRY(start_aside(&ranks->aside));
+    HYSGD_TRY(read_slices(ranks));
+    HYSGD_TRY(start_aside(&ranks->aside));
+    if (ranks->rank == ranks->leader)
         HYSGD_TRY(ranks_coordinator_start(ranks));
-    }
     for (int i = 0; i < ranks->workers; i++)
         if (ranks->worker_ranks[i] == ranks->rank)
             HYSGD_TRY(ranks_worker_start(ranks, i));
@@ -391,12 +446,112 @@ static enum hysgd_status start(struct ranks *ranks) {
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&ranks->wake, &attributes);
     pthread_condattr_destroy(&attributes);
+    ranks->clock = ranks->training->start_seconds - machine_seconds();
     HYSGD_TRY(place(ranks));
     HYSGD_TRY(ranks_members_start(ranks));
     HYSGD_TRY(open_inboxes(ranks));
     HYSGD_TRY(start_parts(ranks));
     if (!ranks->worker) /* else once its workspace is open */
         ranks_send_ready(ranks);
+    return HYSGD_OK;
+}
+
+/* ---- After a loss ---- */
+
+/* Where the state goes back to: this rank must have what it is to go on from. */
+static enum hysgd_status find_copy(struct ranks *ranks, struct ranks_copy **copy_out) {
+    struct ranks_copy *copy = ranks->generation > 0 ? ranks_copy_of(ranks, ranks->generation) : NULL;
+    if (!copy || !copy->has_plan)
+        return hysgd_fail(HYSGD_FAILED, "a rank with parameters was lost before they had been copied");
+    for (int i = 0; i < ranks->servers; i++) {
+        bool is_heir = ranks_copies_heir(ranks, i) == ranks->rank;
+        if (is_heir && !copy->packed[i] && ranks->slices[i].end > ranks->slices[i].first)
+            return hysgd_fail(HYSGD_FAILED, "server %d is lost with both copies of its parameters", i);
+    }
+    *copy_out = copy;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status bury(struct ranks *ranks, struct ranks_past **past_out) {
+    struct ranks_past *past;
+    HYSGD_TRY(memory_alloc(1, sizeof *past, &past));
+    *past = (struct ranks_past){.next = ranks->past,
+                                .shards = ranks->shards,
+                                .shard_count = ranks->shard_count,
+                                .coordinator = ranks->coordinator,
+                                .inboxes = ranks->inboxes};
+    ranks->past = past;
+    ranks->shards = NULL;
+    ranks->shard_count = 0;
+    ranks->coordinator = NULL;
+    ranks->inboxes = NULL;
+    *past_out = past;
+    return HYSGD_OK;
+}
+
+static void exhume(struct ranks *ranks) {
+    while (ranks->past) {
+        struct ranks_past *past = ranks->past;
+        ranks->past = past->next;
+        for (int i = 0; i < past->shard_count; i++)
+            ranks_shard_fini(&past->shards[i]);
+        ranks_coordinator_free(past->coordinator);
+        for (int i = 0; past->inboxes && i < ranks->count; i++)
+            memory_free(past->inboxes[i].content);
+        for (size_t i = 0; i < sizeof past->memory / sizeof *past->memory; i++)
+            memory_free(past->memory[i]);
+        memory_free(past->shards);
+        memory_free(past->inboxes);
+        memory_free(past);
+    }
+}
+
+static enum hysgd_status restore_shards(struct ranks *ranks, const struct ranks_copy *copy) {
+    const struct ranks_state *state = (const void *)copy->plan;
+    HYSGD_TRY(start_shards(ranks));
+    for (int i = 0; i < ranks->shard_count; i++) {
+        struct ranks_shard *shard = &ranks->shards[i];
+        const struct snapshot_slice slice = {&shard->server, shard->slice.first};
+        if (shard->server.shard_count > 0)
+            HYSGD_TRY(
+                snapshot_unpack(&slice, ranks->training, state->places, state->count, copy->packed[shard->number]));
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status lead(struct ranks *ranks, bool is_new) {
+    const struct training_setup *setup = ranks->training->setup;
+    if (is_new && setup->take_over)
+        HYSGD_TRY(setup->take_over(setup->take_over_self));
+    return ranks_coordinator_start(ranks);
+}
+
+enum hysgd_status ranks_renew(struct ranks *ranks, uint32_t incarnation) {
+    struct training *training = ranks->training;
+    struct ranks_copy *copy = NULL;
+    struct ranks_past *past;
+    enum hysgd_status ignored;
+    HYSGD_TRY(find_copy(ranks, &copy));
+    ranks_aside_wait(ranks, &ignored);
+    if (ranks->worker)
+        ranks_worker_interrupt(ranks);
+    HYSGD_TRY(bury(ranks, &past));
+    ranks->incarnation = incarnation;
+    for (int i = 0; i < ranks->servers; i++)
+        ranks->server_ranks[i] = ranks_copies_heir(ranks, i);
+    const struct ranks_state *state = (const void *)copy->plan;
+    uint64_t received = training->engine.progress.received;
+    HYSGD_TRY(snapshot_restore_state(training, state->places + state->count, state->bytes));
+    training->start_seconds = ranks->clock + machine_seconds();
+    ranks->save.is_expected = false;
+    HYSGD_TRY(open_inboxes(ranks));
+    HYSGD_TRY(restore_shards(ranks, copy));
+    if (ranks->rank == ranks->leader)
+        HYSGD_TRY(lead(ranks, past->coordinator == NULL));
+    ranks->undone += received - training->engine.progress.received;
+    if (ranks->worker)
+        return ranks_worker_renew(ranks, past);
+    ranks_send_ready(ranks);
     return HYSGD_OK;
 }
 
@@ -409,7 +564,10 @@ static void stop(struct ranks *ranks) {
 static void fini(struct ranks *ranks) {
     for (int i = 0; i < ranks->shard_count; i++)
         ranks_shard_fini(&ranks->shards[i]);
-    ranks_coordinator_stop(ranks);
+    ranks_worker_free(ranks);
+    ranks_coordinator_free(ranks->coordinator);
+    exhume(ranks);
+    ranks_copies_fini(ranks);
     for (struct ranks_letter *letter = ranks->letters, *next; letter; letter = next) {
         next = letter->next;
         memory_free(letter);
@@ -417,6 +575,7 @@ static void fini(struct ranks *ranks) {
     for (int i = 0; ranks->inboxes && i < ranks->count; i++)
         memory_free(ranks->inboxes[i].content);
     ranks_members_fini(ranks);
+    ranks_save_fini(ranks);
     memory_free(ranks->inboxes);
     memory_free(ranks->shards);
     memory_free(ranks->worker_ranks);

@@ -11,11 +11,13 @@
 #include "runtime/comm.h"
 #include "runtime/drive.h"
 #include "runtime/ranks_message.h"
+#include "runtime/snapshot_shared.h"
 
 /* The options of the runtime. */
 struct ranks_options {
     int64_t servers;   /* ranks that hold parameters and compute no gradients; 0: every rank does both */
     int64_t tolerate;  /* ranks that may be lost */
+    int64_t copies;    /* updates from one generation of copies to the next */
     double patience;   /* seconds of silence, after which a rank is lost */
     struct comm *comm; /* opened when the runtime is; tests bring their own */
     bool comm_is_ours;
@@ -63,6 +65,36 @@ struct ranks_aside {
     char message[1024];
 };
 
+/* Generations whose copies are kept: the one being made, and the two before it. */
+#define RANKS_COPIES 3
+
+struct ranks_copy {
+    struct ranks *ranks;
+    uint64_t generation; /* 0: none */
+    bool has_plan;
+    unsigned char *plan; /* struct ranks_state */
+    float **packed; /* [servers] slices of servers of this rank, and of those that it would inherit; else NULL */
+    int under_way;  /* slices that are being sent */
+};
+
+/* What an earlier incarnation has left: messages that nobody waits for any more may still be written there. */
+struct ranks_past {
+    struct ranks_past *next;
+    struct ranks_shard *shards;
+    int shard_count;
+    struct ranks_coordinator *coordinator;
+    struct ranks_inbox *inboxes;
+    void *memory[4];
+};
+
+/* The checkpoint that a rank writes its part of. */
+struct ranks_save {
+    bool is_expected; /* the coordinator has announced it */
+    bool has_plan;
+    unsigned char *plan;        /* struct ranks_plan */
+    struct snapshot_part *part; /* being written; NULL: it is not time yet */
+};
+
 /* The gradient computing of a rank. The thread has it to itself while `is_computing`. */
 struct ranks_worker {
     struct ranks *ranks;
@@ -72,6 +104,7 @@ struct ranks_worker {
     pthread_cond_t wake; /* of the thread; with the rank's lock */
     bool is_ending;      /* the thread is to end */
     bool is_lost;        /* it takes no part any more */
+    bool is_idle;        /* the thread waits */
     bool is_open;        /* its workspace is there; set by the thread */
     bool is_announced;   /* and the coordinator knows it */
     bool is_computing;   /* from its start to the note that it is done; the following two are then the thread's */
@@ -112,6 +145,7 @@ struct ranks_shard {
     struct ranks_order *first, *last; /* orders, the oldest first */
     bool is_working;                  /* on the vectors, for the first of them */
     bool has_told;                    /* what a pass has found; the totals have not come yet */
+    bool is_saving;                   /* nothing changes until its part of a checkpoint is written */
     bool is_telling;                  /* what the probe has found is on its way */
     double begun;                     /* on the machine's clock */
     uint64_t bad_version;             /* an update that was not finite led to it; 0: none did */
@@ -138,6 +172,8 @@ struct ranks {
     struct ranks_member *members;            /* [count] */
     struct message_members *members_message; /* the one being sent */
     int lost_count;
+    uint64_t undone;              /* gradients received that a loss has undone, as far as this rank knows */
+    bool confirms; /* a delivery counts once all servers have it, not already when it is announced */
     bool has_lost;                /* since the coordinator has decided about it */
     double beaten, looked;        /* when the latest sign of life was sent, and looked for */
     size_t control_most;          /* bytes of a control message */
@@ -148,6 +184,10 @@ struct ranks {
     int shard_count;
     struct ranks_worker *worker;           /* NULL: none here */
     struct ranks_coordinator *coordinator; /* NULL: elsewhere */
+    struct ranks_save save;
+    struct ranks_copy copies[RANKS_COPIES];
+    struct ranks_past *past;
+    double clock; /* seconds of the run's clock beyond those of the machine's */
     struct ranks_aside aside;
     pthread_mutex_t lock; /* of what the worker's thread shares with the calling one */
     pthread_cond_t wake;  /* of the calling thread, when it sleeps while the worker's computes */
@@ -171,6 +211,9 @@ HYSGD_MUST_CHECK enum hysgd_status ranks_renew(struct ranks *ranks, uint32_t inc
 
 void ranks_send_on(struct ranks *ranks, int to, enum message_channel channel, const void *message, size_t bytes);
 
+/* Whether a request is of an earlier incarnation: then what it is about is gone. */
+bool ranks_is_past(const struct ranks *ranks, const struct comm_completion *completion);
+
 /* Sends a copy of a control message. A failure ends the run. */
 void ranks_send(struct ranks *ranks, int to, const void *message, size_t bytes);
 
@@ -186,6 +229,9 @@ void ranks_set_aside(struct ranks *ranks, enum hysgd_status (*work)(void *), voi
 /* Whether the work is done, which is then taken note of: its status, with its message. */
 bool ranks_aside_is_done(struct ranks *ranks, enum hysgd_status *status_out);
 
+/* Waits for it instead; done at once where there is none. */
+void ranks_aside_wait(struct ranks *ranks, enum hysgd_status *status_out);
+
 /* Wakes the calling thread; with the lock held. */
 void ranks_wake(struct ranks *ranks);
 
@@ -197,10 +243,20 @@ void ranks_members_fini(struct ranks *ranks);
 /* Gives signs of life, and finds out who gives none. HYSGD_FAILED: the run cannot go on. */
 HYSGD_MUST_CHECK enum hysgd_status ranks_members_step(struct ranks *ranks);
 
+/* Gives a sign of life to all at once, because it tells of a new generation. */
+void ranks_members_tell(struct ranks *ranks);
+
 /* ---- ranks_worker.c ---- */
 
 HYSGD_MUST_CHECK enum hysgd_status ranks_worker_start(struct ranks *ranks, int worker);
-void ranks_worker_stop(struct ranks *ranks);
+void ranks_worker_stop(struct ranks *ranks); /* the thread */
+void ranks_worker_free(struct ranks *ranks); /* the rest, once no message can come any more */
+
+/* Waits until the thread is idle, and forgets what it has done. */
+void ranks_worker_interrupt(struct ranks *ranks);
+
+/* Begins anew with other buffers; the old ones go to the past. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_worker_renew(struct ranks *ranks, struct ranks_past *past);
 
 /* Sends what the thread has finished, and lets it begin what it may. Returns whether anything happened. */
 bool ranks_worker_step(struct ranks *ranks);
@@ -216,15 +272,39 @@ HYSGD_MUST_CHECK enum hysgd_status ranks_shard_take_order(struct ranks_shard *sh
 void ranks_shard_take_totals(struct ranks_shard *shard, const struct message_totals *message);
 HYSGD_MUST_CHECK enum hysgd_status ranks_shard_step(struct ranks_shard *shard, bool *has_acted_out);
 
+/* ---- ranks_save.c ---- */
+
+HYSGD_MUST_CHECK enum hysgd_status ranks_save_expect(struct ranks *ranks, const struct message_plan *message);
+bool ranks_save_step(struct ranks *ranks);
+void ranks_save_fini(struct ranks *ranks);
+
+/* ---- ranks_copies.c ---- */
+
+struct ranks_copy *ranks_copy_of(struct ranks *ranks, uint64_t generation);
+HYSGD_MUST_CHECK enum hysgd_status ranks_copies_expect(struct ranks *ranks, const struct message_copy *message);
+HYSGD_MUST_CHECK enum hysgd_status ranks_copies_take_in(struct ranks *ranks, int from,
+                                                        const struct message_copy *message);
+
+/* Whether the state at the place of a generation is known here; then a shard that has come there can be copied. */
+bool ranks_copies_may_take(struct ranks *ranks, uint64_t generation);
+HYSGD_MUST_CHECK enum hysgd_status ranks_copies_take(struct ranks_shard *shard, uint64_t generation);
+
+/* Which rank hosts a server from here on: its own, or the one that has the other copy. */
+int ranks_copies_heir(const struct ranks *ranks, int server);
+void ranks_copies_fini(struct ranks *ranks);
+
 /* ---- ranks_coordinator.c ---- */
 
 HYSGD_MUST_CHECK enum hysgd_status ranks_coordinator_start(struct ranks *ranks);
-void ranks_coordinator_stop(struct ranks *ranks);
+void ranks_coordinator_free(struct ranks_coordinator *coordinator);
 HYSGD_MUST_CHECK enum hysgd_status ranks_coordinator_step(struct ranks *ranks, bool *has_acted_out);
 void ranks_coordinator_hear(struct ranks *ranks, int from, const struct message_head *message);
 
 /* A worker takes no part any more, from the next verdict on. */
 void ranks_coordinator_lose(struct ranks *ranks, int worker);
+
+/* The run's clock. */
+double ranks_coordinator_now(const struct ranks *ranks);
 
 /* The run's clock at its end. */
 double ranks_coordinator_seconds(const struct ranks *ranks);

@@ -9,6 +9,7 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "runtime/ranks_totals.h"
+#include "runtime/snapshot.h"
 #include "runtime/worker.h"
 
 /* Between two looks at the recorder, the limits in seconds and the milestones. */
@@ -34,8 +35,8 @@ struct remote {
 struct ranks_coordinator {
     struct ranks *ranks;
     enum phase phase;
-    struct remote *remotes; /* [workers] */
-    bool *is_ready;         /* [count] */
+    struct remote *remotes;      /* [workers] */
+    bool *is_ready;              /* [count] */
     uint64_t orders;             /* sent */
     struct message_order *order; /* the one being made */
     double origin;               /* of the run's clock, on the machine's */
@@ -45,10 +46,25 @@ struct ranks_coordinator {
     int gathering; /* slices of it that have not come yet; -1: nobody gathers */
     bool is_evaluating;
     double evaluated_seconds; /* the moment of what is being gathered or evaluated */
+    bool has_saved_last;      /* the checkpoint at the end is begun, or over */
     bool is_last;             /* that is the end of the run */
     struct hysgd_metrics metrics;
     double *service_seconds; /* [servers] of an update, the latest known */
     struct ranks_totals values, probed;
+    struct snapshot_image *image; /* of the checkpoint that is being written; NULL: none is */
+    struct snapshot_file *file;
+    unsigned char *plan;  /* on its way to all ranks */
+    bool *has_saved;      /* [count] its part, or is lost */
+    bool is_save_void;    /* somebody was lost before that: it is not to be kept */
+    double saved_seconds; /* the moment of the image */
+    enum hysgd_status save_status;
+    char save_message[1024];
+    uint64_t generation;         /* the latest that was begun */
+    bool has_copied, is_copying; /* one was begun; and is not yet held by all who are to */
+    int unheld, lost_before_copy;
+    uint64_t copied_version;
+    struct ranks_state *state; /* of it, on its way */
+    int state_under_way;
     bool is_pending; /* an action whose outcome the engine is to know before it goes on */
     struct engine_verdict pending;
     double pending_since;
@@ -137,7 +153,8 @@ static void add_released(struct ranks_coordinator *self, double seconds) {
 
 static void send_order(struct ranks_coordinator *self) {
     struct message_order *order = self->order;
-    if (!order->has_action && order->released_count == 0 && order->dropped < 0 && !order->is_evaluated)
+    if (!order->has_action && order->released_count == 0 && order->dropped < 0 && !order->is_evaluated &&
+        !order->is_saved && order->copied == 0)
         return;
     order->number = ++self->orders;
     send_to_servers(self->ranks, order, order->head.bytes);
@@ -235,6 +252,11 @@ static void note_stop(struct ranks_coordinator *self) {
         send_cancelled(self, i, true);
 }
 
+/* No verdict meanwhile: the engine waits for an outcome, or its state is being saved. */
+static bool is_held(const struct ranks_coordinator *self) {
+    return self->is_pending || self->image != NULL;
+}
+
 static enum hysgd_status serve(struct ranks_coordinator *self, const struct message_arrived *message) {
     struct training *training = self->ranks->training;
     struct training_worker *worker = &training->workers[message->worker];
@@ -259,7 +281,7 @@ static enum hysgd_status serve(struct ranks_coordinator *self, const struct mess
 static enum hysgd_status take_delivery(struct ranks_coordinator *self, const struct message_arrived *message) {
     struct remote *remote = &self->remotes[message->worker];
     remote->delivered = now_of(self);
-    if (!self->is_pending && self->queue_count == 0)
+    if (!is_held(self) && self->queue_count == 0)
         return serve(self, message);
     if (remote->waiting != (const unsigned char *)message)
         memcpy(remote->waiting, message, message->head.bytes);
@@ -276,7 +298,7 @@ static enum hysgd_status take_whole(struct ranks_coordinator *self, int worker) 
  * killed in between would leave them waiting. */
 static enum hysgd_status take_announcement(struct ranks_coordinator *self, const struct message_arrived *message) {
     struct remote *remote = &self->remotes[message->worker];
-    if (self->ranks->options->tolerate == 0 || message->has_given_up)
+    if (!self->ranks->confirms || message->has_given_up)
         return take_delivery(self, message);
     memcpy(remote->waiting, message, message->head.bytes);
     remote->has_announced = true;
@@ -291,7 +313,7 @@ static enum hysgd_status take_part(struct ranks_coordinator *self, const struct 
 }
 
 static enum hysgd_status serve_queue(struct ranks_coordinator *self) {
-    while (self->queue_count > 0 && !self->is_pending) {
+    while (self->queue_count > 0 && !is_held(self)) {
         int worker = self->queue[self->queue_first];
         self->queue_first = (self->queue_first + 1) % self->ranks->workers;
         self->queue_count--;
@@ -315,7 +337,7 @@ static enum hysgd_status lose(struct ranks_coordinator *self, int worker) {
 static enum hysgd_status lose_workers(struct ranks_coordinator *self) {
     const struct timing *timing = self->ranks->training->setup->timing;
     for (int i = 0; i < self->ranks->workers; i++)
-        if (!self->is_pending && (self->remotes[i].wants_to_leave || now_of(self) >= timing->lost_at[i]))
+        if (!is_held(self) && (self->remotes[i].wants_to_leave || now_of(self) >= timing->lost_at[i]))
             HYSGD_TRY(lose(self, i));
     return HYSGD_OK;
 }
@@ -371,8 +393,8 @@ static enum hysgd_status step_totals(struct ranks_coordinator *self, bool *has_a
 
 static void slice_has_come(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_coordinator *coordinator = self;
-    (void)completion, (void)bytes;
-    coordinator->gathering--;
+    (void)bytes;
+    coordinator->gathering -= !ranks_is_past(coordinator->ranks, completion);
 }
 
 /* The parameters as they are after all orders so far. */
@@ -423,7 +445,198 @@ static enum hysgd_status step_evaluation(struct ranks_coordinator *self, bool *h
 }
 
 static bool is_busy(const struct ranks_coordinator *self) {
-    return self->is_evaluating || self->gathering >= 0 || self->is_pending;
+    return self->is_evaluating || self->gathering >= 0 || is_held(self);
+}
+
+/* ---- Checkpoints ---- */
+
+/* The plan of the file, to everyone. */
+static enum hysgd_status send_plan(struct ranks_coordinator *self) {
+    struct ranks *ranks = self->ranks;
+    size_t count;
+    const struct snapshot_place *places = snapshot_places(self->file, &count);
+    size_t bytes = sizeof(struct ranks_plan) + count * sizeof *places;
+    const struct message_plan message = {.head = {MESSAGE_PLAN, sizeof message}, .plan_bytes = bytes};
+    struct ranks_plan *plan;
+    memory_free(self->plan);
+    self->plan = NULL;
+    HYSGD_TRY(memory_alloc(bytes, 1, &plan));
+    self->plan = (unsigned char *)plan;
+    plan->count = count;
+    memcpy(plan->places, places, count * sizeof *places);
+    if (snprintf(plan->temporary, sizeof plan->temporary, "%s", snapshot_temporary(self->file)) >=
+        (int)sizeof plan->temporary)
+        return hysgd_fail(HYSGD_OUTPUT, "%s: the path is too long", snapshot_temporary(self->file));
+    send_to_all(ranks, &message, sizeof message);
+    for (int i = 0; i < ranks->count; i++)
+        HYSGD_TRY(comm_send(ranks->comm, i, ranks_tag(ranks, CHANNEL_PLAN, 0), plan, bytes, NULL, NULL));
+    return HYSGD_OK;
+}
+
+static void end_save(struct ranks_coordinator *self) {
+    struct training *training = self->ranks->training;
+    enum hysgd_status status = self->save_status;
+    if (status != HYSGD_OK || self->is_save_void)
+        snapshot_abort(self->file);
+    else
+        status = snapshot_commit(self->file);
+    if (self->save_status != HYSGD_OK)
+        status_set_message(self->save_message);
+    if (self->is_save_void)
+        snapshot_discard(self->image); /* the next one is for the next milestone */
+    else
+        drive_end_save(training, self->image, status, self->saved_seconds);
+    self->is_save_void = false;
+    self->file = NULL;
+    self->image = NULL;
+    if (status != HYSGD_OK)
+        drive_fail(training, status);
+}
+
+/* The image is of this moment; verdicts wait until all ranks have written their parts. */
+static enum hysgd_status begin_save(struct ranks_coordinator *self) {
+    struct ranks *ranks = self->ranks;
+    struct snapshot_image *image;
+    self->saved_seconds = present_moment(self);
+    self->save_status = HYSGD_OK;
+    HYSGD_TRY(drive_begin_save(ranks->training, self->saved_seconds, NULL, &image));
+    enum hysgd_status status = snapshot_begin(image, ranks->training->setup, &self->file);
+    if (status != HYSGD_OK) {
+        drive_end_save(ranks->training, image, status, self->saved_seconds);
+        return status;
+    }
+    self->image = image;
+    for (int i = 0; i < ranks->count; i++)
+        self->has_saved[i] = ranks->members[i].is_lost;
+    HYSGD_TRY(send_plan(self));
+    begin_order(self)->is_saved = true;
+    send_order(self);
+    return HYSGD_OK;
+}
+
+static void note_saved(struct ranks_coordinator *self, int from, const struct message_text *message) {
+    struct ranks *ranks = self->ranks;
+    self->has_saved[from] = true;
+    if (message->status == HYSGD_OK || self->save_status != HYSGD_OK)
+        return;
+    self->save_status = (enum hysgd_status)message->status;
+    snprintf(self->save_message, sizeof self->save_message, "rank %d on %s: %s", from, comm_host(ranks->comm, from),
+             (const char *)(message + 1));
+}
+
+/* A rank that is lost meanwhile has not written its part: the old file stays. */
+static void note_lost_writers(struct ranks_coordinator *self) {
+    const struct ranks *ranks = self->ranks;
+    for (int i = 0; i < ranks->count; i++) {
+        if (self->has_saved[i] || !ranks->members[i].is_lost)
+            continue;
+        self->has_saved[i] = true;
+        self->is_save_void = true;
+    }
+}
+
+static enum hysgd_status step_save(struct ranks_coordinator *self, bool *has_acted) {
+    if (!self->image)
+        return HYSGD_OK;
+    note_lost_writers(self);
+    for (int i = 0; i < self->ranks->count; i++)
+        if (!self->has_saved[i])
+            return HYSGD_OK;
+    *has_acted = true;
+    end_save(self);
+    note_stop(self);
+    return serve_queue(self);
+}
+
+/* ---- Copies ---- */
+
+/* Numbers that no other incarnation gives, and never in the place of the one that counts. */
+static uint64_t next_generation(struct ranks_coordinator *self) {
+    const struct ranks *ranks = self->ranks;
+    do
+        self->generation++;
+    while (ranks->generation > 0 && self->generation % RANKS_COPIES == ranks->generation % RANKS_COPIES);
+    return self->generation;
+}
+
+static enum hysgd_status make_state(struct ranks_coordinator *self, struct ranks_state **state_out,
+                                    size_t *bytes_out) {
+    struct training *training = self->ranks->training;
+    struct snapshot_image *image;
+    struct snapshot_place *places = NULL;
+    unsigned char *rest = NULL;
+    size_t length = 0, count = 0;
+    HYSGD_TRY(snapshot_take(training, present_moment(self), NULL, &image));
+    enum hysgd_status status = snapshot_store_state(image, training->setup, &rest, &length);
+    snapshot_discard(image);
+    if (status == HYSGD_OK)
+        status = snapshot_plan(training, &places, &count);
+    *bytes_out = sizeof **state_out + count * sizeof *places + length;
+    if (status == HYSGD_OK)
+        status = memory_alloc(*bytes_out, 1, state_out);
+    if (status == HYSGD_OK) {
+        **state_out = (struct ranks_state){.count = count, .bytes = length};
+        memcpy((*state_out)->places, places, count * sizeof *places);
+        memcpy((*state_out)->places + count, rest, length);
+    }
+    memory_free(places);
+    memory_free(rest);
+    return status;
+}
+
+static void state_has_left(void *self, const struct comm_completion *completion, size_t bytes) {
+    struct ranks_coordinator *coordinator = self;
+    (void)completion, (void)bytes;
+    coordinator->state_under_way--;
+}
+
+/* A copy of the state of this moment, in the memory of all ranks; the run goes on meanwhile. */
+static enum hysgd_status begin_copy(struct ranks_coordinator *self) {
+    struct ranks *ranks = self->ranks;
+    struct message_copy message = {.head = {MESSAGE_COPY, sizeof message}, .generation = next_generation(self)};
+    size_t bytes;
+    if (self->state_under_way > 0)
+        return HYSGD_OK;
+    memory_free(self->state);
+    self->state = NULL;
+    HYSGD_TRY(make_state(self, &self->state, &bytes));
+    message.bytes = bytes;
+    self->copied_version = ranks->training->engine.progress.version;
+    self->lost_before_copy = ranks->lost_count;
+    self->is_copying = self->has_copied = true;
+    self->unheld = ranks->servers;
+    for (int i = 0; i < ranks->count; i++) {
+        if (ranks->members[i].is_lost)
+            continue;
+        self->unheld++;
+        ranks_send(ranks, i, &message, sizeof message);
+        self->state_under_way++;
+        HYSGD_TRY(comm_send(ranks->comm, i, ranks_tag(ranks, CHANNEL_COPY_PLAN, 0), self->state, bytes,
+                            state_has_left, self));
+    }
+    begin_order(self)->copied = message.generation;
+    send_order(self);
+    return HYSGD_OK;
+}
+
+static void note_held(struct ranks_coordinator *self, const struct message_held *message) {
+    struct ranks *ranks = self->ranks;
+    if (!self->is_copying || message->generation != self->generation || --self->unheld > 0)
+        return;
+    self->is_copying = false;
+    ranks->generation = self->generation;
+    ranks_members_tell(ranks);
+}
+
+static bool copy_is_due(struct ranks_coordinator *self) {
+    const struct ranks *ranks = self->ranks;
+    if (ranks->options->tolerate == 0 || ranks->count - ranks->lost_count < 2)
+        return false;
+    if (self->is_copying && self->lost_before_copy == ranks->lost_count)
+        return false;
+    if (!self->has_copied || self->is_copying) /* at the beginning, and where somebody was lost in between */
+        return true;
+    return ranks->training->engine.progress.version >= self->copied_version + (uint64_t)ranks->options->copies;
 }
 
 /* ---- The course of the run ---- */
@@ -452,6 +665,10 @@ static enum hysgd_status watch(struct ranks_coordinator *self) {
     note_stop(self);
     if (!is_over && !is_busy(self) && drive_evaluation_is_due(training, seconds))
         return begin_evaluation(self);
+    if (!is_over && !is_held(self) && copy_is_due(self))
+        HYSGD_TRY(begin_copy(self));
+    if (!is_over && !is_busy(self) && drive_save_is_due(training, seconds))
+        return begin_save(self);
     return HYSGD_OK;
 }
 
@@ -478,6 +695,10 @@ static enum hysgd_status conclude(struct ranks_coordinator *self) {
         self->is_last = true;
         return gather(self);
     }
+    if (drive_saves_at_end(training) && !self->has_saved_last) {
+        self->has_saved_last = true;
+        return begin_save(self);
+    }
     if (training->status == HYSGD_OK)
         memcpy(training->whole, self->vector, training->server.count * sizeof(float));
     end(self);
@@ -499,6 +720,7 @@ static enum hysgd_status step(struct ranks_coordinator *self, bool *has_acted) {
         tick(self);
     HYSGD_TRY(step_totals(self, has_acted));
     HYSGD_TRY(step_evaluation(self, has_acted));
+    HYSGD_TRY(step_save(self, has_acted));
     if (self->phase == PHASE_OPENING) {
         if (is_stopping(self))
             self->stopped = self->ranks->training->start_seconds;
@@ -553,6 +775,12 @@ static enum hysgd_status hear(struct ranks_coordinator *self, int from, const st
     case MESSAGE_LEAVING:
         self->remotes[((const struct message_cancelled *)message)->worker].wants_to_leave = true;
         return HYSGD_OK;
+    case MESSAGE_HELD:
+        note_held(self, (const void *)message);
+        return HYSGD_OK;
+    case MESSAGE_SAVED:
+        note_saved(self, from, (const void *)message);
+        return HYSGD_OK;
     case MESSAGE_FAILED:
         return note_failure(ranks, from, (const void *)message);
     default:
@@ -586,35 +814,48 @@ enum hysgd_status ranks_coordinator_start(struct ranks *ranks) {
     ranks->coordinator = self;
     HYSGD_TRY(memory_alloc((size_t)ranks->workers, sizeof *self->remotes, &self->remotes));
     HYSGD_TRY(memory_alloc((size_t)ranks->count, sizeof *self->is_ready, &self->is_ready));
+    HYSGD_TRY(memory_alloc((size_t)ranks->count, sizeof *self->has_saved, &self->has_saved));
     HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *self->service_seconds, &self->service_seconds));
     HYSGD_TRY(memory_alloc(1, ranks->control_most, &self->order));
     HYSGD_TRY(memory_alloc((size_t)ranks->workers, sizeof *self->queue, &self->queue));
     for (int i = 0; i < ranks->workers; i++)
         HYSGD_TRY(memory_alloc(ranks->control_most, 1, &self->remotes[i].waiting));
+    for (int i = 0; i < ranks->workers; i++)
+        self->remotes[i].wants_to_leave = ranks->members[ranks->worker_ranks[i]].is_lost;
+    self->generation = (uint64_t)ranks->incarnation << 32;
     HYSGD_TRY(start_totals(self));
     return memory_alloc_vector(ranks->training->server.count, sizeof(float), &self->vector);
 }
 
-void ranks_coordinator_stop(struct ranks *ranks) {
-    struct ranks_coordinator *self = ranks->coordinator;
+void ranks_coordinator_free(struct ranks_coordinator *self) {
     if (!self)
         return;
-    for (int i = 0; self->remotes && i < ranks->workers; i++)
+    for (int i = 0; self->remotes && i < self->ranks->workers; i++)
         memory_free(self->remotes[i].waiting);
     ranks_totals_fini(&self->values);
     ranks_totals_fini(&self->probed);
     memory_free(self->queue);
     memory_free(self->remotes);
     memory_free(self->is_ready);
+    memory_free(self->has_saved);
+    memory_free(self->plan);
+    if (self->file)
+        snapshot_abort(self->file);
+    snapshot_discard(self->image);
     memory_free(self->service_seconds);
     memory_free(self->order);
     memory_free(self->vector);
+    memory_free(self->state);
     memory_free(self);
-    ranks->coordinator = NULL;
 }
 
 void ranks_coordinator_lose(struct ranks *ranks, int worker) {
     ranks->coordinator->remotes[worker].wants_to_leave = true;
+}
+
+double ranks_coordinator_now(const struct ranks *ranks) {
+    return ranks->coordinator->phase == PHASE_OPENING ? ranks->clock + machine_seconds()
+                                                      : now_of(ranks->coordinator);
 }
 
 double ranks_coordinator_seconds(const struct ranks *ranks) {

@@ -26,7 +26,8 @@ static void send(struct ranks *ranks, int to, enum message_kind kind, uint32_t i
     *message = (struct message_members){.head = {(uint32_t)kind, (uint32_t)message_bytes(ranks)},
                                         .incarnation = incarnation,
                                         .leader = ranks->leader,
-                                        .generation = ranks->generation};
+                                        .generation = ranks->generation,
+                                        .seconds = ranks->clock + machine_seconds()};
     for (int i = 0; i < ranks->count; i++)
         lost[i] = ranks->members[i].is_lost;
     ranks_send_on(ranks, to, CHANNEL_MEMBERS, message, message->head.bytes);
@@ -72,6 +73,10 @@ static enum hysgd_status recover(struct ranks *ranks) {
     return ranks_renew(ranks, ranks->incarnation + 1);
 }
 
+void ranks_members_tell(struct ranks *ranks) {
+    send_to_others(ranks, MESSAGE_BEAT, ranks->incarnation);
+}
+
 /* What becomes of the run, by whoever leads now. */
 static enum hysgd_status decide(struct ranks *ranks) {
     bool needs_recovery = ranks->leader != ranks->rank;
@@ -110,6 +115,8 @@ static enum hysgd_status hear(struct ranks *ranks, int from, const struct messag
     if (message->head.kind == MESSAGE_DISMISSED)
         return hysgd_fail(HYSGD_FAILED, "rank %d on %s was given up by the others after %g silent seconds",
                           ranks->rank, comm_host(ranks->comm, ranks->rank), ranks->options->patience);
+    if (from == message->leader)
+        ranks->clock = message->seconds - machine_seconds();
     if (from == message->leader && message->generation > ranks->generation && ranks->leader == from)
         ranks->generation = message->generation;
     learn(ranks, message);
@@ -191,6 +198,8 @@ enum hysgd_status ranks_members_step(struct ranks *ranks) {
     }
     if (now - ranks->beaten > BEAT_SECONDS) {
         ranks->beaten = now;
+        if (ranks->coordinator)
+            ranks->clock = ranks_coordinator_now(ranks) - now;
         if (ranks->rank == ranks->leader)
             send_to_others(ranks, MESSAGE_BEAT, ranks->incarnation);
         else if (!ranks->members[ranks->leader].is_lost)

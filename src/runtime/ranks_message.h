@@ -14,6 +14,7 @@
 
 #include "runtime/local.h"
 #include "runtime/server.h"
+#include "runtime/snapshot.h"
 
 enum message_channel {
     CHANNEL_CONTROL,
@@ -23,23 +24,31 @@ enum message_channel {
     CHANNEL_EVALUATED,  /* by server, to the coordinator: the parameters, */
     CHANNEL_VALUES,     /* what a pass has found, */
     CHANNEL_PROBED,     /* and what the probe has */
+    CHANNEL_PLAN,       /* of a checkpoint, from the coordinator */
+    CHANNEL_COPY_PLAN,  /* of a generation of copies, from the coordinator */
+    CHANNEL_COPY,       /* by server: its slice */
 };
 
 enum message_kind {
-    MESSAGE_READY,     /* a rank can begin */
-    MESSAGE_ARRIVED,   /* a worker has delivered or given up */
-    MESSAGE_ORDER,     /* for the servers of a rank */
-    MESSAGE_RELEASED,  /* for the worker of a rank */
-    MESSAGE_CANCELLED, /* what the worker of a rank computes is of no use */
-    MESSAGE_TOTALS,    /* for the servers of a rank: go on */
-    MESSAGE_REPORTED,  /* of a server */
-    MESSAGE_HAS_PART,  /* a server has a gradient */
-    MESSAGE_LEAVING,   /* the worker of a rank wants to leave */
-    MESSAGE_FAILED,    /* something went wrong on a rank */
-    MESSAGE_END,       /* the run is over */
-    MESSAGE_BEAT,      /* of membership: a sign of life, */
-    MESSAGE_DISMISSED, /* the others go on without the receiver, */
-    MESSAGE_RECOVER,   /* all go on anew */
+    MESSAGE_READY,      /* a rank can begin */
+    MESSAGE_ARRIVED,    /* a worker has delivered or given up */
+    MESSAGE_ORDER,      /* for the servers of a rank */
+    MESSAGE_RELEASED,   /* for the worker of a rank */
+    MESSAGE_CANCELLED,  /* what the worker of a rank computes is of no use */
+    MESSAGE_TOTALS,     /* for the servers of a rank: go on */
+    MESSAGE_REPORTED,   /* of a server */
+    MESSAGE_HAS_PART,   /* a server has a gradient */
+    MESSAGE_PLAN,       /* a checkpoint: what a rank writes of it follows on CHANNEL_PLAN */
+    MESSAGE_SAVED,      /* a rank has written its part, or could not */
+    MESSAGE_COPY,       /* a generation of copies; what the coordinator knows follows on CHANNEL_COPY_PLAN */
+    MESSAGE_SLICE_COPY, /* of it, the slice of a server follows on CHANNEL_COPY */
+    MESSAGE_HELD,       /* one of these has come, or is here anyway */
+    MESSAGE_LEAVING,    /* the worker of a rank wants to leave */
+    MESSAGE_FAILED,     /* something went wrong on a rank */
+    MESSAGE_END,        /* the run is over */
+    MESSAGE_BEAT,       /* of membership: a sign of life, */
+    MESSAGE_DISMISSED,  /* the others go on without the receiver, */
+    MESSAGE_RECOVER,    /* all go on anew */
 };
 
 struct message_head {
@@ -80,11 +89,43 @@ struct message_order {
     struct message_head head;
     uint64_t number;
     bool has_action;   /* `order` is to be carried out */
+    bool is_saved;     /* the state that it leaves is that of a checkpoint */
+    uint64_t copied;   /* the state that it leaves is that of this generation; 0: of none */
     bool is_evaluated; /* then the parameters go to the coordinator, */
     int32_t dropped;   /* a worker whose gradient is of no use; -1: none */
     int32_t part_count, row_count;
     int32_t released_count; /* and to these workers */
     struct server_order order;
+};
+
+struct message_plan {
+    struct message_head head;
+    uint64_t plan_bytes; /* of the struct ranks_plan that follows */
+};
+
+struct message_copy {
+    struct message_head head;
+    int32_t server; /* of a slice */
+    uint64_t generation, bytes;
+};
+
+struct message_held {
+    struct message_head head;
+    uint64_t generation;
+};
+
+/* What the coordinator knows at the place of a generation: the places of the servers' vectors, then the rest of the
+ * state, as snapshot_restore_state takes it. */
+struct ranks_state {
+    uint64_t count, bytes;
+    struct snapshot_place places[];
+};
+
+/* What of a checkpoint is where. */
+struct ranks_plan {
+    char temporary[4096]; /* the file that is written */
+    uint64_t count;
+    struct snapshot_place places[];
 };
 
 /* Followed by double totals[columns]. */
@@ -113,6 +154,7 @@ struct message_members {
     uint32_t incarnation;
     int32_t leader;
     uint64_t generation; /* of copies that all ranks have; 0: none */
+    double seconds;      /* on the run's clock, as the sender knows it */
 };
 
 /* Followed by the text, with its end. */

@@ -39,7 +39,7 @@ static enum hysgd_status await_part(struct ranks_shard *shard, int worker) {
                         place, bytes, part_has_come, shard);
 }
 
-/* Where a worker may be lost in the midst of a delivery, the coordinator waits until it is whole. */
+/* Where a worker may be lost in the midst of a delivery, or its line be slow, the verdict waits until it is whole. */
 static void confirm(struct ranks_shard *shard, int worker) {
     const struct message_has_part message = {
         .head = {MESSAGE_HAS_PART, sizeof message}, .server = shard->number, .worker = worker};
@@ -49,6 +49,8 @@ static void confirm(struct ranks_shard *shard, int worker) {
 static void part_has_come(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_shard *shard = self;
     int worker = worker_of_rank(shard->ranks, completion->from_or_to);
+    if (ranks_is_past(shard->ranks, completion))
+        return;
     enum hysgd_status status = HYSGD_OK;
     if (shard->drops_next[worker]) {
         status = await_part(shard, worker);
@@ -57,7 +59,7 @@ static void part_has_come(void *self, const struct comm_completion *completion, 
             status = wire_decode(&shard->ranks->training->outgoing.format, shard->slice.first, slice_count(shard),
                                  shard->encoded[worker], bytes, shard->server.gradients[worker]);
         shard->has_part[worker] = true;
-        if (shard->ranks->options->tolerate > 0)
+        if (shard->ranks->confirms)
             confirm(shard, worker);
     }
     shard->drops_next[worker] = false;
@@ -91,8 +93,11 @@ enum hysgd_status ranks_shard_init(struct ranks *ranks, struct ranks_shard *shar
     HYSGD_TRY(memory_alloc(workers, sizeof *shard->drops_next, &shard->drops_next));
     if (!wire_is_plain(&training->outgoing.format))
         HYSGD_TRY(alloc_encoded(shard));
-    for (int i = 0; i < ranks->workers; i++)
-        HYSGD_TRY(await_part(shard, i));
+    for (int i = 0; i < ranks->workers; i++) {
+        shard->has_part[i] = training->engine.workers[i].is_in_buffer; /* of a state that was saved */
+        if (!shard->has_part[i])
+            HYSGD_TRY(await_part(shard, i));
+    }
     return HYSGD_OK;
 }
 
@@ -273,6 +278,9 @@ static enum hysgd_status conclude(struct ranks_shard *shard, const struct readin
         HYSGD_TRY(send_to_worker(shard, reading->released[i]));
     if (reading->message->is_evaluated)
         HYSGD_TRY(send_to_leader(shard));
+    if (reading->message->copied > 0)
+        HYSGD_TRY(ranks_copies_take(shard, reading->message->copied));
+    shard->is_saving = reading->message->is_saved;
     shard->done = reading->message->number;
     return HYSGD_OK;
 }
@@ -304,7 +312,10 @@ static enum hysgd_status carry_out(struct ranks_shard *shard, bool *goes_on_out)
     struct reading reading = read_order(shard->first);
     bool is_over = true;
     *goes_on_out = false;
-    if (shard->has_told || (!shard->is_working && !parts_are_here(shard, &reading)))
+    uint64_t copied = reading.message->copied;
+    if (copied > 0 && !ranks_copies_may_take(shard->ranks, copied))
+        return HYSGD_OK;
+    if (shard->is_saving || shard->has_told || (!shard->is_working && !parts_are_here(shard, &reading)))
         return HYSGD_OK;
     if (reading.message->has_action)
         HYSGD_TRY(act(shard, &reading, &is_over));

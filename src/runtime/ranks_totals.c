@@ -6,6 +6,8 @@
 
 static void content_has_come(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_totals *totals = self;
+    if (ranks_is_past(totals->ranks, completion))
+        return;
     for (int i = 0; i < totals->ranks->servers; i++)
         if (totals->contents[i] == completion->data)
             totals->bytes[i] = bytes;

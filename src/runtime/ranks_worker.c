@@ -71,8 +71,10 @@ static void *worker_main(void *argument) {
     worker->is_open = true;
     ranks_wake(ranks);
     for (;;) {
+        worker->is_idle = true;
         while (!worker->is_ending && (!worker->is_computing || worker->is_done))
             pthread_cond_wait(&worker->wake, &ranks->lock);
+        worker->is_idle = false;
         if (worker->is_ending)
             break;
         pthread_mutex_unlock(&ranks->lock);
@@ -94,14 +96,14 @@ static void *worker_main(void *argument) {
 
 static void slice_has_come(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_worker *worker = self;
-    (void)completion, (void)bytes;
-    worker->awaited--;
+    (void)bytes;
+    worker->awaited -= !ranks_is_past(worker->ranks, completion);
 }
 
 static void slice_has_left(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_worker *worker = self;
-    (void)completion, (void)bytes;
-    worker->pushing--;
+    (void)bytes;
+    worker->pushing -= !ranks_is_past(worker->ranks, completion);
 }
 
 /* Before anyone sends them: the parameters go straight to where the thread reads them. */
@@ -151,17 +153,55 @@ enum hysgd_status ranks_worker_start(struct ranks *ranks, int index) {
     return HYSGD_OK;
 }
 
+void ranks_worker_interrupt(struct ranks *ranks) {
+    struct ranks_worker *worker = ranks->worker;
+    atomic_store(&worker->is_cancelled, true);
+    pthread_mutex_lock(&ranks->lock);
+    while (!worker->is_idle || (worker->is_computing && !worker->is_done)) {
+        pthread_mutex_unlock(&ranks->lock);
+        nanosleep(&(struct timespec){0, 100000}, NULL);
+        pthread_mutex_lock(&ranks->lock);
+    }
+    worker->is_computing = worker->is_done = worker->is_released = false;
+    pthread_mutex_unlock(&ranks->lock);
+}
+
+enum hysgd_status ranks_worker_renew(struct ranks *ranks, struct ranks_past *past) {
+    struct ranks_worker *worker = ranks->worker;
+    size_t count = ranks->training->server.count;
+    past->memory[0] = worker->vector;
+    past->memory[1] = worker->gradient;
+    past->memory[2] = worker->encoded;
+    past->memory[3] = worker->places;
+    worker->vector = worker->gradient = NULL;
+    worker->encoded = NULL;
+    worker->places = NULL;
+    worker->awaited = worker->pushing = 0;
+    worker->is_announced = false; /* to the new incarnation */
+    HYSGD_TRY(memory_alloc_vector(count, sizeof(float), &worker->vector));
+    HYSGD_TRY(memory_alloc_vector(count, sizeof(float), &worker->gradient));
+    ranks->training->workers[worker->worker].gradient = worker->gradient;
+    HYSGD_TRY(alloc_encoded(worker));
+    return await_parameters(worker);
+}
+
 void ranks_worker_stop(struct ranks *ranks) {
     struct ranks_worker *worker = ranks->worker;
-    if (!worker)
+    if (!worker || !worker->is_started)
         return;
     atomic_store(&worker->is_cancelled, true);
     pthread_mutex_lock(&ranks->lock);
     worker->is_ending = true;
     pthread_cond_signal(&worker->wake);
     pthread_mutex_unlock(&ranks->lock);
-    if (worker->is_started)
-        pthread_join(worker->thread, NULL);
+    pthread_join(worker->thread, NULL);
+    worker->is_started = false;
+}
+
+void ranks_worker_free(struct ranks *ranks) {
+    struct ranks_worker *worker = ranks->worker;
+    if (!worker)
+        return;
     pthread_cond_destroy(&worker->wake);
     ranks->training->workers[worker->worker].gradient = NULL;
     memory_free(worker->encoded);

@@ -530,6 +530,49 @@ static enum hysgd_status read_all(struct training *training, const struct safete
     return HYSGD_OK;
 }
 
+enum hysgd_status snapshot_store_state(const struct snapshot_image *image, const struct training_setup *setup,
+                                       void *bytes_out, size_t *length_out) {
+    struct snapshot_content content;
+    struct safetensors_tensor *tables;
+    size_t count = 0;
+    HYSGD_TRY(snapshot_describe(image, setup, &content));
+    enum hysgd_status status = memory_alloc(content.count, sizeof *tables, &tables);
+    for (size_t i = 0; status == HYSGD_OK && i < content.count; i++)
+        if (content.places[i].vector == SNAPSHOT_NO_VECTOR)
+            tables[count++] = content.tensors[i];
+    if (status == HYSGD_OK) {
+        status = safetensors_store(tables, count, (const char *const(*)[2])content.metadata, content.metadata_count,
+                                   bytes_out, length_out);
+        memory_free(tables);
+    }
+    memory_free(content.metadata);
+    return status;
+}
+
+static enum hysgd_status read_state(struct training *training, const struct safetensors_file *file,
+                                    const char *path) {
+    HYSGD_TRY(read_tables(training, file, path));
+    HYSGD_TRY(read_estimates(training, file, path));
+    for (int i = 0; i < training->setup->workers; i++) {
+        const struct engine_worker *worker = &training->engine.workers[i];
+        worker_seek(training, i, worker->received_batches + worker->abandoned_batches);
+    }
+    HYSGD_TRY(read_policy(training, file, path));
+    drive_plan_milestones(training, training->start_seconds);
+    return HYSGD_OK;
+}
+
+enum hysgd_status snapshot_restore_state(struct training *training, const void *bytes, size_t length) {
+    static const char name[] = "copy of the state";
+    struct safetensors_file *file;
+    snapshot_free(training->resumed);
+    training->resumed = NULL;
+    HYSGD_TRY(safetensors_open_bytes(name, bytes, length, &file));
+    enum hysgd_status status = read_state(training, file, name);
+    safetensors_close(file);
+    return status;
+}
+
 enum hysgd_status training_resume(struct training *training, const char *path) {
     struct safetensors_file *file;
     if (!training->setup->computes_gradients)

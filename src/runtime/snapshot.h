@@ -90,6 +90,16 @@ HYSGD_MUST_CHECK enum hysgd_status snapshot_describe(const struct snapshot_image
                                                      const struct training_setup *setup,
                                                      struct snapshot_content *content_out);
 
+/* The part of an image that is no vector, as bytes in memory, to be freed with memory_free. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status snapshot_store_state(const struct snapshot_image *image,
+                                                        const struct training_setup *setup, void *bytes_out,
+                                                        size_t *length_out);
+
+/* Goes back to such a state, in a training that may have gone on meanwhile; the vectors are the caller's concern.
+ * HYSGD_INPUT, HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status snapshot_restore_state(struct training *training, const void *bytes,
+                                                          size_t length);
+
 void snapshot_free(struct snapshot *snapshot);
 
 #endif

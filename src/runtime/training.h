@@ -62,10 +62,15 @@ struct training_setup {
     size_t evaluate_batch;   /* samples per evaluation batch */
     uint64_t evaluate_limit; /* at most this many test samples; 0: all */
     const char *save_path;   /* NULL: never saved */
+    const char *resume_path; /* that training_resume has read, or NULL: for a runtime whose processes read parts */
     const char *const (
         *metadata)[2]; /* [metadata_count] key, value: the resolved options of the run; kept in checkpoints */
     size_t metadata_count;
     struct recorder *recorder; /* NULL: no events; begun and ended by the caller */
+    /* The process has become the one that reports, because the one before is lost, and may set the recorder; or NULL.
+     */
+    enum hysgd_status (*take_over)(void *self);
+    void *take_over_self;
     bool computes_gradients;   /* false: decisions and times only; vectors are not touched */
     /* Of a run that is spread over processes. False, false: all of it is in this one. */
     bool has_remote_vectors; /* the server's vectors are elsewhere: `server` only describes them */

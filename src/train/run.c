@@ -112,6 +112,7 @@ static void fill_setup(struct run *run) {
         .evaluate_batch = (size_t)words->eval_batch,
         .evaluate_limit = (uint64_t)words->eval_limit,
         .save_path = words->save[0] != '\0' ? words->save : NULL,
+        .resume_path = words->resume[0] != '\0' ? words->resume : NULL,
         .metadata = constant_pairs(&run->pairs),
         .metadata_count = run->pairs.lasting,
         .recorder = run->recording.recorder,
@@ -161,33 +162,6 @@ enum hysgd_status run_prepare(struct run *run, const struct resolved *resolved) 
     return HYSGD_OK;
 }
 
-enum hysgd_status run_record(struct run *run, const struct run_sink *sinks, size_t sink_count, bool wants_history) {
-    if (run->resolved->place.rank != 0)
-        return HYSGD_OK; /* rank 0 reports */
-    HYSGD_TRY(recording_open(&run->recording, &run->resolved->description, sinks, sink_count, wants_history));
-    run->setup.recorder = run->recording.recorder;
-    return HYSGD_OK;
-}
-
-/* The files last, so that a run that cannot begin leaves those of an earlier one alone. */
-enum hysgd_status run_init(struct run *run, const struct resolved *resolved, const struct run_sink *sinks,
-                           size_t sink_count, bool wants_history) {
-    HYSGD_TRY(run_prepare(run, resolved));
-    return run_record(run, sinks, sink_count, wants_history);
-}
-
-void run_fini(struct run *run) {
-    if (run->setup.policy != NULL)
-        training_fini(&run->training);
-    recording_close(&run->recording);
-    description_pairs_fini(&run->pairs);
-    if (run->model_is_ready && model_ops(&run->resolved->model)->fini != NULL)
-        model_ops(&run->resolved->model)->fini(run->resolved->model.self);
-    memset(run, 0, sizeof *run);
-}
-
-/* ---- Training ---- */
-
 static enum hysgd_status begin_recording(struct run *run) {
     const struct resolved *resolved = run->resolved;
     const struct training_limits *limits = &resolved->limits;
@@ -224,6 +198,48 @@ static enum hysgd_status begin_recording(struct run *run) {
     };
     return recorder_begin(run->recording.recorder, &facts);
 }
+
+/* The files are those of the rank that is lost, and end there. */
+static enum hysgd_status take_over(void *self) {
+    struct run *run = self;
+    HYSGD_TRY(description_init(&run->no_files));
+    HYSGD_TRY(recording_open(&run->recording, &run->no_files, run->sinks, run->sink_count, false));
+    run->setup.recorder = run->recording.recorder;
+    return begin_recording(run);
+}
+
+enum hysgd_status run_record(struct run *run, const struct run_sink *sinks, size_t sink_count, bool wants_history) {
+    if (run->resolved->place.rank != 0) { /* rank 0 reports, as long as it is there */
+        run->sinks = sinks;
+        run->sink_count = sink_count;
+        run->setup.take_over = take_over;
+        run->setup.take_over_self = run;
+        return HYSGD_OK;
+    }
+    HYSGD_TRY(recording_open(&run->recording, &run->resolved->description, sinks, sink_count, wants_history));
+    run->setup.recorder = run->recording.recorder;
+    return HYSGD_OK;
+}
+
+/* The files last, so that a run that cannot begin leaves those of an earlier one alone. */
+enum hysgd_status run_init(struct run *run, const struct resolved *resolved, const struct run_sink *sinks,
+                           size_t sink_count, bool wants_history) {
+    HYSGD_TRY(run_prepare(run, resolved));
+    return run_record(run, sinks, sink_count, wants_history);
+}
+
+void run_fini(struct run *run) {
+    if (run->setup.policy != NULL)
+        training_fini(&run->training);
+    recording_close(&run->recording);
+    description_fini(&run->no_files);
+    description_pairs_fini(&run->pairs);
+    if (run->model_is_ready && model_ops(&run->resolved->model)->fini != NULL)
+        model_ops(&run->resolved->model)->fini(run->resolved->model.self);
+    memset(run, 0, sizeof *run);
+}
+
+/* ---- Training ---- */
 
 static enum hysgd_status check_reached(const struct run *run, const struct event_summary *summary) {
     const char *target = run->resolved->description.target;

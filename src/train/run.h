@@ -26,6 +26,9 @@ struct run {
     struct training_setup setup;
     struct training training;
     struct recording recording;
+    struct description no_files; /* what is recorded where another process has begun the files */
+    const struct run_sink *sinks; /* [sink_count] for that, borrowed */
+    size_t sink_count;
 };
 
 /* Builds everything up to the first parameters, or to those of the checkpoint that the run continues. The data are

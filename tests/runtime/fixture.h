@@ -206,6 +206,7 @@ static inline enum hysgd_status run_open_rank(struct run *run, const struct run_
                                          .save_every = from->save_every,
                                          .evaluate_batch = 64,
                                          .save_path = from->save_path,
+                                         .resume_path = from->resume_path,
                                          .metadata = (const char *const(*)[2])run->metadata,
                                          .metadata_count = 10,
                                          .computes_gradients = !from->without_gradients,
