@@ -4,12 +4,15 @@
 #include "train/compare.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "data/data.h"
 #include "record/output.h"
+#include "lowrank/scheduler.h"
 #include "train/config.h"
+#include "train/factorization.h"
 #include "train/outcome.h"
 #include "train/output_paths.h"
 #include "train/run.h"
@@ -17,7 +20,7 @@
 #define MOST_POLICIES 64
 
 struct own {
-    char *policy; /* not used: policies are collected */
+    char *policy, *scheduler; /* not used: they are collected */
     int64_t repeat;
     char *csv;
 };
@@ -26,6 +29,7 @@ struct compare {
     struct description description; /* what all runs have in common */
     struct own own;
     char *policies[MOST_POLICIES]; /* [policy_count] as the user wrote them; owned */
+    bool are_schedulers[MOST_POLICIES];
     size_t policy_count;
     FILE *progress; /* NULL: nobody is told */
     enum progress_level level;
@@ -36,6 +40,7 @@ struct compare {
     struct history *histories[MOST_POLICIES]; /* of the first seed; owned */
     struct resolved resolved;                 /* of the run under way */
     struct run run;                           /* likewise; lives here because a signal may reach it */
+    struct factorization factorization;       /* in its place where a scheduler trains */
 };
 
 #define AT(field) offsetof(struct own, field)
@@ -43,6 +48,9 @@ struct compare {
 const struct hysgd_option compare_options[] = {
     {"policy", HYSGD_OPTION_TEXT, AT(policy), "", 0, 0, NULL,
      "a policy to compare; give it several times, or several joined by ';'; sync, async and threshold where none is given"},
+    {"scheduler", HYSGD_OPTION_TEXT, AT(scheduler), "", 0, 0, NULL,
+     "a scheduler of the model factors to compare, or several joined by ';' or ','; all of them where the model is factors and "
+     "nothing is given"},
     {"repeat", HYSGD_OPTION_INT, AT(repeat), "1", 1, 1000, NULL,
      "runs per policy, with the seeds seed, seed + 1, ...; generated data are those of the first"},
     {"csv", HYSGD_OPTION_TEXT, AT(csv), "", 0, 0, NULL,
@@ -50,8 +58,8 @@ const struct hysgd_option compare_options[] = {
     {0},
 };
 
-const char *const compare_without[] = {"policy", "goes-on-at-target", "save",  "save-every", "resume", "log",
-                                       "csv",    "tensorboard",       "trace", "serve",      NULL};
+const char *const compare_without[] = {"policy", "scheduler", "goes-on-at-target", "save",  "save-every", "resume",
+                                       "log",    "csv",       "tensorboard",       "trace", "serve",      NULL};
 
 enum hysgd_status compare_alloc(struct compare **compare_out) {
     struct compare *compare;
@@ -68,7 +76,10 @@ enum hysgd_status compare_alloc(struct compare **compare_out) {
 }
 
 static void close_run(struct compare *compare) {
-    run_fini(&compare->run);
+    if (compare->resolved.scheduler.ops != NULL)
+        factorization_fini(&compare->factorization);
+    else
+        run_fini(&compare->run);
     resolved_fini(&compare->resolved);
 }
 
@@ -90,11 +101,20 @@ void compare_free(struct compare *compare) {
     memory_free(compare);
 }
 
-/* Adds the policies of a text, which are joined by ';'. */
-static enum hysgd_status add_policies(struct compare *compare, const char *text) {
+/* Where the first policy of a text ends. Schedulers may be joined by commas, too: one that no option follows. */
+static size_t length_of_first(const char *text, bool is_scheduler) {
+    size_t length = strcspn(text, ";");
+    for (size_t i = 0; is_scheduler && i < length; i++)
+        if (text[i] == ',' && text[i + 1 + strcspn(text + i + 1, "=,;")] != '=')
+            return i;
+    return length;
+}
+
+/* Adds the policies or schedulers of a text. */
+static enum hysgd_status add_policies(struct compare *compare, const char *text, bool is_scheduler) {
     while (true) {
         text += strspn(text, " ");
-        size_t length = strcspn(text, ";"), used = length;
+        size_t length = length_of_first(text, is_scheduler), used = length;
         while (used > 0 && text[used - 1] == ' ')
             used--;
         if (used == 0)
@@ -105,6 +125,7 @@ static enum hysgd_status add_policies(struct compare *compare, const char *text)
         char *copy;
         HYSGD_TRY(memory_alloc(used + 1, 1, &copy));
         memcpy(copy, text, used);
+        compare->are_schedulers[compare->policy_count] = is_scheduler;
         compare->policies[compare->policy_count++] = copy;
         if (text[length] == '\0')
             return HYSGD_OK;
@@ -113,8 +134,8 @@ static enum hysgd_status add_policies(struct compare *compare, const char *text)
 }
 
 enum hysgd_status compare_set(struct compare *compare, const char *key, const char *value) {
-    if (strcmp(key, "policy") == 0)
-        return add_policies(compare, value);
+    if (strcmp(key, "policy") == 0 || strcmp(key, "scheduler") == 0)
+        return add_policies(compare, value, key[0] == 's');
     for (const struct hysgd_option *option = compare_options; option->key != NULL; option++)
         if (strcmp(option->key, key) == 0)
             return options_set(compare_options, &compare->own, "compare", key, value);
@@ -138,17 +159,11 @@ void compare_stop(struct compare *compare) {
 /* The description of one run of the comparison. */
 static enum hysgd_status describe_run(const struct compare *compare, size_t policy, int64_t repetition,
                                       struct description *description_out) {
-    enum hysgd_status status = description_copy(&compare->description, description_out);
-    char *text = NULL, *none = NULL;
-    if (status == HYSGD_OK)
-        status = memory_copy_text(compare->policies[policy], &text);
-    if (status == HYSGD_OK)
-        status = memory_copy_text("", &none);
-    if (status != HYSGD_OK) {
-        memory_free(text);
-        return status;
-    }
-    description_replace(&description_out->policy, text);
+    const char *axis = compare->are_schedulers[policy] ? "scheduler" : "policy";
+    char *none;
+    HYSGD_TRY(description_copy(&compare->description, description_out));
+    HYSGD_TRY(description_set(description_out, axis, compare->policies[policy]));
+    HYSGD_TRY(memory_copy_text("", &none));
     description_replace(&description_out->report, none); /* one report about all */
     description_out->seed += repetition;
     description_out->goes_on_at_target = description_out->target[0] != '\0';
@@ -164,10 +179,21 @@ static enum hysgd_status resolve_run(struct compare *compare, size_t policy, int
     return status;
 }
 
+/* What is compared where nothing is named. */
+static enum hysgd_status add_default(struct compare *compare) {
+    const char *model = compare->description.model;
+    if (compare->policy_count > 0)
+        return HYSGD_OK;
+    if (!plugin_is_called(&model_factors.about, model, strcspn(model, ",")))
+        return add_policies(compare, "sync;async;threshold", false);
+    for (size_t i = 0; i < scheduler_list.count; i++)
+        HYSGD_TRY(add_policies(compare, scheduler_list.entries[i]->name, true));
+    return HYSGD_OK;
+}
+
 /* Everything that can be wrong in any run, before the first begins. */
 static enum hysgd_status check(struct compare *compare) {
-    if (compare->policy_count == 0)
-        HYSGD_TRY(add_policies(compare, "sync;async;threshold"));
+    HYSGD_TRY(add_default(compare));
     const struct output_path outputs[] = {{"report", compare->description.report, OUTPUT_REPLACED},
                                           {"csv", compare->own.csv, OUTPUT_WRITTEN}};
     HYSGD_TRY(output_paths_check(outputs, sizeof outputs / sizeof outputs[0], ""));
@@ -186,23 +212,33 @@ static bool is_left_out(const char *key) {
     return strcmp(key, "report") == 0;
 }
 
-static enum hysgd_status print_policies(struct compare *compare, FILE *out) {
-    fputs("policy = ", out);
+/* The line of the policies, or of the schedulers; none where there are none of them. */
+static enum hysgd_status print_policies(struct compare *compare, bool are_schedulers, FILE *out) {
+    size_t printed = 0;
     for (size_t i = 0; i < compare->policy_count; i++) {
+        if (compare->are_schedulers[i] != are_schedulers)
+            continue;
         enum hysgd_status status = resolve_run(compare, i, 0);
+        const struct description *words = &compare->resolved.description;
+        if (status == HYSGD_OK && printed++ == 0)
+            fputs(are_schedulers ? "scheduler = " : "policy = ", out);
+        else if (status == HYSGD_OK)
+            fputs("; ", out);
         if (status == HYSGD_OK)
-            fprintf(out, "%s%s", i > 0 ? "; " : "", compare->resolved.description.policy);
+            fputs(are_schedulers ? words->scheduler : words->policy, out);
         resolved_fini(&compare->resolved);
         HYSGD_TRY(status);
     }
-    fputc('\n', out);
+    if (printed > 0)
+        fputc('\n', out);
     return HYSGD_OK;
 }
 
 enum hysgd_status compare_print(struct compare *compare, FILE *out) {
     struct description_pairs pairs = {0};
     HYSGD_TRY(check(compare));
-    HYSGD_TRY(print_policies(compare, out));
+    HYSGD_TRY(print_policies(compare, false, out));
+    HYSGD_TRY(print_policies(compare, true, out));
     enum hysgd_status status = resolve_run(compare, 0, 0);
     if (status == HYSGD_OK)
         status = description_pairs_init(&pairs, &compare->resolved.description);
@@ -239,25 +275,53 @@ static void announce(const struct compare *compare, size_t policy, int64_t repet
             compare->description.seed + repetition);
 }
 
+/* Trains by a scheduler and keeps what there is of it beside the result. */
+static enum hysgd_status factorize_one(struct compare *compare, const struct run_sink *sinks, size_t sink_count,
+                                       bool wants_history, struct outcome *outcome, int64_t repetition) {
+    struct factorization *run = &compare->factorization;
+    bool has_begun;
+    HYSGD_TRY(factorization_init(run, &compare->resolved, sinks, sink_count, wants_history));
+    enum hysgd_status status =
+        factorization_train(run, &compare->stopper, &outcome->results[repetition], &has_begun);
+    const struct factorization_result *result = &run->result;
+    outcome->loss_name = factors_model_loss_name(run->model);
+    outcome->fits[repetition] = (struct outcome_fit){
+        .epochs = result->epochs,
+        .mae = result->test.mae,
+        .ratings_per_second = result->seconds > 0 ? (double)result->visits / result->seconds : (double)NAN,
+        .scheduling_share = result->scheduling_share,
+        .imbalance = result->imbalance};
+    return status;
+}
+
+static enum hysgd_status train_by_policy(struct compare *compare, const struct run_sink *sinks, size_t sink_count,
+                                         bool wants_history, struct hysgd_result *result_out) {
+    bool has_begun;
+    HYSGD_TRY(run_init(&compare->run, &compare->resolved, sinks, sink_count, wants_history));
+    return run_train(&compare->run, &compare->stopper, result_out, &has_begun);
+}
+
 /* Trains and keeps the result; a run that diverged or missed its target is a result like any other. */
 static enum hysgd_status train_one(struct compare *compare, size_t policy, int64_t repetition, void *progress) {
     struct outcome *outcome = &compare->outcomes[policy];
     const struct run_sink sink = {.ops = &sink_progress, .self = progress};
-    bool has_begun;
+    size_t sinks = progress != NULL ? 1 : 0;
+    bool wants_history = repetition == 0 && compare->description.report[0] != '\0';
     HYSGD_TRY(resolve_run(compare, policy, repetition));
-    HYSGD_TRY(run_init(&compare->run, &compare->resolved, &sink, progress != NULL ? 1 : 0,
-                       repetition == 0 && compare->description.report[0] != '\0'));
+    bool is_scheduled = compare->resolved.scheduler.ops != NULL;
     enum hysgd_status status =
-        run_train(&compare->run, &compare->stopper, &outcome->results[repetition], &has_begun);
+        is_scheduled ? factorize_one(compare, &sink, sinks, wants_history, outcome, repetition)
+                     : train_by_policy(compare, &sink, sinks, wants_history, &outcome->results[repetition]);
     if (status == HYSGD_DIVERGED)
         outcome->ends[repetition] = OUTCOME_DIVERGED;
     else if (status == HYSGD_OK || status == HYSGD_TARGET)
         outcome->ends[repetition] = OUTCOME_FINISHED;
     else
         return status;
+    struct recording *recording = is_scheduled ? &compare->factorization.recording : &compare->run.recording;
     if (repetition == 0) {
-        compare->histories[policy] = compare->run.recording.views.history;
-        compare->run.recording.views.history = NULL;
+        compare->histories[policy] = recording->views.history;
+        recording->views.history = NULL;
     }
     return HYSGD_OK;
 }
@@ -316,7 +380,9 @@ static enum hysgd_status write_report(const struct compare *compare) {
             histories[count++] = compare->histories[i];
     if (count == 0)
         return HYSGD_OK;
-    return report_write(compare->description.report, "comparison of policies", histories, count);
+    return report_write(compare->description.report,
+                        compare->are_schedulers[0] ? "comparison of schedulers" : "comparison of policies",
+                        histories, count);
 }
 
 static enum hysgd_status conclude(const struct compare *compare, enum hysgd_status status) {

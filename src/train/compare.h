@@ -18,7 +18,7 @@ extern const char *const compare_without[];
 HYSGD_MUST_CHECK enum hysgd_status compare_alloc(struct compare **compare_out);
 void compare_free(struct compare *compare);
 
-/* Sets an option of compare_options or of a run. "policy" adds one policy, or several joined by ';'. */
+/* Sets an option of compare_options or of a run. "policy" and "scheduler" add one, or several joined by ';'. */
 HYSGD_MUST_CHECK enum hysgd_status compare_set(struct compare *compare, const char *key, const char *value);
 
 /* Lets every run tell `out` how it is doing. */

@@ -3,6 +3,7 @@
 #include "train/outcome.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -10,20 +11,51 @@
 #include "base/option_text.h"
 #include "train/json.h"
 
-enum quantity { SECONDS, GRADIENTS, UPDATES, STALENESS, WAITING, TEST_LOSS, ACCURACY, TARGET, QUANTITY_COUNT };
+/* Those from EPOCHS on are of schedulers only, and shown where there are some. */
+enum quantity {
+    SECONDS,
+    GRADIENTS,
+    UPDATES,
+    STALENESS,
+    WAITING,
+    TEST_LOSS,
+    ACCURACY,
+    TARGET,
+    EPOCHS,
+    MAE,
+    SPEED,
+    SCHEDULING,
+    IMBALANCE,
+    QUANTITY_COUNT
+};
 
 /* The name in CSV and JSON. */
-static const char *const names[QUANTITY_COUNT] = {"seconds",       "gradients", "updates",       "mean_staleness",
-                                                  "waiting_share", "test_loss", "test_accuracy", "target_seconds"};
+static const char *const names[QUANTITY_COUNT] = {"seconds",
+                                                  "gradients",
+                                                  "updates",
+                                                  "mean_staleness",
+                                                  "waiting_share",
+                                                  "test_loss",
+                                                  "test_accuracy",
+                                                  "target_seconds",
+                                                  "epochs",
+                                                  "mae",
+                                                  "ratings_per_second",
+                                                  "scheduling_share",
+                                                  "imbalance"};
 
 /* The title of a column of the table, and how much it is missed: the smallest goes first where space is short. */
 static const struct {
     const char *title;
     int importance;
 } columns_of[QUANTITY_COUNT] = {
-    [SECONDS] = {"seconds", 6},     [GRADIENTS] = {"gradients", 2}, [UPDATES] = {"updates", 5},
-    [STALENESS] = {"staleness", 4}, [WAITING] = {"wait %", 3},      [TEST_LOSS] = {"test loss", 1},
+    [SECONDS] = {"seconds", 6},     [GRADIENTS] = {"gradients", 2},
+    [UPDATES] = {"updates", 5},     [STALENESS] = {"staleness", 4},
+    [WAITING] = {"wait %", 3},      [TEST_LOSS] = {"test loss", 1},
     [ACCURACY] = {"accuracy %", 8}, [TARGET] = {"target s", 7},
+    [EPOCHS] = {"epochs", 3},       [MAE] = {"MAE", 5},
+    [SPEED] = {"M ratings/s", 6},   [SCHEDULING] = {"scheduler %", 2},
+    [IMBALANCE] = {"imbalance", 1},
 };
 
 enum hysgd_status outcome_init(struct outcome *outcome, const char *policy, size_t repeat) {
@@ -31,12 +63,14 @@ enum hysgd_status outcome_init(struct outcome *outcome, const char *policy, size
     outcome->repeat = repeat;
     HYSGD_TRY(memory_copy_text(policy, &outcome->policy));
     HYSGD_TRY(memory_alloc(repeat, sizeof *outcome->ends, &outcome->ends));
+    HYSGD_TRY(memory_alloc(repeat, sizeof *outcome->fits, &outcome->fits));
     return memory_alloc(repeat, sizeof *outcome->results, &outcome->results);
 }
 
 void outcome_fini(struct outcome *outcome) {
     memory_free(outcome->policy);
     memory_free(outcome->ends);
+    memory_free(outcome->fits);
     memory_free(outcome->results);
     memset(outcome, 0, sizeof *outcome);
 }
@@ -49,6 +83,23 @@ size_t outcome_count(const struct outcome *outcome, enum outcome_end end) {
 }
 
 /* ---- Statistics ---- */
+
+static double value_of_fit(const struct outcome_fit *fit, enum quantity quantity) {
+    switch (quantity) {
+    case EPOCHS:
+        return fit->epochs;
+    case MAE:
+        return fit->mae;
+    case SPEED:
+        return fit->ratings_per_second;
+    case SCHEDULING:
+        return fit->scheduling_share;
+    case IMBALANCE:
+        return fit->imbalance;
+    default:
+        return (double)NAN;
+    }
+}
 
 static double value_of(const struct hysgd_result *result, enum quantity quantity) {
     switch (quantity) {
@@ -68,10 +119,9 @@ static double value_of(const struct hysgd_result *result, enum quantity quantity
         return result->test_accuracy;
     case TARGET:
         return result->target_seconds;
-    case QUANTITY_COUNT:
-        break;
+    default:
+        return (double)NAN;
     }
-    return (double)NAN;
 }
 
 /* Over the finished runs in which the quantity exists. */
@@ -84,7 +134,9 @@ static struct statistic measure(const struct outcome *outcome, enum quantity qua
     struct statistic statistic = {0};
     double mean = 0, squares = 0;
     for (size_t i = 0; i < outcome->repeat; i++) {
-        double value = value_of(&outcome->results[i], quantity);
+        double value = quantity < EPOCHS            ? value_of(&outcome->results[i], quantity)
+                       : outcome->loss_name != NULL ? value_of_fit(&outcome->fits[i], quantity)
+                                                    : (double)NAN;
         if (outcome->ends[i] != OUTCOME_FINISHED || !isfinite(value))
             continue;
         double distance = value - mean;
@@ -122,12 +174,13 @@ static int decimals_of(double value) {
 /* The mean, with the standard deviation where there are several runs and it matters. */
 static void print_cell(const struct outcome *outcome, enum quantity quantity, char cell[CELL_BYTES]) {
     struct statistic statistic = measure(outcome, quantity);
-    double scale = quantity == ACCURACY || quantity == WAITING ? 100 : 1;
+    bool is_share = quantity == ACCURACY || quantity == WAITING || quantity == SCHEDULING;
+    double scale = is_share ? 100 : quantity == SPEED ? 1e-6 : 1;
     double mean = scale * statistic.mean, deviation = scale * statistic.deviation;
     int decimals = quantity == GRADIENTS || quantity == UPDATES ? 0
                    : quantity == ACCURACY                       ? 2
                    : quantity == WAITING                        ? 1
-                   : quantity == TEST_LOSS                      ? 4
+                   : quantity == TEST_LOSS || quantity == MAE   ? 4
                                                                 : decimals_of(mean);
     bool shows_deviation = quantity == ACCURACY || quantity == TEST_LOSS || quantity == TARGET;
     if (statistic.count == 0) {
@@ -155,6 +208,7 @@ static void fill_row(const struct outcome *outcome, struct row *row) {
 }
 
 struct layout {
+    bool are_fits; /* all rows are of schedulers */
     int widths[QUANTITY_COUNT];
     bool shows[QUANTITY_COUNT];
     int name;     /* width of the first column */
@@ -168,10 +222,15 @@ static int total_width(const struct layout *layout) {
     return total;
 }
 
+/* Of a scheduler nothing is missed as much as the loss. */
+static int importance_of(const struct layout *layout, int quantity) {
+    return layout->are_fits && quantity == TEST_LOSS ? INT_MAX : columns_of[quantity].importance;
+}
+
 static void drop_least(struct layout *layout) {
     int least = -1;
     for (int i = 0; i < QUANTITY_COUNT; i++)
-        if (layout->shows[i] && (least < 0 || columns_of[i].importance < columns_of[least].importance))
+        if (layout->shows[i] && (least < 0 || importance_of(layout, i) < importance_of(layout, least)))
             least = i;
     layout->shows[least] = false;
 }
@@ -183,14 +242,14 @@ static int shown_count(const struct layout *layout) {
     return count;
 }
 
-static void fit(struct layout *layout, const struct row *rows, size_t count, int columns) {
-    layout->name_max = (int)strlen("policy");
+static void fit(struct layout *layout, const struct row *head, const struct row *rows, size_t count, int columns) {
+    layout->name_max = (int)strlen(head->policy);
     for (size_t j = 0; j < count; j++) {
         int length = (int)strlen(rows[j].policy);
         layout->name_max = length > layout->name_max ? length : layout->name_max;
     }
     for (int i = 0; i < QUANTITY_COUNT; i++) {
-        layout->widths[i] = (int)strlen(columns_of[i].title);
+        layout->widths[i] = (int)strlen(head->cells[i]);
         for (size_t j = 0; j < count; j++) {
             int length = (int)strlen(rows[j].cells[i]);
             layout->widths[i] = length > layout->widths[i] ? length : layout->widths[i];
@@ -214,21 +273,38 @@ static void print_row(const struct layout *layout, const struct row *row, FILE *
     fputc('\n', out);
 }
 
+static size_t count_fits(const struct outcome *outcomes, size_t count) {
+    size_t fits = 0;
+    for (size_t i = 0; i < count; i++)
+        fits += outcomes[i].loss_name != NULL;
+    return fits;
+}
+
+/* Which columns there are, space aside, and what they are called. */
+static void choose_columns(const struct outcome *outcomes, size_t count, struct layout *layout, struct row *head) {
+    size_t fits = count_fits(outcomes, count);
+    layout->are_fits = count > 0 && fits == count;
+    *head = (struct row){.policy = layout->are_fits ? "scheduler" : "policy"};
+    for (int i = 0; i < QUANTITY_COUNT; i++) {
+        bool is_optional = i == TARGET || i == ACCURACY || i >= EPOCHS;
+        bool is_of_policies = i == GRADIENTS || i == UPDATES || i == STALENESS;
+        layout->shows[i] =
+            (!is_optional || exists(outcomes, count, (enum quantity)i)) && !(is_of_policies && layout->are_fits);
+        snprintf(head->cells[i], CELL_BYTES, "%s", columns_of[i].title);
+    }
+    if (layout->are_fits)
+        snprintf(head->cells[TEST_LOSS], CELL_BYTES, "%s", outcomes[0].loss_name);
+    layout->shows[TEST_LOSS] = fits > 0 ? exists(outcomes, count, TEST_LOSS) : !layout->shows[ACCURACY];
+}
+
 enum hysgd_status outcomes_print_text(const struct outcome *outcomes, size_t count, int columns, FILE *out) {
-    struct row *rows;
+    struct row *rows, head;
     struct layout layout = {0};
-    struct row head = {.policy = "policy"};
     HYSGD_TRY(memory_alloc(count, sizeof *rows, &rows));
     for (size_t i = 0; i < count; i++)
         fill_row(&outcomes[i], &rows[i]);
-    for (int i = 0; i < QUANTITY_COUNT; i++) {
-        layout.shows[i] = true;
-        snprintf(head.cells[i], CELL_BYTES, "%s", columns_of[i].title);
-    }
-    layout.shows[TARGET] = exists(outcomes, count, TARGET);
-    layout.shows[ACCURACY] = exists(outcomes, count, ACCURACY);
-    layout.shows[TEST_LOSS] = !layout.shows[ACCURACY];
-    fit(&layout, rows, count, columns);
+    choose_columns(outcomes, count, &layout, &head);
+    fit(&layout, &head, rows, count, columns);
     print_row(&layout, &head, out);
     for (size_t i = 0; i < count; i++)
         print_row(&layout, &rows[i], out);
@@ -250,7 +326,8 @@ static void print_number(double value, FILE *out) {
 
 void outcomes_print_csv(const struct outcome *outcomes, size_t count, FILE *out) {
     fputs("policy,runs,finished,diverged,target_reached", out);
-    for (int i = 0; i < QUANTITY_COUNT; i++)
+    int quantities = count_fits(outcomes, count) > 0 ? QUANTITY_COUNT : EPOCHS;
+    for (int i = 0; i < quantities; i++)
         fprintf(out, ",%s,%s_std", names[i], names[i]);
     fputc('\n', out);
     for (size_t i = 0; i < count; i++) {
@@ -259,7 +336,7 @@ void outcomes_print_csv(const struct outcome *outcomes, size_t count, FILE *out)
             fprintf(out, *c == '"' ? "\"\"" : "%c", *c);
         fprintf(out, "\",%zu,%zu,%zu,%zu", outcomes[i].repeat, outcome_count(&outcomes[i], OUTCOME_FINISHED),
                 outcome_count(&outcomes[i], OUTCOME_DIVERGED), measure(&outcomes[i], TARGET).count);
-        for (int j = 0; j < QUANTITY_COUNT; j++) {
+        for (int j = 0; j < quantities; j++) {
             struct statistic statistic = measure(&outcomes[i], (enum quantity)j);
             print_number(statistic.mean, out);
             print_number(statistic.deviation, out);
@@ -275,7 +352,8 @@ static json_t *outcome_json(const struct outcome *outcome) {
                   (json_int_t)outcome_count(outcome, OUTCOME_DIVERGED), "target_reached",
                   (json_int_t)measure(outcome, TARGET).count);
     int failed = json == NULL;
-    for (int i = 0; !failed && i < QUANTITY_COUNT; i++) {
+    int quantities = outcome->loss_name != NULL ? QUANTITY_COUNT : EPOCHS;
+    for (int i = 0; !failed && i < quantities; i++) {
         struct statistic statistic = measure(outcome, (enum quantity)i);
         failed = json_object_set_new(
             json, names[i],

@@ -14,9 +14,16 @@ enum outcome_end {
     OUTCOME_DIVERGED
 };
 
-/* The runs of one policy. */
+/* What there is of a run under a scheduler only. */
+struct outcome_fit {
+    double epochs, mae, ratings_per_second, scheduling_share, imbalance; /* NaN: not known */
+};
+
+/* The runs of one policy, or of one scheduler. */
 struct outcome {
     char *policy;                 /* in the user's words; owned */
+    const char *loss_name;        /* what a scheduler's test losses are; static; NULL: of a policy */
+    struct outcome_fit *fits;     /* [repeat] likewise; not looked at for a policy; owned */
     size_t repeat;                /* seeds */
     enum outcome_end *ends;       /* [repeat] owned */
     struct hysgd_result *results; /* [repeat] of those that are finished; owned */
