@@ -34,7 +34,8 @@ const struct hysgd_option factors_model_options[] = {
     {"start", CHOICE, AT(start), "normal", 0, 0, "positive|normal",
      "factors begin uniform from 0 to scale / sqrt(rank), or normal with that deviation; nonnegative=yes and loss=kl are "
      "always positive"},
-    {"scale", REAL, AT(scale), "0.5", 0, 1e6, NULL, "of the factors at the beginning"},
+    {"scale", REAL, AT(scale), "0", 0, 1e6, NULL,
+     "of the factors at the beginning; 0: 0.1, or so that positive ones predict the mean rating"},
     {"negatives", INT, AT(negatives), "0", 0, 1000, NULL,
      "one-class data: columns drawn at random after each rating, which take a step towards negative-value"},
     {"negative-value", REAL, AT(negative_value), "0", -1e6, 1e6, NULL, "what is not there stands for"},
@@ -49,6 +50,9 @@ const struct hysgd_option factors_model_options[] = {
 /* clang-format on */
 
 /* ---- What the options mean ---- */
+
+/* Small: what is learnt is then not hidden by what was there, and the same error is a little smaller in the end. */
+#define NORMAL_SCALE 0.1
 
 enum factors_unseen factors_model_unseen(const struct factors_model *model, double *value_out) {
     *value_out = 0;
@@ -65,18 +69,16 @@ enum hysgd_status factors_model_check(const struct factors_model *model) {
                           model->unseen);
     if (model->negatives > 0 && model->loss != FIT_SQUARED)
         return hysgd_fail(HYSGD_USAGE, "model factors: negatives=%d needs loss=squared", (int)model->negatives);
-    if (model->scale == 0)
-        return hysgd_fail(HYSGD_USAGE, "model factors: scale=0: factors that all begin at 0 stay there");
     return HYSGD_OK;
 }
 
-/* By trials on ratings of 1 to 5 with the default l2; see DESIGN.md. */
+/* By trials on ratings of 1 to 5 with the default l2. */
 double factors_model_rate(const struct factors_model *model) {
     static const double rates[] = {[RULE_CONSTANT] = 0.01,
-                                   [RULE_DECAY] = 0.02,
+                                   [RULE_DECAY] = 0.03,
                                    [RULE_NESTEROV] = 0.01,
                                    [RULE_ADAGRAD] = 0.05,
-                                   [RULE_ADAGRAD2] = 0.1};
+                                   [RULE_ADAGRAD2] = 0.08};
     if (model->rate > 0)
         return model->rate;
     return rates[model->step] * (model->step == RULE_NESTEROV ? 1 - model->momentum : 1);
@@ -109,6 +111,14 @@ static bool has_biases(const struct factors_model *model) {
 
 enum factors_start factors_model_start(const struct factors_model *model) {
     return is_positive(model) ? FACTORS_POSITIVE : (enum factors_start)model->start;
+}
+
+double factors_model_scale(const struct factors_model *model, double mean) {
+    if (model->scale > 0)
+        return model->scale;
+    /* The product of two factors has the mean (scale / (2 sqrt(rank)))^2. */
+    bool is_uncentred = factors_model_start(model) == FACTORS_POSITIVE && !factors_model_has_mean(model);
+    return is_uncentred && mean > 0 ? 2 * sqrt(mean) : NORMAL_SCALE;
 }
 
 struct kernel_setup factors_model_kernel(const struct factors_model *model) {

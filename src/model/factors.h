@@ -25,8 +25,8 @@ struct factors_model {
     char *unseen; /* "mean", "error" or a number */
     /* Under a policy, of the data: */
     uint32_t row_count, column_count;
-    double mean;                    /* the constant; 0 unless factors_model_centre was called */
-    struct hysgd_tensor tensors[4]; /* [tensor_count] */
+    double mean;                    /* of the training ratings, where someone has said so; else 0 */
+    struct hysgd_tensor tensors[5]; /* [tensor_count] */
     size_t tensor_count;
 };
 
@@ -44,6 +44,9 @@ double factors_model_rate(const struct factors_model *model);
 
 /* How the factors begin. */
 enum factors_start factors_model_start(const struct factors_model *model);
+
+/* Of the factors at the beginning, where the ratings have this mean. */
+double factors_model_scale(const struct factors_model *model, double mean);
 
 /* The kernel's part of the options. */
 struct kernel_setup factors_model_kernel(const struct factors_model *model);

@@ -2,7 +2,7 @@
 /* Loss and gradient of low-rank factorization on a batch of ratings, for training under a policy; in double
  * precision where it adds up. Training under a scheduler, a rating at a time, is in lowrank/ and takes the options
  * only. Koren, Bell and Volinsky, "Matrix factorization techniques for recommender systems", Computer 42 (2009),
- * with s = mean + b_u + c_v + p_u . q_v, loss = mean over the batch of l(r, s) + h (l2 (|p_u|^2 + |q_v|^2) +
+ * with s = m + b_u + c_v + p_u . q_v, loss = mean over the batch of l(r, s) + h (l2 (|p_u|^2 + |q_v|^2) +
  * bias_l2 (b_u^2 + c_v^2)) + l1 (|p_u|_1 + |q_v|_1), h = 1 for the squared losses and 1/2 for the others: the
  * gradient is that of a scheduler's step, times 2 for the squared ones. */
 #include <inttypes.h>
@@ -16,7 +16,7 @@
 
 /* ---- Layout ---- */
 
-enum { ROWS, COLUMNS, ROW_BIAS, COLUMN_BIAS };
+enum { ROWS, COLUMNS, MEAN, ROW_BIAS, COLUMN_BIAS };
 
 static void add_tensor(struct factors_model *model, const char *name, size_t count, size_t width) {
     size_t first = 0;
@@ -46,6 +46,7 @@ static enum hysgd_status init(void *self, const struct hysgd_data_shape *shape) 
     model->tensor_count = 0;
     add_tensor(model, "rows", shape->row_count, rank);
     add_tensor(model, "columns", shape->column_count, rank);
+    add_tensor(model, "mean", 1, 0);
     if (factors_model_kernel(model).has_biases) {
         add_tensor(model, "row_bias", shape->row_count, 0);
         add_tensor(model, "column_bias", shape->column_count, 0);
@@ -55,7 +56,7 @@ static enum hysgd_status init(void *self, const struct hysgd_data_shape *shape) 
 
 static size_t vector_size(const struct factors_model *model) {
     size_t ends = (size_t)model->row_count + model->column_count;
-    return ends * (size_t)model->rank + (model->tensor_count > ROW_BIAS ? ends : 0);
+    return ends * (size_t)model->rank + 1 + (model->tensor_count > ROW_BIAS ? ends : 0);
 }
 
 static void describe(const void *self, struct hysgd_model_layout *layout_out) {
@@ -70,8 +71,9 @@ static void describe(const void *self, struct hysgd_model_layout *layout_out) {
 static void start(const void *self, uint64_t seed, float *vector_out) {
     const struct factors_model *model = self;
     size_t rank = (size_t)model->rank;
-    float unit = (float)(model->scale / sqrt((double)rank));
+    float unit = (float)(factors_model_scale(model, model->mean) / sqrt((double)rank));
     memset(vector_out, 0, vector_size(model) * sizeof *vector_out);
+    vector_out[model->tensors[MEAN].first] = factors_model_has_mean(model) ? (float)model->mean : 0;
     for (int side = ROWS; side <= COLUMNS; side++)
         for (size_t i = 0; i < model->tensors[side].dims[0]; i++) {
             float *values = vector_out + model->tensors[side].first + i * rank;
@@ -135,7 +137,7 @@ static enum hysgd_status find_pair(const struct factors_model *model, const floa
 }
 
 static double predict_pair(const struct factors_model *model, const float *vector, const struct pair *pair) {
-    double sum = model->mean;
+    double sum = (double)vector[model->tensors[MEAN].first];
     if (model->tensor_count > ROW_BIAS)
         sum += (double)vector[pair->row_bias] + (double)vector[pair->column_bias];
     for (size_t d = 0; d < (size_t)model->rank; d++)
@@ -167,6 +169,7 @@ static double add_pair(const struct factors_model *model, const float *vector, c
         loss +=
             add_gradient(penalties, penalties->l1, penalties->l2, q, pull.pull * p, &gradient[pair->column + d]);
     }
+    gradient[model->tensors[MEAN].first] -= (float)(penalties->share * pull.pull);
     if (model->tensor_count <= ROW_BIAS)
         return loss;
     const size_t biases[] = {pair->row_bias, pair->column_bias};

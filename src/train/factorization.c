@@ -34,6 +34,25 @@ static enum hysgd_status check_values(const struct factorization *run) {
     return HYSGD_OK;
 }
 
+/* A target must be one that the evaluations can show. */
+static enum hysgd_status check_target(const struct factorization *run) {
+    const struct training_limits *limits = &run->resolved->limits;
+    const char *target = run->resolved->description.target;
+    bool is_one_class = factors_model_is_one_class(run->model);
+    bool has_accuracy = is_one_class || factors_model_has_signs(run->model);
+    if (target[0] == '\0')
+        return HYSGD_OK;
+    if (run->test.part.count + run->validation.part.count == 0)
+        return hysgd_fail(HYSGD_USAGE, "run: target=%s: the data %s have no test part to show it", target,
+                          run->resolved->data.ops->name);
+    if ((limits->loss > 0 && is_one_class) || (limits->accuracy > 0 && !has_accuracy))
+        return hysgd_fail(HYSGD_USAGE, "run: target=%s: expected %s, for test ratings are judged by %s", target,
+                          is_one_class ? "accuracy=A" : "loss=L",
+                          is_one_class ? factors_model_accuracy_name(run->model)
+                                       : factors_model_loss_name(run->model));
+    return HYSGD_OK;
+}
+
 /* The entries are put into another order, which others who use the data must not see. */
 static enum hysgd_status copy_entries(struct factorization *run, const struct ratings_split *split) {
     if (!run->resolved->data_is_shared)
@@ -90,6 +109,7 @@ static enum hysgd_status prepare_data(struct factorization *run) {
     run->validation.part = split->validation;
     run->test.part = split->test;
     HYSGD_TRY(check_values(run));
+    HYSGD_TRY(check_target(run));
     HYSGD_TRY(copy_entries(run, split));
     HYSGD_TRY(count_training(run));
     sort_unseen(run, &run->validation);
@@ -211,8 +231,8 @@ static enum hysgd_status resume(struct factorization *run) {
 /* Each row begins with numbers of its own, whatever its place. */
 static enum hysgd_status start_factors(struct factorization *run) {
     const struct description *words = &run->resolved->description;
-    factors_start(&run->factors, factors_model_start(run->model), (float)run->model->scale, SUM_START,
-                  (uint64_t)words->seed);
+    factors_start(&run->factors, factors_model_start(run->model),
+                  (float)factors_model_scale(run->model, run->train.mean), SUM_START, (uint64_t)words->seed);
     clear_unseen(run);
     run->factors.mean = factors_model_has_mean(run->model) ? (float)run->train.mean : 0;
     if (words->resume[0] != '\0')

@@ -14,6 +14,7 @@
 #include "runtime/runtime.h"
 #include "train/identity.h"
 #include "train/result.h"
+#include "train/scheduling.h"
 
 #define GIBIBYTE 1073741824.0
 
@@ -37,6 +38,7 @@ static enum hysgd_status init_model(struct run *run) {
     const struct resolved *resolved = run->resolved;
     struct hysgd_data_shape shape;
     data_ops(&resolved->data)->describe(resolved->data.self, &shape);
+    scheduling_centre(&resolved->model, &resolved->data);
     run->model_is_ready = true; /* init leaves its object safe to fini when it fails */
     const struct hysgd_model_ops *ops = model_ops(&resolved->model);
     return ops->init != NULL ? ops->init(resolved->model.self, &shape) : HYSGD_OK;

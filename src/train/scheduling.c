@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "data/ratings.h"
 #include "lowrank/scheduler.h"
 
 #define DEFAULT_SCHEDULER    "a2psgd"
@@ -18,6 +19,12 @@
 
 const struct factors_model *scheduling_model(const struct plugin *model) {
     return model->ops == &model_factors.about ? model->self : NULL;
+}
+
+void scheduling_centre(const struct plugin *model, const struct plugin *data) {
+    if (model->ops != &model_factors.about || data_ratings(data) == NULL)
+        return;
+    ((struct factors_model *)model->self)->mean = data_ratings(data)->train.mean;
 }
 
 double scheduling_epochs(const struct description *words) {

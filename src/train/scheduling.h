@@ -17,6 +17,9 @@ HYSGD_MUST_CHECK enum hysgd_status scheduling_check(struct resolved *resolved);
 /* The limit where none is given. */
 double scheduling_epochs(const struct description *words);
 
+/* Tells the model factors under a policy the mean of its training ratings; nothing to any other model. */
+void scheduling_centre(const struct plugin *model, const struct plugin *data);
+
 /* The options of the model; NULL when it is not `factors`. */
 const struct factors_model *scheduling_model(const struct plugin *model);
 

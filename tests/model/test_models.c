@@ -30,7 +30,7 @@
 static const char *const test_options[][2] = {
     {"network", "layers=(conv 3x3x4, norm, tanh, avgpool 2, [dropout 0.25, dense 6 | dense 6], gelu, dense)"},
     {"quadratic", "noise=0"},
-    {"factors", "rank=3,l2=0,bias-l2=0,l1=0"}, /* penalties are no part of evaluations */
+    {"factors", "rank=3,l2=0,bias-l2=0,l1=0,scale=1"}, /* penalties are no part of evaluations */
 };
 
 /* An open model with its data shape, a workspace for BATCH samples, and a vector and batch of random numbers. */
@@ -393,11 +393,11 @@ static void open_factors(struct subject *subject, const char *options) {
 static void every_loss_of_factors_has_its_gradient(void **state) {
     (void)state;
     static const char *const texts[] = {"loss=squared", "loss=absolute", "loss=logistic", "loss=squared-hinge",
-                                        "loss=kl,scale=3"};
+                                        "loss=kl,start=positive"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct subject subject;
         char text[128];
-        snprintf(text, sizeof text, "rank=3,l2=0.3,l1=0.2,bias-l2=0.4,%s", texts[i]);
+        snprintf(text, sizeof text, "rank=3,l2=0.3,l1=0.2,bias-l2=0.4,scale=1,%s", texts[i]);
         open_factors(&subject, text);
         for (int k = 0; k < BATCH; k++)
             subject.targets[k] = (float)(k + 1);
@@ -423,15 +423,14 @@ static void factors_predict_by_their_formula(void **state) {
     open_factors(&subject, "rank=2");
     for (size_t i = 0; i < subject.size; i++)
         subject.vector[i] = (float)i / 8;
-    ((struct factors_model *)subject.model.self)->mean = 3;
     assert_int_equal(
         subject.ops->predict(subject.model.self, workspace_of(&subject), subject.vector, &subject.batch, outputs),
         HYSGD_OK);
     for (int i = 0; i < BATCH; i++) {
         memcpy(pair, subject.inputs + 2 * (size_t)i, sizeof pair);
         const float *p = subject.vector + 2 * (size_t)pair[0], *q = subject.vector + 2 * (size_t)(ROWS + pair[1]);
-        const float *biases = subject.vector + 2 * (size_t)(ROWS + COLUMNS);
-        float expected = 3 + biases[pair[0]] + biases[ROWS + pair[1]] + p[0] * q[0] + p[1] * q[1];
+        const float *mean = subject.vector + 2 * (size_t)(ROWS + COLUMNS), *biases = mean + 1;
+        float expected = *mean + biases[pair[0]] + biases[ROWS + pair[1]] + p[0] * q[0] + p[1] * q[1];
         assert_true(fabsf(outputs[i] - expected) < 1e-4f);
     }
     subject_close(&subject);
@@ -453,7 +452,7 @@ static void factors_refuse_what_they_do_not_have(void **state) {
         HYSGD_FAILED);
     assert_int_equal(metrics.count, 0);
     subject_close(&subject);
-    static const char *const wrong[] = {"unseen=never", "loss=bpr", "negatives=3", "scale=0", "nonnegative=yes"};
+    static const char *const wrong[] = {"unseen=never", "loss=bpr", "negatives=3", "nonnegative=yes"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         assert_int_equal(subject_open_sized(&subject, &model_factors.about, wrong[i], 4), HYSGD_USAGE);
 }
