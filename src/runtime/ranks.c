@@ -186,89 +186,6 @@ static enum hysgd_status await_message(struct ranks_inbox *inbox) {
                         ranks->control_most, message_has_come, inbox);
 }
 
-/* ---- Work aside ---- */
-
-static void *aside_main(void *argument) {
-    struct ranks_aside *aside = argument;
-    pthread_mutex_lock(&aside->lock);
-    for (;;) {
-        while (!aside->work && !aside->is_ending)
-            pthread_cond_wait(&aside->wake, &aside->lock);
-        if (!aside->work)
-            break;
-        pthread_mutex_unlock(&aside->lock);
-        enum hysgd_status status = aside->work(aside->self);
-        if (status != HYSGD_OK)
-            snprintf(aside->message, sizeof aside->message, "%s", hysgd_error_message());
-        pthread_mutex_lock(&aside->lock);
-        aside->status = status;
-        aside->work = NULL;
-        aside->is_done = true;
-    }
-    pthread_mutex_unlock(&aside->lock);
-    return NULL;
-}
-
-static enum hysgd_status start_aside(struct ranks_aside *aside) {
-    pthread_mutex_init(&aside->lock, NULL);
-    pthread_cond_init(&aside->wake, NULL);
-    int fault = pthread_create(&aside->thread, NULL, aside_main, aside);
-    if (fault != 0)
-        return hysgd_fail(HYSGD_FAILED, "a thread cannot be started: %s", strerror(fault));
-    aside->is_started = true;
-    return HYSGD_OK;
-}
-
-static void stop_aside(struct ranks_aside *aside) {
-    if (!aside->is_started)
-        return;
-    pthread_mutex_lock(&aside->lock);
-    aside->is_ending = true;
-    pthread_cond_signal(&aside->wake);
-    pthread_mutex_unlock(&aside->lock);
-    pthread_join(aside->thread, NULL);
-    pthread_cond_destroy(&aside->wake);
-    pthread_mutex_destroy(&aside->lock);
-}
-
-void ranks_set_aside(struct ranks *ranks, enum hysgd_status (*work)(void *), void *self) {
-    struct ranks_aside *aside = &ranks->aside;
-    pthread_mutex_lock(&aside->lock);
-    aside->work = work;
-    aside->self = self;
-    aside->is_done = false;
-    pthread_cond_signal(&aside->wake);
-    pthread_mutex_unlock(&aside->lock);
-}
-
-bool ranks_aside_is_done(struct ranks *ranks, enum hysgd_status *status_out) {
-    struct ranks_aside *aside = &ranks->aside;
-    pthread_mutex_lock(&aside->lock);
-    bool is_done = aside->is_done;
-    aside->is_done = false;
-    pthread_mutex_unlock(&aside->lock);
-    if (is_done) {
-        *status_out = aside->status;
-        if (aside->status != HYSGD_OK)
-            status_set_message(aside->message);
-    }
-    return is_done;
-}
-
-void ranks_aside_wait(struct ranks *ranks, enum hysgd_status *status_out) {
-    struct ranks_aside *aside = &ranks->aside;
-    for (;;) {
-        pthread_mutex_lock(&aside->lock);
-        bool is_idle = aside->work == NULL;
-        pthread_mutex_unlock(&aside->lock);
-        if (is_idle)
-            break;
-        nanosleep(&(struct timespec){0, NAP_NANOSECONDS}, NULL);
-    }
-    *status_out = HYSGD_OK;
-    ranks_aside_is_done(ranks, status_out);
-}
-
 /* ---- The loop ---- */
 
 void ranks_wake(struct ranks *ranks) {
@@ -383,7 +300,7 @@ static enum hysgd_status place(struct ranks *ranks) {
     return HYSGD_OK;
 }
 
-static enum hysgd_status open_inboxes(struct ranks *ranks) {
+enum hysgd_status ranks_open_inboxes(struct ranks *ranks) {
     const struct training *training = ranks->training;
     size_t workers = (size_t)ranks->workers;
     size_t per_worker = sizeof(struct engine_part) + sizeof(struct server_row) + sizeof(int32_t) + sizeof(double);
@@ -398,7 +315,7 @@ static enum hysgd_status open_inboxes(struct ranks *ranks) {
     return HYSGD_OK;
 }
 
-static enum hysgd_status start_shards(struct ranks *ranks) {
+enum hysgd_status ranks_start_shards(struct ranks *ranks) {
     int hosted = 0;
     for (int i = 0; i < ranks->servers; i++)
         hosted += ranks->server_ranks[i] == ranks->rank;
@@ -428,9 +345,9 @@ static enum hysgd_status start_parts(struct ranks *ranks) {
     const struct timing *timing = ranks->training->setup->timing;
     for (int i = 0; i < ranks->workers; i++)
         ranks->fastest = timing->speeds[i] > ranks->fastest ? timing->speeds[i] : ranks->fastest;
-    HYSGD_TRY(start_shards(ranks));
+    HYSGD_TRY(ranks_start_shards(ranks));
     HYSGD_TRY(read_slices(ranks));
-    HYSGD_TRY(start_aside(&ranks->aside));
+    HYSGD_TRY(ranks_aside_start(&ranks->aside));
     if (ranks->rank == ranks->leader)
         HYSGD_TRY(ranks_coordinator_start(ranks));
     for (int i = 0; i < ranks->workers; i++)
@@ -449,115 +366,16 @@ static enum hysgd_status start(struct ranks *ranks) {
     ranks->clock = ranks->training->start_seconds - machine_seconds();
     HYSGD_TRY(place(ranks));
     HYSGD_TRY(ranks_members_start(ranks));
-    HYSGD_TRY(open_inboxes(ranks));
+    HYSGD_TRY(ranks_open_inboxes(ranks));
     HYSGD_TRY(start_parts(ranks));
     if (!ranks->worker) /* else once its workspace is open */
         ranks_send_ready(ranks);
     return HYSGD_OK;
 }
 
-/* ---- After a loss ---- */
-
-/* Where the state goes back to: this rank must have what it is to go on from. */
-static enum hysgd_status find_copy(struct ranks *ranks, struct ranks_copy **copy_out) {
-    struct ranks_copy *copy = ranks->generation > 0 ? ranks_copy_of(ranks, ranks->generation) : NULL;
-    if (!copy || !copy->has_plan)
-        return hysgd_fail(HYSGD_FAILED, "a rank with parameters was lost before they had been copied");
-    for (int i = 0; i < ranks->servers; i++) {
-        bool is_heir = ranks_copies_heir(ranks, i) == ranks->rank;
-        if (is_heir && !copy->packed[i] && ranks->slices[i].end > ranks->slices[i].first)
-            return hysgd_fail(HYSGD_FAILED, "server %d is lost with both copies of its parameters", i);
-    }
-    *copy_out = copy;
-    return HYSGD_OK;
-}
-
-static enum hysgd_status bury(struct ranks *ranks, struct ranks_past **past_out) {
-    struct ranks_past *past;
-    HYSGD_TRY(memory_alloc(1, sizeof *past, &past));
-    *past = (struct ranks_past){.next = ranks->past,
-                                .shards = ranks->shards,
-                                .shard_count = ranks->shard_count,
-                                .coordinator = ranks->coordinator,
-                                .inboxes = ranks->inboxes};
-    ranks->past = past;
-    ranks->shards = NULL;
-    ranks->shard_count = 0;
-    ranks->coordinator = NULL;
-    ranks->inboxes = NULL;
-    *past_out = past;
-    return HYSGD_OK;
-}
-
-static void exhume(struct ranks *ranks) {
-    while (ranks->past) {
-        struct ranks_past *past = ranks->past;
-        ranks->past = past->next;
-        for (int i = 0; i < past->shard_count; i++)
-            ranks_shard_fini(&past->shards[i]);
-        ranks_coordinator_free(past->coordinator);
-        for (int i = 0; past->inboxes && i < ranks->count; i++)
-            memory_free(past->inboxes[i].content);
-        for (size_t i = 0; i < sizeof past->memory / sizeof *past->memory; i++)
-            memory_free(past->memory[i]);
-        memory_free(past->shards);
-        memory_free(past->inboxes);
-        memory_free(past);
-    }
-}
-
-static enum hysgd_status restore_shards(struct ranks *ranks, const struct ranks_copy *copy) {
-    const struct ranks_state *state = (const void *)copy->plan;
-    HYSGD_TRY(start_shards(ranks));
-    for (int i = 0; i < ranks->shard_count; i++) {
-        struct ranks_shard *shard = &ranks->shards[i];
-        const struct snapshot_slice slice = {&shard->server, shard->slice.first};
-        if (shard->server.shard_count > 0)
-            HYSGD_TRY(
-                snapshot_unpack(&slice, ranks->training, state->places, state->count, copy->packed[shard->number]));
-    }
-    return HYSGD_OK;
-}
-
-static enum hysgd_status lead(struct ranks *ranks, bool is_new) {
-    const struct training_setup *setup = ranks->training->setup;
-    if (is_new && setup->take_over)
-        HYSGD_TRY(setup->take_over(setup->take_over_self));
-    return ranks_coordinator_start(ranks);
-}
-
-enum hysgd_status ranks_renew(struct ranks *ranks, uint32_t incarnation) {
-    struct training *training = ranks->training;
-    struct ranks_copy *copy = NULL;
-    struct ranks_past *past;
-    enum hysgd_status ignored;
-    HYSGD_TRY(find_copy(ranks, &copy));
-    ranks_aside_wait(ranks, &ignored);
-    if (ranks->worker)
-        ranks_worker_interrupt(ranks);
-    HYSGD_TRY(bury(ranks, &past));
-    ranks->incarnation = incarnation;
-    for (int i = 0; i < ranks->servers; i++)
-        ranks->server_ranks[i] = ranks_copies_heir(ranks, i);
-    const struct ranks_state *state = (const void *)copy->plan;
-    uint64_t received = training->engine.progress.received;
-    HYSGD_TRY(snapshot_restore_state(training, state->places + state->count, state->bytes));
-    training->start_seconds = ranks->clock + machine_seconds();
-    ranks->save.is_expected = false;
-    HYSGD_TRY(open_inboxes(ranks));
-    HYSGD_TRY(restore_shards(ranks, copy));
-    if (ranks->rank == ranks->leader)
-        HYSGD_TRY(lead(ranks, past->coordinator == NULL));
-    ranks->undone += received - training->engine.progress.received;
-    if (ranks->worker)
-        return ranks_worker_renew(ranks, past);
-    ranks_send_ready(ranks);
-    return HYSGD_OK;
-}
-
 static void stop(struct ranks *ranks) {
     ranks_worker_stop(ranks);
-    stop_aside(&ranks->aside);
+    ranks_aside_stop(&ranks->aside);
 }
 
 /* After the group is left, so that nobody writes to this memory any more. */
@@ -566,7 +384,7 @@ static void fini(struct ranks *ranks) {
         ranks_shard_fini(&ranks->shards[i]);
     ranks_worker_free(ranks);
     ranks_coordinator_free(ranks->coordinator);
-    exhume(ranks);
+    ranks_forget_past(ranks);
     ranks_copies_fini(ranks);
     for (struct ranks_letter *letter = ranks->letters, *next; letter; letter = next) {
         next = letter->next;

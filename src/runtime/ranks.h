@@ -173,7 +173,7 @@ struct ranks {
     struct message_members *members_message; /* the one being sent */
     int lost_count;
     uint64_t undone;              /* gradients received that a loss has undone, as far as this rank knows */
-    bool confirms; /* a delivery counts once all servers have it, not already when it is announced */
+    bool confirms;                /* a delivery counts once all servers have it, not already when it is announced */
     bool has_lost;                /* since the coordinator has decided about it */
     double beaten, looked;        /* when the latest sign of life was sent, and looked for */
     size_t control_most;          /* bytes of a control message */
@@ -206,9 +206,6 @@ uint32_t ranks_tag_of(uint32_t incarnation, enum message_channel channel, int in
 /* Ends this rank's part of the run, with the calling thread's message, without the coordinator. */
 void ranks_give_up(struct ranks *ranks, enum hysgd_status status);
 
-/* Goes on as a later incarnation, from the latest copies of the state. */
-HYSGD_MUST_CHECK enum hysgd_status ranks_renew(struct ranks *ranks, uint32_t incarnation);
-
 void ranks_send_on(struct ranks *ranks, int to, enum message_channel channel, const void *message, size_t bytes);
 
 /* Whether a request is of an earlier incarnation: then what it is about is gone. */
@@ -222,6 +219,17 @@ void ranks_send_ready(struct ranks *ranks);
 
 /* What went wrong here, with the calling thread's message, to the coordinator. */
 void ranks_report_failure(struct ranks *ranks, enum hysgd_status status);
+
+/* Receives control messages of the present incarnation, from all ranks. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_open_inboxes(struct ranks *ranks);
+
+/* The servers that this rank hosts. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_start_shards(struct ranks *ranks);
+
+/* ---- ranks_aside.c ---- */
+
+HYSGD_MUST_CHECK enum hysgd_status ranks_aside_start(struct ranks_aside *aside);
+void ranks_aside_stop(struct ranks_aside *aside);
 
 /* Gives the aside thread work; it must be idle. */
 void ranks_set_aside(struct ranks *ranks, enum hysgd_status (*work)(void *), void *self);
@@ -277,6 +285,14 @@ HYSGD_MUST_CHECK enum hysgd_status ranks_shard_step(struct ranks_shard *shard, b
 HYSGD_MUST_CHECK enum hysgd_status ranks_save_expect(struct ranks *ranks, const struct message_plan *message);
 bool ranks_save_step(struct ranks *ranks);
 void ranks_save_fini(struct ranks *ranks);
+
+/* ---- ranks_recovery.c ---- */
+
+/* Goes on as a later incarnation, from the latest copies of the state. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_renew(struct ranks *ranks, uint32_t incarnation);
+
+/* At the end, once no message can come any more. */
+void ranks_forget_past(struct ranks *ranks);
 
 /* ---- ranks_copies.c ---- */
 

@@ -39,7 +39,8 @@ static enum hysgd_status await_part(struct ranks_shard *shard, int worker) {
                         place, bytes, part_has_come, shard);
 }
 
-/* Where a worker may be lost in the midst of a delivery, or its line be slow, the verdict waits until it is whole. */
+/* Where a worker may be lost in the midst of a delivery, or its line be slow, the verdict waits until it is whole.
+ */
 static void confirm(struct ranks_shard *shard, int worker) {
     const struct message_has_part message = {
         .head = {MESSAGE_HAS_PART, sizeof message}, .server = shard->number, .worker = worker};

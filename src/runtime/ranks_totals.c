@@ -3,6 +3,7 @@
 #include "runtime/ranks_totals.h"
 
 #include "base/memory.h"
+#include "runtime/ranks_coordinator.h"
 
 static void content_has_come(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_totals *totals = self;
@@ -56,4 +57,60 @@ void ranks_totals_fini(struct ranks_totals *totals) {
 
 bool ranks_totals_are_here(const struct ranks_totals *totals) {
     return totals->contents && totals->missing == 0;
+}
+
+/* ---- Totals over the servers ---- */
+
+/* What a pass has found, added up, lets the servers go on. */
+static enum hysgd_status send_totals(struct ranks_coordinator *self) {
+    struct ranks_totals *values = &self->values;
+    struct ranks *ranks = self->ranks;
+    struct message_totals *message;
+    int columns = 0;
+    for (int i = 0; i < ranks->servers; i++)
+        if (values->shards[i] > 0)
+            columns = (int)(values->bytes[i] / sizeof(double)) / values->shards[i];
+    size_t bytes = sizeof *message + (size_t)columns * sizeof(double);
+    HYSGD_TRY(memory_alloc(1, bytes, &message));
+    *message = (struct message_totals){.head = {MESSAGE_TOTALS, (uint32_t)bytes}, .columns = columns};
+    for (int i = 0; i < ranks->servers; i++)
+        if (values->shards[i] > 0)
+            server_add_values((double *)(message + 1), (const double *)(const void *)values->contents[i], columns,
+                              values->shards[i]);
+    coordinator_send_to_servers(ranks, message, bytes);
+    memory_free(message);
+    return ranks_totals_next(values);
+}
+
+/* What the probes have seen, added up, is the outcome that the engine waits for. */
+static enum hysgd_status take_probed(struct ranks_coordinator *self) {
+    struct ranks_totals *probed = &self->probed;
+    struct training *training = self->ranks->training;
+    double seconds = coordinator_now(self);
+    training->probed = (struct probe_values){0};
+    for (int i = 0; i < self->ranks->servers; i++)
+        if (probed->shards[i] > 0)
+            probe_total(&training->probed, (const void *)probed->contents[i], probed->shards[i]);
+    HYSGD_TRY(ranks_totals_next(probed));
+    self->is_pending = false;
+    coordinator_begin_order(self);
+    HYSGD_TRY(coordinator_end_action(self, &self->pending, seconds, seconds - self->pending_since));
+    return coordinator_serve_queue(self);
+}
+
+enum hysgd_status coordinator_step_totals(struct ranks_coordinator *self, bool *has_acted) {
+    bool has_values = ranks_totals_are_here(&self->values), has_probed = ranks_totals_are_here(&self->probed);
+    *has_acted = *has_acted || has_values || has_probed;
+    if (has_values)
+        HYSGD_TRY(send_totals(self));
+    return has_probed ? take_probed(self) : HYSGD_OK;
+}
+
+enum hysgd_status coordinator_start_totals(struct ranks_coordinator *self) {
+    struct ranks *ranks = self->ranks;
+    const struct training *training = ranks->training;
+    HYSGD_TRY(ranks_totals_start(&self->values, ranks, CHANNEL_VALUES, (size_t)ranks->workers * sizeof(double)));
+    if (!training->estimator.has_probe)
+        return HYSGD_OK;
+    return ranks_totals_start(&self->probed, ranks, CHANNEL_PROBED, sizeof(struct probe_values));
 }
