@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Dealing the training set to the workers: at random in equal parts, in the order of the data, or class by class in
- * proportions drawn from a Dirichlet distribution, which is how unequal data are modelled in the literature. */
+/* Dealing the training set to the workers: at random in equal parts, in the order of the data, class by class in
+ * proportions drawn from a Dirichlet distribution, which is how unequal data are modelled in the literature, or row
+ * by row of ratings. */
 #include "data/partition.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/random.h"
@@ -103,19 +106,16 @@ static void deal_class(struct random *random, double alpha, uint64_t *members, u
     }
 }
 
-/* Puts the samples into the order of their owners. */
-static enum hysgd_status group_by_owner(const struct partition_input *input, const int *owners,
-                                        struct partition *partition) {
+/* Puts the samples into the order of their owners; `hint` is what may help where one has none. */
+static enum hysgd_status group_by_owner(const struct partition_input *input, const int *owners, const char *dealer,
+                                        const char *hint, struct partition *partition) {
     uint64_t *first = partition->first;
     for (uint64_t i = 0; i < input->samples; i++)
         first[owners[i] + 1]++;
     for (int w = 0; w < input->workers; w++) {
         if (first[w + 1] == 0)
-            return hysgd_fail(
-                HYSGD_USAGE,
-                "partition dirichlet: worker %d of %d is left without a sample; expected a larger alpha, "
-                "fewer workers or another seed",
-                w, input->workers);
+            return hysgd_fail(HYSGD_USAGE, "partition %s: worker %d of %d is left without a sample; expected %s",
+                              dealer, w, input->workers, hint);
         first[w + 1] += first[w];
     }
     for (uint64_t i = input->samples; i-- > 0;) /* backwards, with each end as a cursor */
@@ -144,7 +144,8 @@ static enum hysgd_status dirichlet_deal(const void *self, const struct partition
         deal_class(&random, dirichlet->alpha, partition->indices, count, input->workers, shares, owners);
     }
     if (status == HYSGD_OK)
-        status = group_by_owner(input, owners, partition);
+        status =
+            group_by_owner(input, owners, "dirichlet", "a larger alpha, fewer workers or another seed", partition);
     memory_free(owners);
     memory_free(shares);
     return status;
@@ -160,10 +161,80 @@ static const struct partition_ops partition_dirichlet = {
     .deal = dirichlet_deal,
 };
 
+/* A row of ratings with its number of them, and a random number for ties. */
+struct weighted_row {
+    uint64_t weight;
+    uint32_t row, tie;
+};
+
+static int compare_weights(const void *one, const void *other) {
+    const struct weighted_row *a = one, *b = other;
+    if (a->weight != b->weight)
+        return a->weight < b->weight ? 1 : -1;
+    return (a->tie > b->tie) - (a->tie < b->tie);
+}
+
+/* The heaviest row to the worker with the fewest ratings so far: workers get equal numbers of them. */
+static void deal_rows(struct weighted_row *rows, uint32_t count, int workers, uint64_t *loads, int *owners) {
+    qsort(rows, count, sizeof *rows, compare_weights);
+    for (uint32_t i = 0; i < count; i++) {
+        int least = 0;
+        for (int w = 1; w < workers; w++)
+            least = loads[w] < loads[least] ? w : least;
+        loads[least] += rows[i].weight;
+        owners[rows[i].row] = least;
+    }
+}
+
+static enum hysgd_status own_samples(const struct partition_input *input, struct weighted_row *rows,
+                                     uint64_t *loads, int *row_owners, int *owners, struct partition *partition) {
+    struct random random;
+    random_init(&random, input->seed, RANDOM_NO_WORKER, RANDOM_PARTITION, 2);
+    for (uint32_t row = 0; row < input->row_count; row++)
+        rows[row] = (struct weighted_row){.row = row, .tie = random_bits(&random)};
+    for (uint64_t i = 0; i < input->samples; i++)
+        rows[input->rows[i]].weight++;
+    deal_rows(rows, input->row_count, input->workers, loads, row_owners);
+    for (uint64_t i = 0; i < input->samples; i++)
+        owners[i] = row_owners[input->rows[i]];
+    return group_by_owner(input, owners, "rows", "fewer workers", partition);
+}
+
+static enum hysgd_status rows_deal(const void *self, const struct partition_input *input,
+                                   struct partition *partition) {
+    struct weighted_row *rows = NULL;
+    uint64_t *loads = NULL;
+    int *row_owners = NULL, *owners = NULL;
+    (void)self;
+    enum hysgd_status status = memory_alloc(input->row_count, sizeof *rows, &rows);
+    if (status == HYSGD_OK)
+        status = memory_alloc((size_t)input->workers, sizeof *loads, &loads);
+    if (status == HYSGD_OK)
+        status = memory_alloc(input->row_count, sizeof *row_owners, &row_owners);
+    if (status == HYSGD_OK)
+        status = memory_alloc(input->samples, sizeof *owners, &owners);
+    if (status == HYSGD_OK)
+        status = own_samples(input, rows, loads, row_owners, owners, partition);
+    memory_free(rows);
+    memory_free(loads);
+    memory_free(row_owners);
+    memory_free(owners);
+    return status;
+}
+
+static const struct partition_ops partition_rows = {
+    .about = {.name = "rows",
+              .summary =
+                  "ratings: each worker has all ratings of a block of users, and so their factors to itself"},
+    .needs_rows = true,
+    .deal = rows_deal,
+};
+
 static const struct hysgd_plugin *const entries[] = {
     &partition_iid.about,
     &partition_contiguous.about,
     &partition_dirichlet.about,
+    &partition_rows.about,
 };
 
 const struct plugin_list partition_list = {"partition", entries, sizeof entries / sizeof *entries};
@@ -180,11 +251,31 @@ enum hysgd_status partition_read_labels(const struct plugin *data, const struct 
     return status;
 }
 
+/* The row of every training sample, to be freed also when it fails. */
+static enum hysgd_status read_rows(const struct plugin *data, const struct hysgd_data_shape *shape,
+                                   const uint64_t *indices, uint64_t samples, uint32_t **rows_out) {
+    size_t width = (size_t)shape->channels * (size_t)shape->height * (size_t)shape->width;
+    float *inputs = NULL, *targets = NULL;
+    enum hysgd_status status = memory_alloc(samples, sizeof **rows_out, rows_out);
+    if (status == HYSGD_OK)
+        status = memory_alloc(samples, width * sizeof *inputs, &inputs);
+    if (status == HYSGD_OK)
+        status = memory_alloc(samples, (size_t)shape->targets * sizeof *targets, &targets);
+    if (status == HYSGD_OK)
+        data_ops(data)->gather(data->self, HYSGD_TRAIN, indices, samples, inputs, NULL, targets);
+    for (uint64_t i = 0; status == HYSGD_OK && i < samples; i++)
+        memcpy(&(*rows_out)[i], inputs + i * width, sizeof **rows_out);
+    memory_free(inputs);
+    memory_free(targets);
+    return status;
+}
+
 enum hysgd_status partition_init(struct partition *partition, const struct plugin *dealer,
                                  const struct plugin *data, int workers, uint64_t seed) {
     const struct partition_ops *ops = dealer ? (const struct partition_ops *)dealer->ops : &partition_iid;
     struct hysgd_data_shape shape;
     int32_t *labels = NULL;
+    uint32_t *rows = NULL;
     data_ops(data)->describe(data->self, &shape);
     *partition = (struct partition){.workers = workers};
     uint64_t samples = shape.train_count;
@@ -194,6 +285,8 @@ enum hysgd_status partition_init(struct partition *partition, const struct plugi
                           workers, samples, samples);
     if (ops->needs_labels && shape.classes == 0)
         return hysgd_fail(HYSGD_USAGE, "partition %s: the data have no labels to go by", ops->about.name);
+    if (ops->needs_rows && shape.row_count == 0)
+        return hysgd_fail(HYSGD_USAGE, "partition %s: the data are no ratings", ops->about.name);
     HYSGD_TRY(memory_alloc(samples, sizeof *partition->indices, &partition->indices));
     HYSGD_TRY(memory_alloc((size_t)workers + 1, sizeof *partition->first, &partition->first));
     for (uint64_t i = 0; i < samples; i++)
@@ -201,11 +294,19 @@ enum hysgd_status partition_init(struct partition *partition, const struct plugi
     enum hysgd_status status = HYSGD_OK;
     if (ops->needs_labels)
         status = partition_read_labels(data, &shape, partition->indices, samples, &labels);
-    struct partition_input input = {
-        .samples = samples, .seed = seed, .workers = workers, .classes = shape.classes, .labels = labels};
+    if (ops->needs_rows)
+        status = read_rows(data, &shape, partition->indices, samples, &rows);
+    struct partition_input input = {.samples = samples,
+                                    .seed = seed,
+                                    .workers = workers,
+                                    .classes = shape.classes,
+                                    .labels = labels,
+                                    .row_count = shape.row_count,
+                                    .rows = rows};
     if (status == HYSGD_OK)
         status = ops->deal(dealer ? dealer->self : NULL, &input, partition);
     memory_free(labels);
+    memory_free(rows);
     return status;
 }
 

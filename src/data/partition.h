@@ -20,16 +20,18 @@ struct partition_input {
     int workers;
     int classes;           /* 0: the data have no labels */
     const int32_t *labels; /* [samples], for dealers that need them; else NULL */
+    uint32_t row_count;    /* 0: the data are no ratings */
+    const uint32_t *rows;  /* [samples] whose rating it is, for dealers that need them; else NULL */
 };
 
 struct partition_ops {
     struct hysgd_plugin about;
-    bool needs_labels;
+    bool needs_labels, needs_rows;
     /* Fills indices and first, which are allocated and hold 0, 1, 2, ... and zeros. */
     enum hysgd_status (*deal)(const void *self, const struct partition_input *input, struct partition *partition);
 };
 
-/* iid, contiguous, dirichlet */
+/* iid, contiguous, dirichlet, rows */
 extern const struct plugin_list partition_list;
 
 /* Deals the training set of `data` (open and initialised) by `dealer` (open; NULL: iid). HYSGD_USAGE when there are

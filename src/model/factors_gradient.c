@@ -64,6 +64,7 @@ static void describe(const void *self, struct hysgd_model_layout *layout_out) {
     *layout_out = (struct hysgd_model_layout){.parameter_count = vector_size(model),
                                               .tensors = model->tensors,
                                               .tensor_count = model->tensor_count,
+                                              .has_sparse_gradients = true,
                                               .outputs = 1};
 }
 

@@ -51,7 +51,11 @@ enum hysgd_status scheduling_open(struct resolved *resolved) {
         is_none = description_is_given(words, "policy") || !resolved->policy.is_owned;
         HYSGD_TRY(set_scheduler(words, is_none ? "none" : DEFAULT_SCHEDULER));
     }
-    return is_none ? HYSGD_OK : plugin_open(&scheduler_list, words->scheduler, &resolved->scheduler);
+    if (!is_none)
+        return plugin_open(&scheduler_list, words->scheduler, &resolved->scheduler);
+    /* A row's steps come from one worker only: a mean over the workers would shrink them. */
+    bool has_rows = strcmp(words->partition, "rows") == 0;
+    return has_rows && words->resume[0] == '\0' ? description_set_default(words, "combine", "sum") : HYSGD_OK;
 }
 
 /* ---- What has no part in the run ---- */

@@ -24,12 +24,18 @@ static enum hysgd_status deal(struct partition *partition, const char *kind, con
     return status;
 }
 
+/* Data that suit the dealer. */
+static const char *kind_for(const char *dealer) {
+    return strcmp(dealer, "rows") == 0 ? "planted" : "random";
+}
+
 static void every_dealer_gives_each_sample_to_one_worker(void **state) {
     (void)state;
     for (size_t i = 0; i < partition_list.count; i++) {
         struct partition partition;
         int seen[1000] = {0};
-        assert_int_equal(deal(&partition, "random", partition_list.entries[i]->name, 1000, 4, 1), HYSGD_OK);
+        const char *dealer = partition_list.entries[i]->name;
+        assert_int_equal(deal(&partition, kind_for(dealer), dealer, 1000, 4, 1), HYSGD_OK);
         assert_int_equal(partition.first[0], 0);
         assert_int_equal(partition.first[4], 1000);
         for (int k = 0; k < 1000; k++)
@@ -58,9 +64,9 @@ static void every_dealer_goes_by_the_seed(void **state) {
     for (size_t i = 0; i < partition_list.count; i++) {
         const char *dealer = partition_list.entries[i]->name;
         struct partition a, b, c;
-        assert_int_equal(deal(&a, "random", dealer, 1000, 2, 1), HYSGD_OK);
-        assert_int_equal(deal(&b, "random", dealer, 1000, 2, 1), HYSGD_OK);
-        assert_int_equal(deal(&c, "random", dealer, 1000, 2, 2), HYSGD_OK);
+        assert_int_equal(deal(&a, kind_for(dealer), dealer, 1000, 2, 1), HYSGD_OK);
+        assert_int_equal(deal(&b, kind_for(dealer), dealer, 1000, 2, 1), HYSGD_OK);
+        assert_int_equal(deal(&c, kind_for(dealer), dealer, 1000, 2, 2), HYSGD_OK);
         assert_memory_equal(a.indices, b.indices, 1000 * sizeof *a.indices);
         bool is_same = memcmp(a.indices, c.indices, 1000 * sizeof *a.indices) == 0;
         assert_int_equal(is_same, strcmp(dealer, "contiguous") == 0);
@@ -68,6 +74,33 @@ static void every_dealer_goes_by_the_seed(void **state) {
         partition_fini(&b);
         partition_fini(&c);
     }
+}
+
+static void a_row_of_ratings_belongs_to_one_worker(void **state) {
+    (void)state;
+    enum { SAMPLES = 2000, WORKERS = 4, USERS = 80 };
+    struct plugin data;
+    struct partition partition;
+    float *inputs = malloc(SAMPLES * 2 * sizeof *inputs), *targets = malloc(SAMPLES * sizeof *targets);
+    int owners[USERS];
+    memset(owners, 0xff, sizeof owners);
+    assert_int_equal(deal(&partition, "planted", "rows", SAMPLES, WORKERS, 1), HYSGD_OK);
+    samples_open(&data, "planted", SAMPLES);
+    data_ops(&data)->gather(data.self, HYSGD_TRAIN, partition.indices, SAMPLES, inputs, NULL, targets);
+    for (int w = 0; w < WORKERS; w++) {
+        uint64_t count = partition.first[w + 1] - partition.first[w];
+        assert_in_range(count, SAMPLES / WORKERS * 0.9, SAMPLES / WORKERS * 1.1);
+        for (uint64_t i = partition.first[w]; i < partition.first[w + 1]; i++) {
+            uint32_t row;
+            memcpy(&row, inputs + 2 * i, sizeof row);
+            assert_true(owners[row] == -1 || owners[row] == w);
+            owners[row] = w;
+        }
+    }
+    samples_close(&data);
+    partition_fini(&partition);
+    free(inputs);
+    free(targets);
 }
 
 static void iid_mixes_the_order_of_the_data(void **state) {
@@ -140,16 +173,21 @@ static void what_cannot_be_dealt_is_refused(void **state) {
     assert_int_equal(deal(&partition, "none", "dirichlet", 30, 4, 1), HYSGD_USAGE);
     assert_string_equal(hysgd_error_message(), "partition dirichlet: the data have no labels to go by");
     partition_fini(&partition);
+    assert_int_equal(deal(&partition, "random", "rows", 30, 4, 1), HYSGD_USAGE);
+    assert_string_equal(hysgd_error_message(), "partition rows: the data are no ratings");
+    partition_fini(&partition);
+    assert_int_equal(deal(&partition, "planted", "rows", 1000, 90, 1), HYSGD_USAGE); /* of 80 users */
+    assert_non_null(strstr(hysgd_error_message(), "partition rows: worker "));
+    partition_fini(&partition);
     assert_int_equal(deal(&partition, "random", "dirichlet,alpha=0.001", 400, 100, 1), HYSGD_USAGE);
     assert_non_null(strstr(hysgd_error_message(), "of 100 is left without a sample; expected a larger alpha"));
     partition_fini(&partition);
 }
 
-static void exhausted_memory_is_a_status_and_leaks_nothing(void **state) {
-    (void)state;
+static void fail_memory(const char *kind, const char *dealer_text) {
     struct plugin data, dealer;
-    samples_open(&data, "random", 100);
-    assert_int_equal(plugin_open(&partition_list, "dirichlet,alpha=100", &dealer), HYSGD_OK);
+    samples_open(&data, kind, 500);
+    assert_int_equal(plugin_open(&partition_list, dealer_text, &dealer), HYSGD_OK);
     size_t used = memory_used();
     enum hysgd_status status = HYSGD_MEMORY;
     for (uint64_t n = 1; status != HYSGD_OK; n++) {
@@ -165,11 +203,18 @@ static void exhausted_memory_is_a_status_and_leaks_nothing(void **state) {
     samples_close(&data);
 }
 
+static void exhausted_memory_is_a_status_and_leaks_nothing(void **state) {
+    (void)state;
+    fail_memory("random", "dirichlet,alpha=100");
+    fail_memory("planted", "rows");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_dealer_gives_each_sample_to_one_worker),
         cmocka_unit_test(equal_parts_differ_by_at_most_one),
         cmocka_unit_test(every_dealer_goes_by_the_seed),
+        cmocka_unit_test(a_row_of_ratings_belongs_to_one_worker),
         cmocka_unit_test(iid_mixes_the_order_of_the_data),
         cmocka_unit_test(contiguous_keeps_the_order_of_the_data),
         cmocka_unit_test(a_small_alpha_gives_classes_to_few_workers),

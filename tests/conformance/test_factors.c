@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Factors of ratings under every policy, with virtual and with real workers that hold a block of rows each: what
+ * they share is aggregated and is learnt, and what is a worker's own is nobody else's. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/data.h"
+#include "data/partition.h"
+#include "model/factors.h"
+#include "policy/policy.h"
+#include "train/job.h"
+
+#define DATA    "planted,users=60,items=60,ratings=2000,signal=1.5,noise=0.3,rank=2"
+#define RANK    3
+#define WORKERS 3
+#define USERS   60
+
+static const char *const runtimes[] = {"virtual", "threads"};
+
+static struct hysgd_job *open_job(const char *policy, const char *runtime, const char *const *more) {
+    const char *const common[] = {"data",      DATA,
+                                  "model",     "factors,rank=3,scale=1",
+                                  "partition", "rows",
+                                  "workers",   "3",
+                                  "policy",    policy,
+                                  "runtime",   runtime,
+                                  "optimizer", "sgd,rate=0.03",
+                                  NULL};
+    const char *const *const lists[] = {common, more};
+    struct hysgd_job *job;
+    assert_int_equal(hysgd_job_alloc(&job), HYSGD_OK);
+    for (size_t i = 0; i < 2; i++)
+        for (const char *const *word = lists[i]; *word != NULL; word += 2)
+            if (hysgd_job_set(job, word[0], word[1]) != HYSGD_OK)
+                fail_msg("%s", hysgd_error_message());
+    return job;
+}
+
+static struct hysgd_result run(struct hysgd_job *job, const char *what) {
+    struct hysgd_result result;
+    if (hysgd_job_run(job, &result) != HYSGD_OK)
+        fail_msg("%s: %s", what, hysgd_error_message());
+    assert_int_equal(result.received, result.applied + result.dropped);
+    return result;
+}
+
+static void every_policy_learns_factors(void **state) {
+    (void)state;
+    static const char *const until[] = {"epochs", "40", "batch", "8", "combine", "mean", NULL};
+    static const char *const elastic[] = {"epochs", "40", "batch", "8", NULL}; /* its updates are sums */
+    for (size_t p = 0; p < policy_list.count; p++)
+        for (size_t r = 0; r < sizeof runtimes / sizeof *runtimes; r++) {
+            const char *policy = policy_list.entries[p]->name;
+            bool is_elastic = strcmp(policy, "elastic") == 0;
+            struct hysgd_job *job = open_job(policy, runtimes[r], is_elastic ? elastic : until);
+            struct hysgd_result result = run(job, policy);
+            /* The mean squared error, with penalties: 2.3 for the mean of all ratings. How much real threads learn
+             * depends on their timing. */
+            if (!(result.train_loss < (r == 0 ? 2.2 : 5)))
+                fail_msg("%s, %s: loss %g", policy, runtimes[r], result.train_loss);
+            hysgd_job_free(job);
+        }
+}
+
+/* Whether a row is of the worker, by user. */
+static void find_owned(int worker, bool owned_out[USERS]) {
+    struct plugin data, dealer;
+    struct partition partition;
+    memset(owned_out, 0, USERS * sizeof *owned_out);
+    assert_int_equal(plugin_open(&data_list, DATA, &data), HYSGD_OK);
+    assert_int_equal(data_ops(&data)->init(data.self, 1), HYSGD_OK);
+    assert_int_equal(plugin_open(&partition_list, "rows", &dealer), HYSGD_OK);
+    assert_int_equal(partition_init(&partition, &dealer, &data, WORKERS, 1), HYSGD_OK);
+    for (uint64_t i = partition.first[worker]; i < partition.first[worker + 1]; i++) {
+        float input[2], target;
+        uint32_t row;
+        data_ops(&data)->gather(data.self, HYSGD_TRAIN, &partition.indices[i], 1, input, NULL, &target);
+        memcpy(&row, input, sizeof row);
+        owned_out[row] = true;
+    }
+    partition_fini(&partition);
+    plugin_close(&dealer);
+    data_ops(&data)->fini(data.self);
+    plugin_close(&data);
+}
+
+/* Of a worker that is lost before its first gradient. */
+static void the_rows_of_a_worker_change_by_its_own_gradients_only(void **state) {
+    (void)state;
+    static const char *const lost[] = {"epochs", "4", "lose", "2@0", NULL};
+    bool is_lost[USERS];
+    find_owned(2, is_lost);
+    for (size_t p = 0; p < policy_list.count; p++) {
+        const char *policy = policy_list.entries[p]->name;
+        struct hysgd_job *job = open_job(policy, "virtual", lost);
+        size_t count, moved = 0;
+        run(job, policy);
+        const float *rows = hysgd_job_parameters(job, &count);
+        float *start = malloc(count * sizeof *start);
+        struct factors_model model = {.rank = RANK, .scale = 1, .has_biases = true, .start = FACTORS_NORMAL};
+        const struct hysgd_data_shape shape = {.row_count = USERS, .column_count = 60};
+        model.unseen = (char[]){"mean"};
+        assert_int_equal(model_factors.init(&model, &shape), HYSGD_OK);
+        model_factors.start(&model, 1, start);
+        for (size_t user = 0; user < USERS; user++) {
+            bool is_same = memcmp(rows + user * RANK, start + user * RANK, RANK * sizeof *rows) == 0;
+            if (is_lost[user] && !is_same)
+                fail_msg("%s: row %zu of a lost worker has changed", policy, user);
+            moved += !is_same;
+        }
+        assert_true(moved > USERS / 3);
+        free(start);
+        hysgd_job_free(job);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_policy_learns_factors),
+        cmocka_unit_test(the_rows_of_a_worker_change_by_its_own_gradients_only),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
