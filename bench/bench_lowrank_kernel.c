@@ -49,7 +49,7 @@ static double now_seconds(void) {
             float *restrict p = __builtin_assume_aligned(rows + (size_t)cells[i].row * rank, 64);                  \
             float *restrict q = __builtin_assume_aligned(columns + (size_t)cells[i].column * rank, 64);            \
             float sum = 0;                                                                                         \
-            for (int d = 0; d < rank; d++)                                                                         \
+            _Pragma("GCC unroll 1") for (int d = 0; d < rank; d++)                                                                   \
                 sum += p[d] * q[d];                                                                                \
             const float push = rate * (cells[i].value - sum), keep = 1 - rate * l2;                                \
             for (int d = 0; d < rank; d++) {                                                                       \

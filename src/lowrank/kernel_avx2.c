@@ -3,7 +3,7 @@
 #include "lowrank/kernels.h"
 
 #ifdef __AVX2__
-#include <immintrin.h>
+#include "lowrank/kernel_vector_fold.h"
 
 typedef struct {
     __m256 low, high;
@@ -79,23 +79,16 @@ static inline float lanes_fold(lanes vector) {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
-/* Adds both halves of `others` to the upper half of `first`. */
-static inline lanes lanes_add_to_rest(lanes first, lanes others) {
-    return (lanes){first.low, _mm256_add_ps(first.high, _mm256_add_ps(others.low, others.high))};
-}
-
-static inline __m128 fold_half(__m256 x, __m256 y, __m256 z) {
-    __m256 a = _mm256_add_ps(_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y));
-    __m256 b = _mm256_add_ps(z, _mm256_permute_ps(z, _MM_SHUFFLE(1, 0, 3, 2)));
-    __m256 c = _mm256_add_ps(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 1, 0)),
-                             _mm256_shuffle_ps(a, b, _MM_SHUFFLE(0, 1, 3, 2)));
-    return _mm_add_ps(_mm256_castps256_ps128(c), _mm256_extractf128_ps(c, 1));
-}
-
-/* Sums of the lower halves of x[0], x[1], x[2], x[2] into group_out[0], of the upper ones into group_out[1]. */
-static inline void lanes_fold_groups(const lanes x[3], __m128 group_out[2]) {
-    group_out[0] = fold_half(x[0].low, x[1].low, x[2].low);
-    group_out[1] = fold_half(x[0].high, x[1].high, x[2].high);
+/* Sums of the lower halves of first[0], [1], [2], [2] into group_out[0]; of the upper ones, and of all of others,
+ * which are 0 where is_single, into group_out[1]. */
+static inline void lanes_fold_groups(const lanes first[3], const lanes others[3], bool is_single,
+                                     __m128 group_out[2]) {
+    __m256 rest[3];
+    for (int i = 0; i < 3; i++)
+        rest[i] =
+            is_single ? first[i].high : _mm256_add_ps(first[i].high, _mm256_add_ps(others[i].low, others[i].high));
+    group_out[0] = fold_eight(first[0].low, first[1].low, first[2].low);
+    group_out[1] = fold_eight(rest[0], rest[1], rest[2]);
 }
 
 static inline __m256 pick_half(__m128 elements, int which) {

@@ -3,7 +3,7 @@
 #include "lowrank/kernels.h"
 
 #ifdef __AVX512F__
-#include <immintrin.h>
+#include "lowrank/kernel_vector_fold.h"
 
 typedef __m512 lanes;
 
@@ -72,14 +72,8 @@ static inline float lanes_fold(lanes vector) {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
-/* Adds both halves of `others` to the upper half of `first`. */
-static inline lanes lanes_add_to_rest(lanes first, lanes others) {
-    __m512 sum = _mm512_add_ps(others, _mm512_shuffle_f32x4(others, others, _MM_SHUFFLE(1, 0, 3, 2)));
-    return _mm512_mask_add_ps(first, 0xff00, first, sum);
-}
-
-/* Sums of the lower halves of x[0], x[1], x[2], x[2] into group_out[0], of the upper ones into group_out[1]. */
-static inline void lanes_fold_groups(const lanes x[3], __m128 group_out[2]) {
+/* Sums of the lower halves of x[0], [1], [2], [2] into group_out[0], of the upper ones into group_out[1]. */
+static inline void fold_single(const lanes x[3], __m128 group_out[2]) {
     __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
     __m512 b = _mm512_add_ps(x[2], _mm512_permute_ps(x[2], _MM_SHUFFLE(1, 0, 3, 2)));
     __m512 c = _mm512_add_ps(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(1, 0, 1, 0)),
@@ -87,6 +81,24 @@ static inline void lanes_fold_groups(const lanes x[3], __m128 group_out[2]) {
     c = _mm512_add_ps(c, _mm512_shuffle_f32x4(c, c, _MM_SHUFFLE(2, 3, 0, 1)));
     group_out[0] = _mm512_castps512_ps128(c);
     group_out[1] = _mm512_extractf32x4_ps(c, 2);
+}
+
+/* Sums of the lower halves of first[0], [1], [2], [2] into group_out[0]; of the upper ones, and of all of others,
+ * which are 0 where is_single, into group_out[1]. */
+static inline void lanes_fold_groups(const lanes first[3], const lanes others[3], bool is_single,
+                                     __m128 group_out[2]) {
+    __m256 low[3], rest[3];
+    if (is_single) {
+        fold_single(first, group_out);
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        low[i] = _mm512_castps512_ps256(first[i]);
+        rest[i] = _mm256_add_ps(_mm512_castps512_ps256(others[i]), _mm512_extractf32x8_ps(others[i], 1));
+        rest[i] = _mm256_add_ps(_mm512_extractf32x8_ps(first[i], 1), rest[i]);
+    }
+    group_out[0] = fold_eight(low[0], low[1], low[2]);
+    group_out[1] = fold_eight(rest[0], rest[1], rest[2]);
 }
 
 /* Element `low` in the lower half, element `high` in the upper. */

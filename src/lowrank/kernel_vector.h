@@ -113,10 +113,8 @@ INLINE struct group_sums sum_groups(const struct visit *visit, const struct side
         others[0] = lanes_fma(p, p, others[0]), others[1] = lanes_fma(q, q, others[1]);
         others[2] = lanes_fma(p, q, others[2]);
     }
-    for (int i = 0; i < 3 && mode.chunks != 1; i++)
-        first[i] = lanes_add_to_rest(first[i], others[i]);
     __m128 group[2];
-    lanes_fold_groups(first, group); /* each pp qq pq pq */
+    lanes_fold_groups(first, others, mode.chunks == 1, group); /* each pp qq pq pq */
     return (struct group_sums){_mm_unpacklo_ps(group[0], group[1]), _mm_unpackhi_ps(group[0], group[1])};
 }
 

@@ -34,8 +34,9 @@ INLINE void mover_move(const struct visit *visit, struct mover *mover, uint32_t 
 
 INLINE void mover_end(const struct visit *visit, const struct mover *mover, const struct mode mode) {
     __m128 group[2];
-    lanes squares = lanes_add_to_rest(mover->first, mover->others);
-    lanes_fold_groups((lanes[3]){squares, squares, squares}, group);
+    const lanes first[3] = {mover->first, mover->first, mover->first};
+    const lanes others[3] = {mover->others, mover->others, mover->others};
+    lanes_fold_groups(first, others, false, group);
     float *sums = mover->side->extra->sums;
     for (int g = 0; g < 2 && mode.rule == RULE_ADAGRAD2 && !mover->side->is_fixed; g++) {
         float share = group_share(visit->setup->rank, g, visit->step->is_frozen);
