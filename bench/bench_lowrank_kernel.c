@@ -35,27 +35,38 @@ static double now_seconds(void) {
 /* ---- Peers ---- */
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define BARE_CODE                                                                                                  \
-    __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"), optimize("O3", "fast-math")))
+#define BARE_CODE __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define BARE_CODE
 #endif
 
-/* The plain step on shuffled cells. */
+typedef float vector __attribute__((vector_size(64)));
+typedef int places __attribute__((vector_size(64)));
+
+/* Every lane becomes the sum of all. */
+#define FOLD(sum)                                                                                                  \
+    sum += __builtin_shuffle(sum, (places){8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7});                 \
+    sum += __builtin_shuffle(sum, (places){4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11});                 \
+    sum += __builtin_shuffle(sum, (places){2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13});                 \
+    sum += __builtin_shuffle(sum, (places){1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14})
+
+/* The plain step on shuffled cells, with vectors of 16 floats. */
 #define BARE(rank)                                                                                                 \
     BARE_CODE static void bare_##rank(float *rows, float *columns, const struct cell *cells, float rate,           \
                                       float l2) {                                                                  \
         for (int i = 0; i < RATINGS; i++) {                                                                        \
-            float *restrict p = __builtin_assume_aligned(rows + (size_t)cells[i].row * rank, 64);                  \
-            float *restrict q = __builtin_assume_aligned(columns + (size_t)cells[i].column * rank, 64);            \
-            float sum = 0;                                                                                         \
-            _Pragma("GCC unroll 1") for (int d = 0; d < rank; d++)                                                                   \
-                sum += p[d] * q[d];                                                                                \
-            const float push = rate * (cells[i].value - sum), keep = 1 - rate * l2;                                \
-            for (int d = 0; d < rank; d++) {                                                                       \
-                const float old = p[d];                                                                            \
-                p[d] = keep * old + push * q[d];                                                                   \
-                q[d] = keep * q[d] + push * old;                                                                   \
+            vector *p = (vector *)(void *)(rows + (size_t)cells[i].row * rank);                                    \
+            vector *q = (vector *)(void *)(columns + (size_t)cells[i].column * rank);                              \
+            vector sum = p[0] * q[0];                                                                              \
+            for (int c = 1; c < rank / 16; c++)                                                                    \
+                sum += p[c] * q[c];                                                                                \
+            FOLD(sum);                                                                                             \
+            const vector push = rate * (cells[i].value - sum);                                                     \
+            const float keep = 1 - rate * l2;                                                                      \
+            for (int c = 0; c < rank / 16; c++) {                                                                  \
+                const vector old = p[c];                                                                           \
+                p[c] = keep * old + push * q[c];                                                                   \
+                q[c] = keep * q[c] + push * old;                                                                   \
             }                                                                                                      \
         }                                                                                                          \
     }

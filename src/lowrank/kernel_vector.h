@@ -8,6 +8,10 @@
 /* Ratings between a rating and the factors asked for ahead of it. */
 #define AHEAD 4
 
+/* Chunks of a side with a state beyond which prefetching would push out of the first-level cache what is at work.
+ */
+#define MOST_PREFETCHED 4
+
 /* ---- One rating ---- */
 
 INLINE struct fit fit_at(const struct visit *visit, const struct side *row, const struct side *column, float rating,
@@ -231,8 +235,11 @@ INLINE float visit_rating(const struct visit *visit, uint32_t row, uint32_t colu
 /* ---- Tiles ---- */
 
 INLINE void prefetch_side(const struct side *side, const struct visit *visit, const struct mode mode) {
+    const bool has_state = mode.rule == RULE_NESTEROV || mode.rule == RULE_ADAGRAD;
+    if (has_state && visit->chunks > MOST_PREFETCHED)
+        return;
     prefetch_each(side->values, visit->stride);
-    if (mode.rule == RULE_NESTEROV || mode.rule == RULE_ADAGRAD)
+    if (has_state)
         prefetch_each(side->state, visit->stride);
     if (mode.rule == RULE_ADAGRAD2 || visit->has_biases)
         _mm_prefetch((const char *)side->extra, _MM_HINT_T0);
