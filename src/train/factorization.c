@@ -194,8 +194,11 @@ static enum hysgd_status check_same(const struct factorization *run, const struc
                                     const char *path) {
     const struct ids *const ids[] = {&run->ratings->rows, &run->ratings->columns};
     static const char *const words[] = {"row", "column"};
+    if (!file->has_ids)
+        return hysgd_fail(HYSGD_INPUT, "%s: is of training under a policy, which a scheduler cannot go on with",
+                          path);
     for (int side = 0; side < SIDE_COUNT; side++)
-        if (!file->has_ids || file->factors.sides[side].count != ids[side]->count)
+        if (file->factors.sides[side].count != ids[side]->count)
             return hysgd_fail(HYSGD_INPUT,
                               "%s: is a model of other data: it has %" PRIu32 " %ss and the data have %" PRIu32,
                               path, file->factors.sides[side].count, words[side], ids[side]->count);

@@ -18,6 +18,7 @@
 #include "train/result.h"
 #include "train/run.h"
 #include "train/times.h"
+#include "train/scheduling.h"
 
 struct own {
     char *until, *policy, *save, *check, *resume, *data, *model;
@@ -197,6 +198,7 @@ static bool is_of_recording(const char *key) {
 static enum hysgd_status describe(const struct replay_job *job, struct description *description) {
     const struct event_run *recorded = log_reader_run(job->replay.reader);
     const struct own *own = &job->own;
+    HYSGD_TRY(scheduling_refuse(recorded, job->path, "replay"));
     const char *const ours[][2] = {
         {"data", own->data},    {"model", own->model}, {"save", own->save},   {"resume", own->resume},
         {"log", own->log},      {"csv", own->csv},     {"trace", own->trace}, {"tensorboard", own->tensorboard},

@@ -312,6 +312,8 @@ static enum hysgd_status resolve_times(struct resolved *resolved) {
         return HYSGD_OK;
     HYSGD_TRY(spell_out(&resolved->timing.compute, &words->compute));
     HYSGD_TRY(spell_out(&resolved->timing.receive, &words->receive));
+    if (resolved->scheduler.ops != NULL) /* nothing is applied */
+        return HYSGD_OK;
     return spell_out(&resolved->timing.apply, &words->apply);
 }
 

@@ -2,6 +2,7 @@
 /* Checks the words of a factorization under a scheduler: see scheduling.h. */
 #include "train/scheduling.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -19,6 +20,18 @@
 
 const struct factors_model *scheduling_model(const struct plugin *model) {
     return model->ops == &model_factors.about ? model->self : NULL;
+}
+
+enum hysgd_status scheduling_refuse(const struct event_run *run, const char *path, const char *what) {
+    for (int i = 0; i < run->description_count; i++) {
+        const char *const *pair = run->description[i];
+        bool is_scheduled = strcmp(pair[0], "scheduler") == 0 && pair[1][0] != '\0' && strcmp(pair[1], "none") != 0;
+        if (is_scheduled)
+            return hysgd_fail(HYSGD_INPUT,
+                              "%s: is of a run that scheduler %s trained: %s is for runs under a policy", path,
+                              pair[1], what);
+    }
+    return HYSGD_OK;
 }
 
 void scheduling_centre(const struct plugin *model, const struct plugin *data) {
@@ -47,7 +60,10 @@ enum hysgd_status scheduling_open(struct resolved *resolved) {
                               words->scheduler, resolved->model.ops->name);
         return HYSGD_OK;
     }
-    if (words->scheduler[0] == '\0') {
+    /* That of a checkpoint does not count where a policy is given. */
+    bool is_chosen = words->scheduler[0] != '\0' &&
+                     (description_is_given(words, "scheduler") || !description_is_given(words, "policy"));
+    if (!is_chosen) {
         is_none = description_is_given(words, "policy") || !resolved->policy.is_owned;
         HYSGD_TRY(set_scheduler(words, is_none ? "none" : DEFAULT_SCHEDULER));
     }
@@ -116,6 +132,8 @@ enum hysgd_status scheduling_check(struct resolved *resolved) {
     if (strcmp(runtime, "threads") != 0 && strcmp(runtime, "virtual") != 0)
         return hysgd_fail(HYSGD_USAGE, "run: runtime=%s: a scheduler's workers are runtime=threads or virtual",
                           runtime);
+    if (words->epochs != floor(words->epochs))
+        return hysgd_fail(HYSGD_USAGE, "run: epochs=%g: a scheduler's run has whole epochs", words->epochs);
     if (words->stop_early > 0 && strcmp(words->eval_every, "never") == 0)
         return hysgd_fail(HYSGD_USAGE, "run: stop-early=%d needs evaluations: eval-every=never has none",
                           (int)words->stop_early);

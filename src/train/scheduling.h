@@ -5,6 +5,7 @@
 #define HYSGD_TRAIN_SCHEDULING_H
 
 #include "model/factors.h"
+#include "record/event.h"
 #include "train/resolve.h"
 
 /* Decides whether a scheduler trains, and opens it; writes the choice into the words of a run of the model factors.
@@ -16,6 +17,10 @@ HYSGD_MUST_CHECK enum hysgd_status scheduling_check(struct resolved *resolved);
 
 /* The limit where none is given. */
 double scheduling_epochs(const struct description *words);
+
+/* Refuses the log of a run that a scheduler trained, for those who need one under a policy. HYSGD_INPUT. */
+HYSGD_MUST_CHECK enum hysgd_status scheduling_refuse(const struct event_run *run, const char *path,
+                                                     const char *what);
 
 /* Tells the model factors under a policy the mean of its training ratings; nothing to any other model. */
 void scheduling_centre(const struct plugin *model, const struct plugin *data);

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "record/log_reader.h"
 #include "train/times.h"
+#include "train/scheduling.h"
 
 /* What differs by less is the rounding of sums of times. */
 #define LEAST_SECONDS 1e-9
@@ -243,6 +244,7 @@ static bool is_wanted(const struct description *description, const char *key) {
 static enum hysgd_status take_run(struct reading *reading, struct description *description) {
     const struct event_run *run = log_reader_run(reading->reader);
     struct times *times = reading->times;
+    HYSGD_TRY(scheduling_refuse(run, reading->path, "advise"));
     reading->first_seconds = reading->server_free_at = run->first_seconds;
     reading->first_version = run->first_version;
     times->train_count = run->train_count;

@@ -58,3 +58,13 @@ printf 'hello' >text
 try recommend text --all
 hysgd train -q --data $data --model factors,rank=2,unseen=error --runtime virtual --epochs 1 --save strict.safetensors >/dev/null || exit
 try predict strict.safetensors --user 3 --item nothing
+echo "--- runs of the other kind:"
+hysgd train -q --data $data --model factors,rank=2 --runtime virtual --epochs 1 --log run.hylog --save scheduled.safetensors >/dev/null || exit
+hysgd train -q --data $data --model factors,rank=2 --runtime virtual --policy sync --epochs 1 --save synced.safetensors >/dev/null || exit
+try replay run.hylog
+try advise run.hylog
+train --resume scheduled.safetensors --policy sync --epochs 2
+train --resume synced.safetensors --scheduler dsgd --epochs 2
+train --data $data --model factors,rank=2 --epochs 1.5
+hysgd train --data $data --model factors --runtime virtual --dry-run >dry.conf
+hysgd train --config dry.conf --dry-run | cmp - dry.conf && echo the same
