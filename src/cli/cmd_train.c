@@ -48,9 +48,10 @@ static enum hysgd_status end_with_json(void *self, const struct event_summary *s
     return result_print_json(summary, stdout);
 }
 
-/* Where the run can be watched; the port is open by now. */
-static enum hysgd_status begin_with_address(void *self, const struct event_run *run) {
-    (void)self;
+/* What was decided without being asked for, and where the run can be watched; the port is open by now. */
+static enum hysgd_status begin_with_notes(void *self, const struct event_run *run) {
+    if (job_has_chosen_runtime(self))
+        fprintf(stderr, "hysgd: %d ranks: runtime %s\n", job_ranks(self), run->runtime);
     for (int i = 0; i < run->description_count; i++) {
         const char *value = run->description[i][1];
         if (strcmp(run->description[i][0], "serve") == 0 && value[0] != '\0')
@@ -60,7 +61,7 @@ static enum hysgd_status begin_with_address(void *self, const struct event_run *
     return HYSGD_OK;
 }
 
-static const struct sink_ops address = {.begin = begin_with_address};
+static const struct sink_ops notes = {.begin = begin_with_notes};
 static const struct sink_ops text_summary = {.end = end_with_text};
 static const struct sink_ops json_summary = {.end = end_with_json};
 
@@ -79,7 +80,7 @@ static enum hysgd_status run_job(struct hysgd_job *job, const struct args *args,
     if (status == HYSGD_OK && progress != NULL)
         status = job_add_sink(job, &sink_progress, progress);
     if (status == HYSGD_OK && !args->is_quiet)
-        status = job_add_sink(job, &address, NULL);
+        status = job_add_sink(job, &notes, job);
     if (status == HYSGD_OK)
         status = job_add_sink(job, own->json ? &json_summary : &text_summary, job);
     if (status == HYSGD_OK)
@@ -100,13 +101,15 @@ static int run(const struct command *command, int argc, char **argv) {
         return command_report(status);
     const struct command_taker takers[] = {{set_job, job}, {set_own, &own}};
     status = args_read(&args, command, takers, argc, argv);
-    if (status == HYSGD_OK && args.help != ARGS_NO_HELP)
+    if (status != HYSGD_OK)
+        status = job_decline(job, status);
+    else if (args.help != ARGS_NO_HELP)
         help_print(command, args.help == ARGS_FULL_HELP, stdout);
-    else if (status == HYSGD_OK && args.is_dry_run)
+    else if (args.is_dry_run)
         status = job_print(job, stdout);
-    else if (status == HYSGD_OK)
+    else
         status = run_job(job, &args, &own);
-    int code = command_report(status);
+    int code = job_speaks(job) ? command_report(status) : hysgd_status_exit_code(status);
     hysgd_job_free(job);
     return code;
 }

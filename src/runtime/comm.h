@@ -40,6 +40,10 @@ struct comm_completion {
  * Rank and size, as the launcher tells them, are written when it was; both may be NULL. */
 bool comm_is_launched(int *rank_out, int *size_out);
 
+/* Does the launcher let the others live when one of its processes dies? Open MPI's mpirun is asked for that, and
+ * tells it in the environment; of other launchers it is not known, and this is true. */
+bool comm_outlives_deaths(void);
+
 /* Joins the ranks that the launcher started. Collective over all of them: returns on none before all have called.
  * Without a launcher a group of one. May be called again after comm_close, unless ranks had died. HYSGD_USAGE: a
  * build without MPI, another MPI's launcher, or ranks were lost before. From then on the process ignores SIGPIPE,

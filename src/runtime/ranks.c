@@ -10,6 +10,7 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "runtime/list.h"
+#include "runtime/ranks_hello.h"
 
 /* Nanoseconds that the calling thread sleeps at a time while the worker's thread computes. */
 #define NAP_NANOSECONDS 100000
@@ -414,7 +415,7 @@ static enum hysgd_status check_place(const struct ranks_options *options, const 
 }
 
 static enum hysgd_status ranks_run(void *self, struct training *training, double *seconds_out) {
-    const struct ranks_options *options = self;
+    struct ranks_options *options = self;
     struct ranks ranks = {.training = training, .options = options, .comm = options->comm};
     training->drainer = pthread_self();
     *seconds_out = training->start_seconds;
@@ -434,6 +435,7 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
         drive_drain(training, *seconds_out);
     }
     comm_close(ranks.comm, ranks.lost_count == 0);
+    options->comm = NULL;
     fini(&ranks);
     return drive_finish(training);
 }
@@ -453,5 +455,6 @@ const struct runtime_ops runtime_mpi = {
     .about = {"mpi", NULL, "ranks on one machine or many, started by mpirun or srun", NULL,
               sizeof(struct ranks_options), ranks_option_table},
     .place = ranks_place,
+    .agree = ranks_agree,
     .run = ranks_run,
 };

@@ -19,8 +19,7 @@ struct ranks_options {
     int64_t tolerate;  /* ranks that may be lost */
     int64_t copies;    /* updates from one generation of copies to the next */
     double patience;   /* seconds of silence, after which a rank is lost */
-    struct comm *comm; /* opened when the runtime is; tests bring their own */
-    bool comm_is_ours;
+    struct comm *comm; /* from the first agreement to the end of the run; tests bring their own */
 };
 
 /* Elements [first, end) of the flat vector, in whole shards. */

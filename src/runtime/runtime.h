@@ -13,11 +13,23 @@ struct runtime_place {
     int worker;      /* the one that computes here; -1: none */
 };
 
+/* What the processes of a run must have in common, in the words of one of them. */
+struct runtime_facts {
+    const char *const (*pairs)[2]; /* [count] key and value; the keys in the same order everywhere */
+    size_t count;
+    const char *save_path; /* all that write there must see one directory; NULL: nothing is written */
+};
+
 struct runtime_ops {
     struct hysgd_plugin about;
     bool is_modelled; /* the clock is modelled: compute, receive and apply times count */
     /* Known before the run begins, in every process alike. NULL: this process does everything. */
     void (*place)(const void *self, struct runtime_place *place_out);
+    /* Before `run`, as often as something can go wrong in one process alone: all tell each other whether they can
+     * go on; `status`, with the calling thread's message where that is a failure, and `facts` (NULL: nothing to
+     * compare) are of this one. Blocks until all have called. HYSGD_OK in all, or the same status and message in
+     * all: then the run is over. NULL: this process does everything. */
+    enum hysgd_status (*agree)(void *self, enum hysgd_status status, const struct runtime_facts *facts);
     /* Trains until a limit, a stop or a failure; drains the recorder as it goes, evaluates and saves at the
      * milestones, and evaluates and saves once more at the end. `seconds_out`: the run's clock at the end. Returns
      * training->status, whose message is then also the calling thread's. Blocks; called once per training. */

@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "train/factorization.h"
+#include "train/meeting.h"
 #include "train/run.h"
 
 #define JOB_MOST_SINKS 4
@@ -106,16 +107,27 @@ static enum hysgd_status resolve(struct hysgd_job *job) {
     return resolved_init(&job->resolved, &job->description, &job->own);
 }
 
+static bool is_first(const struct hysgd_job *job) {
+    return meeting_is_first(&job->resolved.runtime, &job->description);
+}
+
 enum hysgd_status job_print(struct hysgd_job *job, FILE *out) {
     HYSGD_TRY(resolve(job));
-    return resolved_print(&job->resolved, out);
+    return is_first(job) ? resolved_print(&job->resolved, out) : HYSGD_OK;
+}
+
+/* The words become objects, and the data are there. */
+static enum hysgd_status prepare(struct hysgd_job *job) {
+    HYSGD_TRY(resolve(job));
+    job->has_run = true;
+    return resolved_load(&job->resolved);
 }
 
 enum hysgd_status job_run(struct hysgd_job *job, struct hysgd_result *result_out, bool *has_begun_out) {
     *has_begun_out = false;
-    HYSGD_TRY(resolve(job));
-    job->has_run = true;
-    HYSGD_TRY(resolved_load(&job->resolved));
+    enum hysgd_status status = prepare(job);
+    if (status != HYSGD_OK)
+        return job_decline(job, status);
     job->run_is_ready = true;
     if (job->resolved.scheduler.ops != NULL) {
         HYSGD_TRY(factorization_init(&job->factorization, &job->resolved, job->sinks, job->sink_count, false));
@@ -125,6 +137,21 @@ enum hysgd_status job_run(struct hysgd_job *job, struct hysgd_result *result_out
     return run_train(&job->run, &job->stopper, result_out, has_begun_out);
 }
 
+enum hysgd_status job_decline(struct hysgd_job *job, enum hysgd_status status) {
+    return meeting_decline(&job->resolved.runtime, &job->description, status);
+}
+
+bool job_speaks(const struct hysgd_job *job) {
+    return job->run.recording.recorder != NULL || is_first(job);
+}
+
+int job_ranks(const struct hysgd_job *job) {
+    return job->is_resolved ? job->resolved.place.ranks : 1;
+}
+
+bool job_has_chosen_runtime(const struct hysgd_job *job) {
+    return job_ranks(job) > 1 && !description_is_given(&job->resolved.description, "runtime");
+}
 const struct factorization *job_factorization(const struct hysgd_job *job) {
     return job->run_is_ready && job->resolved.scheduler.ops != NULL ? &job->factorization : NULL;
 }

@@ -22,6 +22,19 @@ HYSGD_MUST_CHECK enum hysgd_status job_print(struct hysgd_job *job, FILE *out);
 HYSGD_MUST_CHECK enum hysgd_status job_run(struct hysgd_job *job, struct hysgd_result *result_out,
                                            bool *has_begun_out);
 
+/* Instead of job_run, when this process cannot even tell the job its words: the other processes of the run learn
+ * that, and nobody trains. `status` with the calling thread's message as from then on in all of them. */
+HYSGD_MUST_CHECK enum hysgd_status job_decline(struct hysgd_job *job, enum hysgd_status status);
+
+/* Whether this process reports for all that a launcher has started to do the run together: the first does, and who
+ * takes its place when it is lost. */
+bool job_speaks(const struct hysgd_job *job);
+
+/* Whether the run, which has begun, is spread over several processes without having been told to be; and over how
+ * many. */
+bool job_has_chosen_runtime(const struct hysgd_job *job);
+int job_ranks(const struct hysgd_job *job);
+
 /* The run, where a scheduler trained or trains; NULL: a policy. */
 struct factorization;
 const struct factorization *job_factorization(const struct hysgd_job *job);

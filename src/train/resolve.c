@@ -410,11 +410,16 @@ static enum hysgd_status check_serve(const struct description *words) {
     return words->serve[0] != '\0' ? serve_address_parse(words->serve, &address) : HYSGD_OK;
 }
 
-static enum hysgd_status check_files(const struct description *words) {
+/* Where a run is spread, the first process writes all but checkpoints, of whose directory the runtime makes sure.
+ */
+static enum hysgd_status check_files(const struct resolved *resolved) {
+    const struct description *words = &resolved->description;
     const struct output_path outputs[] = {
         {"save", words->save, OUTPUT_ONLY_REPLACED}, {"log", words->log, OUTPUT_WRITTEN},
         {"csv", words->csv, OUTPUT_WRITTEN},         {"tensorboard", words->tensorboard, OUTPUT_DIRECTORY},
         {"trace", words->trace, OUTPUT_WRITTEN},     {"report", words->report, OUTPUT_REPLACED}};
+    if (resolved->place.rank != 0)
+        return HYSGD_OK;
     return output_paths_check(outputs, sizeof outputs / sizeof outputs[0], words->resume);
 }
 
@@ -445,7 +450,7 @@ enum hysgd_status resolved_init(struct resolved *resolved, const struct descript
     HYSGD_TRY(resolve_limits(resolved));
     HYSGD_TRY(resolve_cadences(resolved));
     HYSGD_TRY(check_serve(&resolved->description));
-    return check_files(&resolved->description);
+    return check_files(resolved);
 }
 
 void resolved_fini(struct resolved *resolved) {

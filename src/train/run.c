@@ -13,6 +13,7 @@
 #include "optimizer/optimizer.h"
 #include "runtime/runtime.h"
 #include "train/identity.h"
+#include "train/meeting.h"
 #include "train/result.h"
 #include "train/scheduling.h"
 
@@ -226,8 +227,9 @@ enum hysgd_status run_record(struct run *run, const struct run_sink *sinks, size
 /* The files last, so that a run that cannot begin leaves those of an earlier one alone. */
 enum hysgd_status run_init(struct run *run, const struct resolved *resolved, const struct run_sink *sinks,
                            size_t sink_count, bool wants_history) {
-    HYSGD_TRY(run_prepare(run, resolved));
-    return run_record(run, sinks, sink_count, wants_history);
+    HYSGD_TRY(meeting_compare(run, run_prepare(run, resolved)));
+    enum hysgd_status status = run_record(run, sinks, sink_count, wants_history);
+    return status == HYSGD_OK ? status : meeting_confirm(&run->runtime, status);
 }
 
 void run_fini(struct run *run) {
@@ -245,7 +247,8 @@ void run_fini(struct run *run) {
 
 static enum hysgd_status check_reached(const struct run *run, const struct event_summary *summary) {
     const char *target = run->resolved->description.target;
-    if (target[0] == '\0' || isfinite(summary->target_seconds))
+    bool is_known = run->resolved->place.rank == 0 || run->recording.recorder != NULL;
+    if (target[0] == '\0' || isfinite(summary->target_seconds) || !is_known)
         return HYSGD_OK;
     char shown[80] = "";
     if (isfinite(summary->test_accuracy))
@@ -267,7 +270,7 @@ enum hysgd_status run_train(struct run *run, struct stopper *stopper, struct hys
     struct event_summary summary;
     double seconds = 0;
     *has_begun_out = false;
-    HYSGD_TRY(begin_recording(run));
+    HYSGD_TRY(meeting_confirm(runtime, begin_recording(run)));
     *has_begun_out = true;
     stopper_watch(stopper, &run->training);
     enum hysgd_status status = runtime_ops(runtime)->run(runtime->self, &run->training, &seconds);
