@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Dealing the training set to the workers: at random in equal parts, in the order of the data, class by class in
  * proportions drawn from a Dirichlet distribution, which is how unequal data are modelled in the literature, or row
- * by row of ratings. */
+ * by row of ratings. The part of a lost worker is dealt to the others in partition_lose.c. */
 #include "data/partition.h"
 
 #include <inttypes.h>
@@ -275,9 +275,8 @@ enum hysgd_status partition_init(struct partition *partition, const struct plugi
     const struct partition_ops *ops = dealer ? (const struct partition_ops *)dealer->ops : &partition_iid;
     struct hysgd_data_shape shape;
     int32_t *labels = NULL;
-    uint32_t *rows = NULL;
     data_ops(data)->describe(data->self, &shape);
-    *partition = (struct partition){.workers = workers};
+    *partition = (struct partition){.workers = workers, .row_count = shape.row_count};
     uint64_t samples = shape.train_count;
     if (workers < 1 || (uint64_t)workers > samples)
         return hysgd_fail(HYSGD_USAGE,
@@ -289,28 +288,35 @@ enum hysgd_status partition_init(struct partition *partition, const struct plugi
         return hysgd_fail(HYSGD_USAGE, "partition %s: the data are no ratings", ops->about.name);
     HYSGD_TRY(memory_alloc(samples, sizeof *partition->indices, &partition->indices));
     HYSGD_TRY(memory_alloc((size_t)workers + 1, sizeof *partition->first, &partition->first));
+    HYSGD_TRY(memory_alloc((size_t)workers, sizeof *partition->losses, &partition->losses));
+    HYSGD_TRY(memory_alloc((size_t)workers, sizeof *partition->counts, &partition->counts));
     for (uint64_t i = 0; i < samples; i++)
         partition->indices[i] = i;
     enum hysgd_status status = HYSGD_OK;
     if (ops->needs_labels)
         status = partition_read_labels(data, &shape, partition->indices, samples, &labels);
     if (ops->needs_rows)
-        status = read_rows(data, &shape, partition->indices, samples, &rows);
+        status = read_rows(data, &shape, partition->indices, samples, &partition->rows);
     struct partition_input input = {.samples = samples,
                                     .seed = seed,
                                     .workers = workers,
                                     .classes = shape.classes,
                                     .labels = labels,
                                     .row_count = shape.row_count,
-                                    .rows = rows};
+                                    .rows = partition->rows};
     if (status == HYSGD_OK)
         status = ops->deal(dealer ? dealer->self : NULL, &input, partition);
     memory_free(labels);
-    memory_free(rows);
+    partition_restore(partition);
     return status;
 }
 
 void partition_fini(struct partition *partition) {
+    if (partition->counts)
+        partition_restore(partition);
+    memory_free(partition->losses);
+    memory_free(partition->counts);
+    memory_free(partition->rows);
     memory_free(partition->indices);
     memory_free(partition->first);
     *partition = (struct partition){0};

@@ -1,16 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which worker has which samples: disjoint parts of the training set, dealt alike or unequally. */
+/* Which worker has which samples: disjoint parts of the training set, dealt alike or unequally, and what becomes of
+ * the part of a worker that is lost. */
 #ifndef HYSGD_DATA_PARTITION_H
 #define HYSGD_DATA_PARTITION_H
 
 #include "base/plugin.h"
 
-/* The samples of each worker: those of worker w are indices[first[w]] to indices[first[w + 1] - 1]. Every sample
- * belongs to one worker, and every worker has at least one. */
+/* The samples of a lost worker, dealt to those that were left: indices[first[w]] to indices[first[w + 1] - 1] went
+ * to worker w. Never changes. */
+struct partition_loss {
+    int worker;        /* whose samples they were */
+    uint64_t *indices; /* all that it had in the end */
+    uint64_t *first;   /* [workers + 1] */
+};
+
+/* The samples of each worker: those that worker w was dealt at first are indices[first[w]] to
+ * indices[first[w + 1] - 1], and every loss of another one may have added some. Every sample belongs to one worker,
+ * and every worker has at least one at first. What has been dealt stays as it is, so another thread may read the
+ * samples after the first so many losses while one more is added. */
 struct partition {
     uint64_t *indices; /* [samples] */
     uint64_t *first;   /* [workers + 1] */
     int workers;
+    struct partition_loss *losses; /* [workers], of which loss_count are there, in their order */
+    int loss_count;
+    uint64_t *counts;   /* [workers] samples after all losses; 0 of the lost */
+    uint32_t *rows;     /* [samples] whose rating each one is, where a row stays with one worker; else NULL */
+    uint32_t row_count; /* of the data */
 };
 
 /* What a dealer goes by. */
@@ -40,6 +56,20 @@ extern const struct plugin_list partition_list;
 HYSGD_MUST_CHECK enum hysgd_status partition_init(struct partition *partition, const struct plugin *dealer,
                                                   const struct plugin *data, int workers, uint64_t seed);
 void partition_fini(struct partition *partition);
+
+/* Deals the samples of a lost worker to those that are left: numbers that differ by at most one, the larger ones to
+ * who has the fewest samples, one sample after the other in turn. Where rows stay with one worker, each goes as a
+ * whole to who has the fewest samples by then. Depends on the first deal and on the order of the
+ * losses only. Nothing to do when it was lost before or nobody is left. HYSGD_MEMORY: nothing is changed. */
+HYSGD_MUST_CHECK enum hysgd_status partition_lose(struct partition *partition, int worker);
+
+/* Takes all losses back. Nobody may be reading. */
+void partition_restore(struct partition *partition);
+
+/* How many samples a worker has after the first `losses` losses, its own not counted, and which:
+ * indices_out [so many]. */
+uint64_t partition_count(const struct partition *partition, int worker, int losses);
+void partition_gather(const struct partition *partition, int worker, int losses, uint64_t *indices_out);
 
 /* The labels of the training samples with these indices, in their order, to be freed also when it fails.
  * HYSGD_MEMORY. */

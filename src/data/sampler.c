@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The endless shuffled sequence of one worker. Pass p of worker w is shuffled by its own random stream (seed, w,
- * p), so any position can be sought without drawing what lies before it. */
+ * p), so any position can be sought without drawing what lies before it. The passes after a loss are numbered apart
+ * from those before. */
 #include "data/sampler.h"
 
 #include <string.h>
@@ -10,9 +11,8 @@
 
 enum hysgd_status sampler_init(struct sampler *sampler, const struct partition *partition, int worker,
                                uint64_t seed) {
-    uint64_t first = partition->first[worker];
-    *sampler = (struct sampler){.indices = partition->indices + first,
-                                .count = partition->first[worker + 1] - first,
+    *sampler = (struct sampler){.partition = partition,
+                                .count = partition_count(partition, worker, 0),
                                 .seed = seed,
                                 .worker = (uint32_t)worker,
                                 .pass = UINT64_MAX};
@@ -24,18 +24,31 @@ void sampler_fini(struct sampler *sampler) {
     *sampler = (struct sampler){0};
 }
 
+enum hysgd_status sampler_take_over(struct sampler *sampler, int losses, uint64_t first) {
+    uint64_t count = partition_count(sampler->partition, (int)sampler->worker, losses), *order;
+    HYSGD_TRY(memory_alloc(count, sizeof *order, &order));
+    memory_free(sampler->order);
+    sampler->order = order;
+    sampler->count = count;
+    sampler->losses = losses;
+    sampler->first = first;
+    sampler->pass = UINT64_MAX;
+    return HYSGD_OK;
+}
+
 static void order_pass(struct sampler *sampler, uint64_t pass) {
     struct random random;
-    random_init(&random, sampler->seed, sampler->worker, RANDOM_SHUFFLE, pass);
-    memcpy(sampler->order, sampler->indices, sampler->count * sizeof *sampler->order);
+    uint64_t number = (uint64_t)sampler->losses << 40 | pass;
+    random_init(&random, sampler->seed, sampler->worker, RANDOM_SHUFFLE, number);
+    partition_gather(sampler->partition, (int)sampler->worker, sampler->losses, sampler->order);
     random_shuffle(&random, sampler->order, sampler->count);
     sampler->pass = pass;
 }
 
 void sampler_next(struct sampler *sampler, size_t batch, uint64_t *indices_out) {
     while (batch > 0) {
-        uint64_t pass = sampler->position / sampler->count;
-        uint64_t place = sampler->position % sampler->count;
+        uint64_t pass = (sampler->position - sampler->first) / sampler->count;
+        uint64_t place = (sampler->position - sampler->first) % sampler->count;
         if (pass != sampler->pass)
             order_pass(sampler, pass);
         uint64_t left = sampler->count - place;

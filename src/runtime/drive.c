@@ -83,6 +83,7 @@ void drive_started(struct training *training, int worker, uint64_t version, doub
     struct event_account *account = &training->accounts[worker];
     account->waiting_seconds += seconds - training->workers[worker].delivered_seconds;
     training->workers[worker].is_under_way = true;
+    worker_take_over(training, worker);
     if (training->setup->computes_gradients)
         shares_begin(&training->shares, worker);
     local_begin(training, worker, seconds);
@@ -356,6 +357,7 @@ enum hysgd_status drive_lose(struct training *training, int worker, double secon
     shares_turn(&training->shares, training->engine.table.round);
     estimate_lost(&training->estimator, worker);
     local_forget(training, worker);
+    HYSGD_TRY(training_orphan(training, worker));
     drive_emit(training, &(struct event){.kind = EVENT_LOST,
                                          .worker = worker,
                                          .seconds = seconds,

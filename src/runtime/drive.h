@@ -81,7 +81,7 @@ HYSGD_MUST_CHECK enum hysgd_status drive_refuse_parameters(const struct training
 HYSGD_MUST_CHECK enum hysgd_status drive_end_action(struct training *training, const struct engine_verdict *verdict,
                                                     double seconds, double service_seconds);
 
-/* A worker leaves for good. */
+/* A worker leaves for good; see training_orphan. */
 HYSGD_MUST_CHECK enum hysgd_status drive_lose(struct training *training, int worker, double seconds,
                                               struct engine_verdict *verdict_out);
 

@@ -158,6 +158,11 @@ static void hear(struct ranks *ranks, int from, const struct message_head *messa
     case MESSAGE_CANCELLED:
         ranks_worker_cancelled(ranks, ((const struct message_cancelled *)message)->is_lost);
         break;
+    case MESSAGE_ORPHANED:
+        if (!ranks->coordinator) /* there drive_lose sees to it */
+            note_status(ranks,
+                        training_orphan(ranks->training, ((const struct message_cancelled *)message)->worker));
+        break;
     case MESSAGE_END:
         take_end(ranks, (const void *)message);
         break;

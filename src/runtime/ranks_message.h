@@ -15,6 +15,7 @@
 #include "runtime/local.h"
 #include "runtime/server.h"
 #include "runtime/snapshot.h"
+#include "runtime/worker.h"
 
 enum message_channel {
     CHANNEL_CONTROL,
@@ -35,6 +36,7 @@ enum message_kind {
     MESSAGE_ORDER,      /* for the servers of a rank */
     MESSAGE_RELEASED,   /* for the worker of a rank */
     MESSAGE_CANCELLED,  /* what the worker of a rank computes is of no use */
+    MESSAGE_ORPHANED,   /* a worker is lost, whose samples the others take over */
     MESSAGE_TOTALS,     /* for the servers of a rank: go on */
     MESSAGE_REPORTED,   /* of a server */
     MESSAGE_HAS_PART,   /* a server has a gradient */
@@ -75,10 +77,11 @@ struct message_released {
     uint64_t version, batches;
     double patience;              /* seconds */
     struct optimizer_clock clock; /* of local steps */
+    struct worker_taken taken;
 };
 
 struct message_cancelled {
-    struct message_head head;
+    struct message_head head; /* also of MESSAGE_ORPHANED and MESSAGE_LEAVING */
     int32_t worker;
     bool is_lost; /* it takes no part any more */
 };

@@ -40,7 +40,8 @@ static void release(struct ranks_coordinator *self, int worker, double seconds) 
                                        .is_again = !drive_reads(self->ranks->training, worker),
                                        .version = state->read,
                                        .batches = state->batches,
-                                       .patience = state->patience};
+                                       .patience = state->patience,
+                                       .taken = training->workers[worker].taken};
     if (training->local.ops)
         message.clock = training->local.workers[worker].clock;
     ranks_send(ranks, ranks->worker_ranks[worker], &message, sizeof message);
@@ -235,11 +236,13 @@ enum hysgd_status coordinator_serve_queue(struct ranks_coordinator *self) {
 
 static enum hysgd_status lose(struct ranks_coordinator *self, int worker) {
     struct training *training = self->ranks->training;
+    const struct message_cancelled orphaned = {.head = {MESSAGE_ORPHANED, sizeof orphaned}, .worker = worker};
     struct engine_verdict verdict;
     double seconds = coordinator_now(self);
     if (training->engine.workers[worker].activity == ENGINE_LOST)
         return HYSGD_OK;
     send_cancelled(self, worker, true);
+    coordinator_send_to_all(self->ranks, &orphaned, sizeof orphaned); /* before any start after the loss */
     HYSGD_TRY(drive_lose(training, worker, seconds, &verdict));
     coordinator_begin_order(self);
     return act(self, &verdict, seconds);

@@ -319,6 +319,7 @@ bool ranks_worker_step(struct ranks *ranks) {
 
 void ranks_worker_released(struct ranks *ranks, const struct message_released *message) {
     ranks->worker->release = *message;
+    ranks->training->workers[message->worker].taken = message->taken; /* the thread computes nothing now */
     ranks->worker->is_released = true;
 }
 

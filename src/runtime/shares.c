@@ -13,9 +13,10 @@ static double *delivery_of(const struct shares *shares, int worker) {
     return shares->deliveries + (size_t)worker * (size_t)(1 + shares->classes);
 }
 
-static void count_parts(struct shares *shares, const struct partition *partition, double samples) {
+void shares_deal(struct shares *shares, const struct partition *partition) {
+    double samples = (double)partition->first[partition->workers];
     for (int i = 0; i < shares->workers; i++)
-        shares->parts[i] = (double)(partition->first[i + 1] - partition->first[i]) / samples;
+        shares->parts[i] = (double)partition->counts[i] / samples;
 }
 
 static enum hysgd_status count_classes(struct shares *shares, const struct plugin *data,
@@ -49,7 +50,7 @@ enum hysgd_status shares_init(struct shares *shares, const struct partition *par
     HYSGD_TRY(memory_alloc(workers, sizeof *shares->holders, &shares->holders));
     HYSGD_TRY(memory_alloc(workers, sizeof *shares->parts, &shares->parts));
     HYSGD_TRY(memory_alloc(classes, sizeof *shares->of_class, &shares->of_class));
-    count_parts(shares, partition, (double)shape->train_count);
+    shares_deal(shares, partition);
     return count_classes(shares, data, shape, partition);
 }
 

@@ -31,6 +31,9 @@ HYSGD_MUST_CHECK enum hysgd_status shares_init(struct shares *shares, const stru
                                                const struct plugin *data, const struct hysgd_data_shape *shape);
 void shares_fini(struct shares *shares);
 
+/* Learns how it is shared out after a loss. */
+void shares_deal(struct shares *shares, const struct partition *partition);
+
 /* A worker begins what it will deliver; then adds a batch to it, once or several times; `labels` NULL: none. By the
  * worker's thread, or for it before it runs. */
 void shares_begin(struct shares *shares, int worker);

@@ -14,6 +14,7 @@
 #include "policy/policy.h"
 #include "runtime/drive.h"
 #include "runtime/snapshot_check.h"
+#include "runtime/snapshot_orphans.h"
 #include "runtime/snapshot_vectors.h"
 #include "runtime/worker.h"
 
@@ -22,7 +23,7 @@
 #define POLICY_KEY     "state/policy"
 
 /* Tables in a checkpoint, at most. */
-#define MOST_TABLES 8
+#define MOST_TABLES 9
 
 enum {
     WORKER_FIELDS = 31,
@@ -189,7 +190,7 @@ static size_t table_size(int workers) {
 /* The tensors of a checkpoint, and the memory behind those that are not vectors of the server. */
 struct snapshot_image {
     struct snapshot_tensors list;
-    double *workers, *flights, *table, *estimates, run[RUN_FIELDS];
+    double *workers, *flights, *table, *estimates, *orphans, run[RUN_FIELDS];
     struct local_image local;
     struct outgoing_image outgoing;
     char *policy; /* by open_memstream */
@@ -242,6 +243,10 @@ static void gather_tables(struct snapshot_image *image, struct training *trainin
         gather_table(image, "state/table", image->table, 1, table_size(training->setup->workers));
     }
     gather_shares(image, training, in_flight);
+    if (image->orphans) {
+        snapshot_store_orphans(training, image->orphans);
+        gather_table(image, "state/orphans", image->orphans, workers, SNAPSHOT_ORPHAN_FIELDS);
+    }
     if (training->estimator.is_wanted) {
         estimate_store(&training->estimator, image->estimates);
         gather_table(image, "state/estimates", image->estimates, 1, estimate_fields(&training->estimator));
@@ -269,6 +274,8 @@ static enum hysgd_status take_image(struct snapshot_image *image, struct trainin
     HYSGD_TRY(memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &image->flights));
     if (training->engine.table.rows)
         HYSGD_TRY(memory_alloc(table_size(training->setup->workers), sizeof(double), &image->table));
+    if (training->partition.loss_count > 0)
+        HYSGD_TRY(memory_alloc(workers * SNAPSHOT_ORPHAN_FIELDS, sizeof(double), &image->orphans));
     HYSGD_TRY(memory_alloc(estimate_fields(&training->estimator), sizeof(double), &image->estimates));
     snapshot_gather_vectors(&image->list, training, in_flight ? in_flight->flights : NULL);
     gather_tables(image, training, seconds, in_flight);
@@ -299,6 +306,7 @@ void snapshot_discard(struct snapshot_image *image) {
     memory_free(image->flights);
     memory_free(image->table);
     memory_free(image->estimates);
+    memory_free(image->orphans);
     local_discard(&image->local);
     outgoing_discard(&image->outgoing);
     free(image->policy);
@@ -339,23 +347,10 @@ static const char *setup_value(const struct training_setup *setup, const char *k
 
 static enum hysgd_status check_description(const struct training *training, const struct safetensors_file *file,
                                            const char *path) {
-    static const char *const keys[] = {"data",
-                                       "model",
-                                       "optimizer",
-                                       "policy",
-                                       "combine",
-                                       "workers",
-                                       "batch",
-                                       "partition",
-                                       "seed",
-                                       "staleness-weight",
-                                       "staleness-exponent",
-                                       "micro-batch",
-                                       "worker-weights",
-                                       "correction",
-                                       "local",
-                                       "local-optimizer",
-                                       "wire"};
+    static const char *const keys[] = {
+        "data",        "model",          "optimizer",  "policy", "combine",          "workers",
+        "batch",       "partition",      "orphans",    "seed",   "staleness-weight", "staleness-exponent",
+        "micro-batch", "worker-weights", "correction", "local",  "local-optimizer",  "wire"};
     const char *version = safetensors_metadata(file, FORMAT_KEY);
     if (!version)
         return hysgd_fail(HYSGD_INPUT, "%s: is no checkpoint of hysgd: metadata \"%s\" is missing", path,
@@ -487,6 +482,7 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
         attribution_restore(&training->attribution, i, training->workers[i].delivered_seconds,
                             training->attribution.states[i].version);
     HYSGD_TRY(read_flights(training->resumed, file, path, workers));
+    HYSGD_TRY(snapshot_read_orphans(training, file, path));
     return read_shares(training, file, path);
 }
 

@@ -66,6 +66,15 @@ static enum hysgd_status init_weighting(struct training *training) {
     return HYSGD_OK;
 }
 
+enum hysgd_status training_orphan(struct training *training, int worker) {
+    if (training->setup->orphans == TRAINING_SKIP_ORPHANS || !training->setup->computes_gradients)
+        return HYSGD_OK;
+    HYSGD_TRY(partition_lose(&training->partition, worker));
+    shares_deal(&training->shares, &training->partition);
+    worker_weights_deal(training->setup->worker_weights, &training->partition, training->worker_weights);
+    return HYSGD_OK;
+}
+
 static enum hysgd_status init_estimator(struct training *training) {
     const struct training_setup *setup = training->setup;
     HYSGD_TRY(

@@ -41,11 +41,16 @@ struct training_limits {
     bool goes_on_at_target; /* only note when the target was reached */
 };
 
+/* What becomes of the training samples of a worker that is lost: the workers that are left share them, or nobody
+ * has them any more. */
+enum training_orphans { TRAINING_SHARE_ORPHANS, TRAINING_SKIP_ORPHANS };
+
 /* Everything borrowed must outlive the training. Plug-ins are open and their init has been called. */
 struct training_setup {
     const struct plugin *policy, *model, *data, *optimizer;
     const struct plugin *correction;      /* of late gradients; NULL: none */
     const struct plugin *partition;       /* which worker has which samples; NULL: iid */
+    enum training_orphans orphans;        /* what becomes of those of the lost */
     const struct plugin *local;           /* how many steps a worker takes before it delivers; NULL: off */
     const struct plugin *local_optimizer; /* with which it takes them; NULL where local is off */
     const struct plugin *wire;            /* what gradients travel as; NULL: fp32 */
@@ -157,6 +162,11 @@ HYSGD_MUST_CHECK enum hysgd_status training_read_parameters(const struct safeten
 /* As engine_change_policy; between two verdicts. Estimates begin anew. HYSGD_MEMORY, HYSGD_FAILED. */
 HYSGD_MUST_CHECK enum hysgd_status training_change_policy(struct training *training, const struct plugin *policy,
                                                           struct engine_verdict *verdict_out);
+
+/* A worker is lost: its training samples go to those that are left, as setup->orphans says, who have them from the
+ * next batch on that they start. By drive_lose; where the workers are spread, by every other process too, before it
+ * hears of a start that comes after the loss. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status training_orphan(struct training *training, int worker);
 
 /* Asks for a stop (reason "interrupted", HYSGD_INTERRUPTED); from any thread and from signal handlers. */
 void training_stop(struct training *training);

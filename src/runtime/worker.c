@@ -24,6 +24,24 @@ void worker_fini(struct training *training, int index) {
     *worker = (struct training_worker){0};
 }
 
+void worker_take_over(struct training *training, int index) {
+    struct training_worker *worker = &training->workers[index];
+    const struct partition *partition = &training->partition;
+    if (worker->taken.losses < partition->loss_count && partition->counts[index] > 0)
+        worker->taken = (struct worker_taken){partition->loss_count, worker->draws};
+}
+
+/* By the thread that computes: a batch that it has prepared may be of the samples before. */
+static enum hysgd_status take_over(struct training *training, int index) {
+    struct training_worker *worker = &training->workers[index];
+    uint64_t first = worker->taken.draw * training->setup->batch;
+    if (worker->sampler.losses == worker->taken.losses && worker->sampler.first == first)
+        return HYSGD_OK;
+    HYSGD_TRY(sampler_take_over(&worker->sampler, worker->taken.losses, first));
+    worker_seek(training, index, worker->draws);
+    return HYSGD_OK;
+}
+
 enum hysgd_status worker_open(struct training *training, int index) {
     struct training_worker *worker = &training->workers[index];
     const struct plugin *model = training->setup->model;
@@ -106,6 +124,7 @@ enum hysgd_status worker_gradient(struct training *training, int index, const fl
 enum hysgd_status worker_compute(struct training *training, int index, const float *vector,
                                  const struct worker_watch *watch) {
     float *gradient = training->workers[index].gradient;
+    HYSGD_TRY(take_over(training, index));
     HYSGD_TRY(training->local.ops ? local_compute(training, index, vector, watch)
                                   : worker_gradient(training, index, vector, watch, gradient));
     if (!training->workers[index].has_given_up)

@@ -8,7 +8,14 @@
 #include "data/batch.h"
 #include "runtime/training.h"
 
+/* What a worker has of the samples of lost ones. */
+struct worker_taken {
+    int losses;    /* it has its part of so many, the first ones of the partition */
+    uint64_t draw; /* from this batch on */
+};
+
 struct training_worker {
+    struct worker_taken taken; /* where the worker computes, by who lets it start; else known from its starts */
     struct sampler sampler;   /* all zero where another process computes */
     uint64_t draws;           /* batches begun */
     double loss;              /* of the latest gradient: the mean over its batches */
@@ -45,6 +52,10 @@ static inline size_t worker_piece_size(const struct training_setup *setup) {
 /* One worker, not yet open. HYSGD_MEMORY; worker_fini accepts what there is then. */
 HYSGD_MUST_CHECK enum hysgd_status worker_init(struct training *training, int worker);
 void worker_fini(struct training *training, int worker);
+
+/* A worker starts: from this batch on it has its part of all samples that lost workers have left so far. Not while
+ * it computes; it may be preparing. One that was lost itself goes on with what it had. */
+void worker_take_over(struct training *training, int worker);
 
 /* Opens the batch buffers and the workspace; by the thread that will compute. Nothing to do when they are open. */
 HYSGD_MUST_CHECK enum hysgd_status worker_open(struct training *training, int worker);

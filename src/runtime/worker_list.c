@@ -59,11 +59,6 @@ enum hysgd_status worker_list_read(const char *key, const char *noun, const char
     return status;
 }
 
-static void count_samples(const struct partition *partition, double *weights) {
-    for (int i = 0; i < partition->workers; i++)
-        weights[i] = (double)(partition->first[i + 1] - partition->first[i]);
-}
-
 static enum hysgd_status read_weights(const char *text, int workers, double *weights) {
     int count = 0;
     HYSGD_TRY(worker_list_read("worker-weights", "weight", text, workers, weights, &count));
@@ -81,9 +76,26 @@ static void scale_weights(double *weights, int workers) {
         weights[i] = weights[i] * workers / sum;
 }
 
+static bool is_by_samples(const char *text) {
+    return text && strcmp(text, "samples") == 0;
+}
+
+/* Those of the lost stay above 0: a gradient of theirs may still be held. */
+void worker_weights_deal(const char *text, const struct partition *partition, double *weights) {
+    double sum = (double)partition->first[partition->workers];
+    int left = 0;
+    if (!is_by_samples(text))
+        return;
+    for (int i = 0; i < partition->workers; i++)
+        left += partition->counts[i] > 0;
+    for (int i = 0; i < partition->workers; i++)
+        if (partition->counts[i] > 0)
+            weights[i] = (double)partition->counts[i] * left / sum;
+}
+
 enum hysgd_status worker_weights_read(const char *text, int workers, const struct partition *partition,
                                       double **weights_out) {
-    bool by_samples = text && strcmp(text, "samples") == 0;
+    bool by_samples = is_by_samples(text);
     double *weights;
     *weights_out = NULL;
     if (!text || !text[0] || strcmp(text, "none") == 0 || (by_samples && !partition))
@@ -91,14 +103,15 @@ enum hysgd_status worker_weights_read(const char *text, int workers, const struc
     HYSGD_TRY(memory_alloc((size_t)workers, sizeof *weights, &weights));
     enum hysgd_status status = HYSGD_OK;
     if (by_samples)
-        count_samples(partition, weights);
+        worker_weights_deal(text, partition, weights);
     else
         status = read_weights(text, workers, weights);
     if (status != HYSGD_OK) {
         memory_free(weights);
         return status;
     }
-    scale_weights(weights, workers);
+    if (!by_samples)
+        scale_weights(weights, workers);
     *weights_out = weights;
     return HYSGD_OK;
 }

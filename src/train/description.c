@@ -68,6 +68,9 @@ const struct hysgd_option description_options[] = {
     {"partition", TEXT, AT(partition), "iid", 0, 0, NULL,
      "which worker has which training samples: iid, contiguous, or dirichlet,alpha=A for unequal classes (hysgd list "
      "partitions)"},
+    {"orphans", HYSGD_OPTION_CHOICE, AT(orphans), "share", 0, 0, "share|skip",
+     "what becomes of the training samples of a worker that is lost: share: those that are left take them over, in "
+     "equal parts, from their next batch on; skip: nobody trains on them any more"},
     {"worker-weights", TEXT, AT(worker_weights), "none", 0, 0, NULL,
      "what the gradients of each worker are multiplied with: none; samples: in proportion to its number of training "
      "samples, so that the mean over all workers is the gradient of the whole training data; or a weight for each, "

@@ -17,6 +17,7 @@ struct description {
     char *layout; /* file */
     bool is_streamed;
     int64_t stop_early;   /* evaluations without a better one; 0: never */
+    int orphans;          /* enum training_orphans */
     int combine;          /* enum engine_combine */
     int staleness_weight; /* enum engine_weight */
     double staleness_exponent;

@@ -203,6 +203,8 @@ static enum hysgd_status describe(const struct replay_job *job, struct descripti
         {"data", own->data},    {"model", own->model}, {"save", own->save},   {"resume", own->resume},
         {"log", own->log},      {"csv", own->csv},     {"trace", own->trace}, {"tensorboard", own->tensorboard},
         {"report", own->report}};
+    /* Older programs did not know the option: nobody had the samples of lost workers any more. */
+    HYSGD_TRY(description_set_default(description, "orphans", "skip"));
     for (int i = 0; i < recorded->description_count; i++) {
         const char *const *pair = recorded->description[i];
         if (is_of_recording(pair[0]))

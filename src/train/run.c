@@ -97,6 +97,7 @@ static void fill_setup(struct run *run) {
         .optimizer = &resolved->optimizer,
         .correction = &resolved->correction,
         .partition = &resolved->partition,
+        .orphans = (enum training_orphans)words->orphans,
         .local = &resolved->local,
         .wire = &resolved->wire,
         .local_optimizer = resolved->local_optimizer.ops != NULL ? &resolved->local_optimizer : NULL,

@@ -81,7 +81,7 @@ static const char *const of_policies[] = {
     "policy",         "policy",           "optimizer",          "correction", "local",       "local-optimizer",
     "combine",        "staleness-weight", "staleness-exponent", "batch",      "micro-batch", "partition",
     "worker-weights", "updates",          "gradients",          "delay",      "apply",       "lose",
-    "eval-batch"};
+    "eval-batch",     "orphans"};
 
 /* Options of a scheduler's run only. */
 static const char *const of_schedulers[] = {"balance", "deterministic", "layout", "stream", "stop-early"};

@@ -90,33 +90,44 @@ static void find_owned(int worker, bool owned_out[USERS]) {
     plugin_close(&data);
 }
 
-/* Of a worker that is lost before its first gradient. */
+/* How many rows, of a worker that is lost before its first gradient and of the others, change in a run. */
+struct moved {
+    size_t lost, others;
+};
+
+static struct moved count_moved(const char *policy, const char *orphans, const bool is_lost[USERS]) {
+    const char *const lost[] = {"epochs", "4", "lose", "2@0", "orphans", orphans, NULL};
+    struct hysgd_job *job = open_job(policy, "virtual", lost);
+    struct moved moved = {0};
+    size_t count;
+    run(job, policy);
+    const float *rows = hysgd_job_parameters(job, &count);
+    float *start = malloc(count * sizeof *start);
+    struct factors_model model = {.rank = RANK, .scale = 1, .has_biases = true, .start = FACTORS_NORMAL};
+    const struct hysgd_data_shape shape = {.row_count = USERS, .column_count = 60};
+    model.unseen = (char[]){"mean"};
+    assert_int_equal(model_factors.init(&model, &shape), HYSGD_OK);
+    model_factors.start(&model, 1, start);
+    for (size_t user = 0; user < USERS; user++)
+        *(is_lost[user] ? &moved.lost : &moved.others) +=
+            memcmp(rows + user * RANK, start + user * RANK, RANK * sizeof *rows) != 0;
+    free(start);
+    hysgd_job_free(job);
+    return moved;
+}
+
 static void the_rows_of_a_worker_change_by_its_own_gradients_only(void **state) {
     (void)state;
-    static const char *const lost[] = {"epochs", "4", "lose", "2@0", NULL};
     bool is_lost[USERS];
     find_owned(2, is_lost);
     for (size_t p = 0; p < policy_list.count; p++) {
         const char *policy = policy_list.entries[p]->name;
-        struct hysgd_job *job = open_job(policy, "virtual", lost);
-        size_t count, moved = 0;
-        run(job, policy);
-        const float *rows = hysgd_job_parameters(job, &count);
-        float *start = malloc(count * sizeof *start);
-        struct factors_model model = {.rank = RANK, .scale = 1, .has_biases = true, .start = FACTORS_NORMAL};
-        const struct hysgd_data_shape shape = {.row_count = USERS, .column_count = 60};
-        model.unseen = (char[]){"mean"};
-        assert_int_equal(model_factors.init(&model, &shape), HYSGD_OK);
-        model_factors.start(&model, 1, start);
-        for (size_t user = 0; user < USERS; user++) {
-            bool is_same = memcmp(rows + user * RANK, start + user * RANK, RANK * sizeof *rows) == 0;
-            if (is_lost[user] && !is_same)
-                fail_msg("%s: row %zu of a lost worker has changed", policy, user);
-            moved += !is_same;
-        }
-        assert_true(moved > USERS / 3);
-        free(start);
-        hysgd_job_free(job);
+        struct moved skipped = count_moved(policy, "skip", is_lost), shared = count_moved(policy, "share", is_lost);
+        if (skipped.lost > 0)
+            fail_msg("%s: %zu rows of a lost worker have changed", policy, skipped.lost);
+        if (shared.lost == 0)
+            fail_msg("%s: nobody has taken over the rows of a lost worker", policy);
+        assert_true(skipped.others > USERS / 3 && shared.others > USERS / 3);
     }
 }
 

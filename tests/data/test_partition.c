@@ -184,6 +184,144 @@ static void what_cannot_be_dealt_is_refused(void **state) {
     partition_fini(&partition);
 }
 
+/* Whether worker w has just these samples after all losses. */
+static void expect_samples(const struct partition *partition, int worker, const uint64_t *samples, uint64_t count) {
+    uint64_t indices[16];
+    assert_int_equal(partition->counts[worker], count);
+    assert_int_equal(partition_count(partition, worker, partition->loss_count), count);
+    partition_gather(partition, worker, partition->loss_count, indices);
+    assert_memory_equal(indices, samples, count * sizeof *samples);
+}
+
+static void orphans_go_to_those_left_in_turn_and_first_to_who_has_fewest(void **state) {
+    (void)state;
+    struct partition partition;
+    assert_int_equal(deal(&partition, "none", "contiguous", 11, 4, 1), HYSGD_OK); /* 0-2, 3-5, 6-8, 9-10 */
+    assert_int_equal(partition_lose(&partition, 1), HYSGD_OK);
+    expect_samples(&partition, 3, (const uint64_t[]){9, 10, 3}, 3);
+    expect_samples(&partition, 0, (const uint64_t[]){0, 1, 2, 4}, 4);
+    expect_samples(&partition, 2, (const uint64_t[]){6, 7, 8, 5}, 4);
+    assert_int_equal(partition_lose(&partition, 0), HYSGD_OK);
+    expect_samples(&partition, 3, (const uint64_t[]){9, 10, 3, 0, 2}, 5);
+    expect_samples(&partition, 2, (const uint64_t[]){6, 7, 8, 5, 1, 4}, 6);
+    assert_int_equal(partition_count(&partition, 2, 1), 4); /* who has not started since */
+    assert_int_equal(partition_count(&partition, 2, 0), 3);
+    partition_fini(&partition);
+}
+
+/* How many workers have each of `samples` samples, of which none may have more than one. */
+static void expect_one_owner(const struct partition *partition, int samples) {
+    uint64_t indices[1000], seen = 0;
+    int owners[1000] = {0};
+    for (int w = 0; w < partition->workers; w++) {
+        if (partition->counts[w] == 0)
+            continue;
+        partition_gather(partition, w, partition->loss_count, indices);
+        for (uint64_t i = 0; i < partition->counts[w]; i++)
+            owners[indices[i]]++;
+        seen += partition->counts[w];
+    }
+    assert_int_equal(seen, samples);
+    for (int i = 0; i < samples; i++)
+        assert_int_equal(owners[i], 1);
+}
+
+static void every_sample_has_one_owner_after_every_loss(void **state) {
+    (void)state;
+    static const int losses[] = {3, 0, 6, 6, 5, 1, 2}; /* the second 6 is none */
+    for (size_t i = 0; i < partition_list.count; i++) {
+        struct partition partition;
+        const char *dealer = partition_list.entries[i]->name;
+        assert_int_equal(deal(&partition, kind_for(dealer), dealer, 1000, 7, 1), HYSGD_OK);
+        for (size_t k = 0; k < sizeof losses / sizeof *losses; k++) {
+            assert_int_equal(partition_lose(&partition, losses[k]), HYSGD_OK);
+            assert_int_equal(partition.counts[losses[k]], 0);
+            expect_one_owner(&partition, 1000);
+        }
+        assert_int_equal(partition.loss_count, 6);
+        assert_int_equal(partition.counts[4], 1000);
+        assert_int_equal(partition_lose(&partition, 4), HYSGD_OK); /* nobody is left */
+        assert_int_equal(partition.counts[4], 0);
+        partition_fini(&partition);
+    }
+}
+
+static void equal_parts_stay_equal_after_losses(void **state) {
+    (void)state;
+    for (int samples = 7; samples < 29; samples++) {
+        struct partition partition;
+        assert_int_equal(deal(&partition, "none", "iid", samples, 7, 1), HYSGD_OK);
+        for (int left = 6; left > 0; left--) {
+            assert_int_equal(partition_lose(&partition, left), HYSGD_OK);
+            for (int w = 0; w < left; w++)
+                assert_in_range(partition.counts[w], samples / left, (samples + left - 1) / left);
+        }
+        partition_fini(&partition);
+    }
+}
+
+static void losses_can_be_taken_back_and_repeated(void **state) {
+    (void)state;
+    struct partition partition;
+    uint64_t first[1000], again[1000];
+    assert_int_equal(deal(&partition, "random", "dirichlet", 1000, 3, 1), HYSGD_OK);
+    uint64_t count = partition.counts[2];
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(partition_lose(&partition, 1), HYSGD_OK);
+        assert_int_equal(partition_lose(&partition, 0), HYSGD_OK);
+        partition_gather(&partition, 2, 2, k == 0 ? first : again);
+        partition_restore(&partition);
+        assert_int_equal(partition.counts[2], count);
+    }
+    assert_memory_equal(first, again, sizeof first);
+    partition_fini(&partition);
+}
+
+static void a_loss_without_memory_changes_nothing(void **state) {
+    (void)state;
+    struct partition partition;
+    assert_int_equal(deal(&partition, "planted", "rows", 100, 4, 1), HYSGD_OK);
+    uint64_t count = partition.counts[2];
+    size_t used = memory_used();
+    for (uint64_t n = 1; n <= 6; n++) {
+        memory_fail_at(n);
+        assert_int_equal(partition_lose(&partition, 2), HYSGD_MEMORY);
+        memory_fail_at(0);
+        assert_int_equal(memory_used(), used);
+        assert_int_equal(partition.loss_count, 0);
+        assert_int_equal(partition.counts[2], count);
+    }
+    assert_int_equal(partition_lose(&partition, 2), HYSGD_OK);
+    expect_one_owner(&partition, 100);
+    partition_fini(&partition);
+}
+
+static void rows_stay_whole_after_losses(void **state) {
+    (void)state;
+    enum { SAMPLES = 1000, WORKERS = 5 };
+    struct partition partition;
+    assert_int_equal(deal(&partition, "planted", "rows", SAMPLES, WORKERS, 1), HYSGD_OK);
+    for (int lost = 3; lost < WORKERS + 3; lost++) {
+        uint64_t indices[SAMPLES];
+        int owners[SAMPLES];
+        memset(owners, 0xff, sizeof owners);
+        for (int w = 0; w < WORKERS; w++) {
+            if (partition.counts[w] == 0)
+                continue;
+            partition_gather(&partition, w, partition.loss_count, indices);
+            for (uint64_t i = 0; i < partition.counts[w]; i++) {
+                int *owner = &owners[partition.rows[indices[i]]];
+                assert_true(*owner == -1 || *owner == w);
+                *owner = w;
+            }
+            uint64_t fair = (uint64_t)(SAMPLES / (WORKERS - partition.loss_count));
+            assert_in_range(partition.counts[w], fair * 9 / 10, fair * 11 / 10);
+        }
+        assert_int_equal(partition_lose(&partition, lost % WORKERS), HYSGD_OK);
+    }
+    partition_fini(&partition);
+}
+
 static void fail_memory(const char *kind, const char *dealer_text) {
     struct plugin data, dealer;
     samples_open(&data, kind, 500);
@@ -195,7 +333,7 @@ static void fail_memory(const char *kind, const char *dealer_text) {
         memory_fail_at(n);
         status = partition_init(&partition, &dealer, &data, 2, 1);
         memory_fail_at(0);
-        assert_true(status == HYSGD_MEMORY || n > 5);
+        assert_true(status == HYSGD_MEMORY || n > 7);
         partition_fini(&partition);
         assert_int_equal(memory_used(), used);
     }
@@ -219,6 +357,12 @@ int main(void) {
         cmocka_unit_test(contiguous_keeps_the_order_of_the_data),
         cmocka_unit_test(a_small_alpha_gives_classes_to_few_workers),
         cmocka_unit_test(what_cannot_be_dealt_is_refused),
+        cmocka_unit_test(orphans_go_to_those_left_in_turn_and_first_to_who_has_fewest),
+        cmocka_unit_test(every_sample_has_one_owner_after_every_loss),
+        cmocka_unit_test(equal_parts_stay_equal_after_losses),
+        cmocka_unit_test(losses_can_be_taken_back_and_repeated),
+        cmocka_unit_test(rows_stay_whole_after_losses),
+        cmocka_unit_test(a_loss_without_memory_changes_nothing),
         cmocka_unit_test(exhausted_memory_is_a_status_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,6 +97,53 @@ static void the_batches_of_a_worker_do_not_depend_on_the_others(void **state) {
     stop(&partition, &alone);
 }
 
+static void a_worker_that_takes_over_goes_through_all_that_it_has(void **state) {
+    (void)state;
+    struct partition partition;
+    struct sampler sampler;
+    uint64_t before[20], after[100];
+    start(&partition, &sampler, 100, 2, 1);
+    sampler_next(&sampler, 20, before); /* in the midst of a pass */
+    assert_int_equal(partition_lose(&partition, 0), HYSGD_OK);
+    sampler_next(&sampler, 10, after);
+    for (int i = 0; i < 10; i++)
+        assert_true(after[i] != before[i]); /* still that pass */
+    assert_int_equal(sampler_take_over(&sampler, 1, 30), HYSGD_OK);
+    for (int pass = 0; pass < 2; pass++) {
+        int seen[100] = {0};
+        sampler_next(&sampler, 100, after);
+        for (int i = 0; i < 100; i++)
+            seen[after[i]]++;
+        for (int i = 0; i < 100; i++)
+            assert_int_equal(seen[i], 1);
+    }
+    stop(&partition, &sampler);
+}
+
+static void taking_over_can_be_repeated_anywhere(void **state) {
+    (void)state;
+    struct partition partition;
+    struct sampler sampler, resumed;
+    uint64_t drawn[40], again[40];
+    start(&partition, &sampler, 100, 4, 1);
+    assert_int_equal(partition_lose(&partition, 2), HYSGD_OK);
+    assert_int_equal(sampler_take_over(&sampler, 1, 13), HYSGD_OK);
+    assert_int_equal(partition_lose(&partition, 0), HYSGD_OK); /* which it does not have yet */
+    sampler_seek(&sampler, 43);
+    sampler_next(&sampler, 40, drawn);
+    assert_int_equal(sampler_init(&resumed, &partition, 1, 7), HYSGD_OK);
+    assert_int_equal(sampler_take_over(&resumed, 2, 5), HYSGD_OK);
+    sampler_seek(&resumed, 43);
+    sampler_next(&resumed, 40, again);
+    assert_memory_not_equal(drawn, again, sizeof drawn);
+    assert_int_equal(sampler_take_over(&resumed, 1, 13), HYSGD_OK);
+    sampler_seek(&resumed, 43);
+    sampler_next(&resumed, 40, again);
+    assert_memory_equal(drawn, again, sizeof drawn);
+    sampler_fini(&resumed);
+    stop(&partition, &sampler);
+}
+
 static void exhausted_memory_is_a_status_and_leaks_nothing(void **state) {
     (void)state;
     struct plugin data;
@@ -110,7 +157,7 @@ static void exhausted_memory_is_a_status_and_leaks_nothing(void **state) {
         if (status == HYSGD_OK)
             status = sampler_init(&sampler, &partition, 0, 1);
         memory_fail_at(0);
-        assert_int_equal(status, n <= 3 ? HYSGD_MEMORY : HYSGD_OK);
+        assert_int_equal(status, n <= 5 ? HYSGD_MEMORY : HYSGD_OK);
         stop(&partition, &sampler);
         assert_int_equal(memory_used(), used);
     }
@@ -123,6 +170,8 @@ int main(void) {
         cmocka_unit_test(a_batch_may_span_two_passes_and_be_larger_than_the_partition),
         cmocka_unit_test(seeking_equals_drawing),
         cmocka_unit_test(the_batches_of_a_worker_do_not_depend_on_the_others),
+        cmocka_unit_test(a_worker_that_takes_over_goes_through_all_that_it_has),
+        cmocka_unit_test(taking_over_can_be_repeated_anywhere),
         cmocka_unit_test(exhausted_memory_is_a_status_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

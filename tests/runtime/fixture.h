@@ -30,6 +30,7 @@ struct run_setup {
     const struct hysgd_policy_ops *own_policy; /* instead of `policy` */
     enum engine_combine combine;
     const char *partition, *worker_weights, *correction, *wire;
+    enum training_orphans orphans;
     int workers;
     size_t batch, micro_batch;
     uint64_t seed;
@@ -56,7 +57,7 @@ struct run {
     struct recorder *recorder;
     struct training_setup setup;
     struct training training;
-    const char *metadata[10][2];
+    const char *metadata[11][2];
     char numbers[3][24];
     double seconds;
     struct event_summary summary;                            /* after run_go */
@@ -170,7 +171,7 @@ static inline void run_describe(struct run *run) {
     snprintf(run->numbers[0], sizeof run->numbers[0], "%d", run->setup.workers);
     snprintf(run->numbers[1], sizeof run->numbers[1], "%zu", run->setup.batch);
     snprintf(run->numbers[2], sizeof run->numbers[2], "%llu", (unsigned long long)run->setup.seed);
-    const char *const pairs[10][2] = {{"data", run_text(from->data, "none")},
+    const char *const pairs[11][2] = {{"data", run_text(from->data, "none")},
                                       {"model", run_text(from->model, "quadratic")},
                                       {"policy", run_text(from->policy, "async")},
                                       {"optimizer", run_text(from->optimizer, "sgd")},
@@ -179,7 +180,8 @@ static inline void run_describe(struct run *run) {
                                       {"batch", run->numbers[1]},
                                       {"seed", run->numbers[2]},
                                       {"correction", run_text(from->correction, "none")},
-                                      {"wire", run_text(from->wire, "fp32")}};
+                                      {"wire", run_text(from->wire, "fp32")},
+                                      {"orphans", from->orphans == TRAINING_SHARE_ORPHANS ? "share" : "skip"}};
     memcpy(run->metadata, pairs, sizeof pairs);
 }
 
@@ -195,6 +197,7 @@ static inline enum hysgd_status run_open_rank(struct run *run, const struct run_
                                          .correction = &run->correction,
                                          .wire = &run->wire,
                                          .partition = &run->partition,
+                                         .orphans = from->orphans,
                                          .worker_weights = from->worker_weights,
                                          .workers = workers,
                                          .batch = from->batch ? from->batch : 10,
@@ -208,7 +211,7 @@ static inline enum hysgd_status run_open_rank(struct run *run, const struct run_
                                          .save_path = from->save_path,
                                          .resume_path = from->resume_path,
                                          .metadata = (const char *const(*)[2])run->metadata,
-                                         .metadata_count = 10,
+                                         .metadata_count = 11,
                                          .computes_gradients = !from->without_gradients,
                                          .has_remote_vectors = from->has_remote_vectors || run_is_spread(from),
                                          .has_one_worker = run_is_spread(from),

@@ -297,6 +297,8 @@ static void checkpoints_of_other_runs_are_refused(void **state) {
     expect_refused(&other, "was saved with data = random,samples=400,dimensions=9,classes=4: this run has");
     other = from, other.combine = ENGINE_SUM;
     expect_refused(&other, "was saved with combine = mean: this run has sum");
+    other = from, other.orphans = TRAINING_SKIP_ORPHANS;
+    expect_refused(&other, "was saved with orphans = share: this run has skip");
 }
 
 /* A copy of a checkpoint's tensors and metadata that can be changed and written again. */
@@ -306,11 +308,11 @@ struct editing {
     size_t count;
     const char *metadata[32][2];
     size_t metadata_count;
-    double tables[7][400];
+    double tables[8][400];
 };
 
 static const char *const table_names[] = {"state/workers", "state/run",     "state/flights", "state/samples",
-                                          "state/classes", "state/batches", "state/table"};
+                                          "state/classes", "state/batches", "state/table",   "state/orphans"};
 
 static void edit_open(struct editing *editing, const char *path) {
     *editing = (struct editing){0};
@@ -415,6 +417,33 @@ static void damaged_numbers_never_crash(void **state) {
     for (size_t i = 0; i < COUNT(subjects); i++)
         if (strcmp(subjects[i].policy, "table") == 0)
             damage_subject(*state, i);
+}
+
+/* Worker 1 is the only one lost. */
+static void orphans_that_nobody_can_have_are_refused(void **state) {
+    static const struct {
+        size_t at;
+        double value;
+        const char *says;
+    } faults[] = {{0, 1, "loss 1 of 2 is that of no worker"},
+                  {3, 2, "loss 1 of 1 is that of no worker"},
+                  {3, 0, "worker 0 has taken over samples of 1 of 0 lost workers"},
+                  {1, 2, "worker 0 has taken over samples of 2 of 1 lost workers"},
+                  {2, 1e6, "worker 0 has taken over samples of 1 of 1 lost workers from batch 1e+06 of"},
+                  {2, -1, "worker 0 has taken over samples of 1 of 1 lost workers from batch -1 of"}};
+    const struct folder *folder = *state;
+    const struct run_setup from = save_subject(folder->file, 3);
+    struct editing editing;
+    edit_open(&editing, folder->file);
+    assert_int_equal(table_length(&editing, 7), 12);
+    for (size_t i = 0; i < COUNT(faults); i++) {
+        double whole = editing.tables[7][faults[i].at];
+        editing.tables[7][faults[i].at] = faults[i].value;
+        edit_write(&editing, folder->file, SIZE_MAX);
+        editing.tables[7][faults[i].at] = whole;
+        expect_refused(&from, faults[i].says);
+    }
+    safetensors_close(editing.file);
 }
 
 static void workers_that_wait_in_the_same_place_are_refused(void **state) {
@@ -555,6 +584,7 @@ int main(void) {
         CASE(a_missing_tensor_is_refused),
         CASE(files_without_our_metadata_are_refused),
         CASE(damaged_numbers_never_crash),
+        CASE(orphans_that_nobody_can_have_are_refused),
         CASE(workers_that_wait_in_the_same_place_are_refused),
         CASE(a_state_in_which_nobody_computes_is_refused),
         CASE(a_full_disk_stops_the_run_and_leaves_the_old_checkpoint_whole),

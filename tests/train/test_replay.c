@@ -137,7 +137,8 @@ static void every_policy_in_virtual_time_is_repeated(void **state) {
 
 static void every_policy_on_threads_is_repeated(void **state) {
     (void)state;
-    option options[] = {{"delay", "half,exponential,mean=0.001"}, {"micro-batch", "2"}, {NULL, NULL}};
+    option options[] = {
+        {"delay", "half,exponential,mean=0.001"}, {"micro-batch", "2"}, {"lose", "1@0.01"}, {NULL, NULL}};
     for (int i = 0; i < long_count(1, 5); i++)
         check_policies("threads", options);
 }
