@@ -37,12 +37,13 @@ const struct hysgd_option advise_options[] = {
     {0},
 };
 
-const char *const advise_without[] = {"policy", "runtime",    "workers",    "goes-on-at-target",
-                                      "speeds", "compute",    "delay",      "lose",
-                                      "save",   "save-every", "resume",     "log",
-                                      "csv",    "trace",      "report",     "tensorboard",
-                                      "serve",  "scheduler",  "balance",    "deterministic",
-                                      "layout", "stream",     "stop-early", NULL};
+const char *const advise_without[] = {"policy",   "runtime",    "workers",    "goes-on-at-target",
+                                      "speeds",   "compute",    "delay",      "lose",
+                                      "save",     "save-every", "resume",     "log",
+                                      "csv",      "trace",      "report",     "tensorboard",
+                                      "serve",    "scheduler",  "balance",    "deterministic",
+                                      "layout",   "stream",     "stop-early", "servers",
+                                      "tolerate", "patience",   "copies",     NULL};
 
 enum hysgd_status advise_alloc(struct advise **advise_out) {
     struct advise *advise;

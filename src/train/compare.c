@@ -58,8 +58,9 @@ const struct hysgd_option compare_options[] = {
     {0},
 };
 
-const char *const compare_without[] = {"policy", "scheduler", "goes-on-at-target", "save",  "save-every", "resume",
-                                       "log",    "csv",       "tensorboard",       "trace", "serve",      NULL};
+const char *const compare_without[] = {
+    "policy", "scheduler", "goes-on-at-target", "save",     "save-every", "resume", "log", "csv", "tensorboard",
+    "trace",  "serve",     "servers",           "tolerate", "patience",   "copies", NULL};
 
 enum hysgd_status compare_alloc(struct compare **compare_out) {
     struct compare *compare;

@@ -51,6 +51,16 @@ const struct hysgd_option description_options[] = {
      "(hysgd list wires)"},
     {"runtime", TEXT, AT(runtime), "threads", 0, 0, NULL,
      "threads: real time on this machine; virtual: modelled time, repeatable (hysgd list runtimes)"},
+    {"servers", TEXT, AT(servers), "", 0, 0, NULL,
+     "runtime mpi: so many ranks, the last ones, hold the parameters and compute nothing; by default every rank does both"},
+    {"tolerate", TEXT, AT(tolerate), "", 0, 0, NULL,
+     "runtime mpi: so many ranks may be lost before the run fails; 0 by default; Open MPI's mpirun then needs "
+     "--enable-recovery"},
+    {"patience", TEXT, AT(patience), "", 0, 0, NULL,
+     "runtime mpi: seconds of silence after which a rank counts as lost; 10 by default"},
+    {"copies", TEXT, AT(copies), "", 0, 0, NULL,
+     "runtime mpi, with tolerate: updates from one copy of the parameters in the memory of other ranks to the next; 100 by "
+     "default"},
     {"combine", HYSGD_OPTION_CHOICE, AT(combine), "mean", 0, 0, "mean|sum",
      "mean: the gradients of an update are averaged, the step is the learning rate however many there are; sum: they "
      "are added up, which multiplies the effective learning rate by their number"},

@@ -182,6 +182,33 @@ static enum hysgd_status check_local(const struct resolved *resolved) {
     return local_check(&setup);
 }
 
+/* What the user may say of the runtime in options of the run moves to where it belongs. */
+static enum hysgd_status take_runtime_options(struct resolved *resolved) {
+    struct description *words = &resolved->description;
+    const struct hysgd_plugin *runtime = resolved->runtime.ops;
+    const struct {
+        const char *key;
+        char **field;
+    } rows[] = {{"servers", &words->servers},
+                {"tolerate", &words->tolerate},
+                {"patience", &words->patience},
+                {"copies", &words->copies}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *none;
+        if ((*rows[i].field)[0] == '\0')
+            continue;
+        if (runtime_ops(&resolved->runtime)->place == NULL)
+            return hysgd_fail(HYSGD_USAGE,
+                              "run: %s=%s has no effect: the runtime %s has no ranks; expected runtime=mpi, which "
+                              "mpirun or srun starts",
+                              rows[i].key, *rows[i].field, runtime->name);
+        HYSGD_TRY(options_set(runtime->options, resolved->runtime.self, "run", rows[i].key, *rows[i].field));
+        HYSGD_TRY(memory_copy_text("", &none));
+        description_replace(rows[i].field, none);
+    }
+    return HYSGD_OK;
+}
+
 static enum hysgd_status open_plugins(struct resolved *resolved, const struct own_plugins *own) {
     const struct description *words = &resolved->description;
     if (own->policy.ops != NULL)
@@ -204,7 +231,8 @@ static enum hysgd_status open_plugins(struct resolved *resolved, const struct ow
     HYSGD_TRY(open_listed(words, &wire_list, words->wire, &resolved->wire));
     HYSGD_TRY(correction_check(correction_ops(&resolved->correction), resolved->optimizer.ops->name));
     HYSGD_TRY(open_listed(words, &partition_list, words->partition, &resolved->partition));
-    return open_listed(words, &runtime_list, words->runtime, &resolved->runtime);
+    HYSGD_TRY(open_listed(words, &runtime_list, words->runtime, &resolved->runtime));
+    return take_runtime_options(resolved);
 }
 
 static enum hysgd_status spell_out_plugins(struct resolved *resolved) {
@@ -279,9 +307,10 @@ static enum hysgd_status resolve_workers(struct resolved *resolved) {
     }
     runtime->place(resolved->runtime.self, place);
     if (place->workers < 1)
-        return hysgd_fail(HYSGD_USAGE, "run: runtime=%s: %d ranks leave none for a worker: expected more ranks",
+        return hysgd_fail(HYSGD_USAGE,
+                          "run: runtime=%s: of %d ranks none is left for a worker: expected more ranks",
                           words->runtime, place->ranks);
-    if (words->workers > 0 && words->workers != place->workers)
+    if (description_is_given(words, "workers") && words->workers > 0 && words->workers != place->workers)
         return hysgd_fail(HYSGD_USAGE,
                           "run: workers=%" PRId64 ": %d ranks are %d workers under runtime=%s; start as "
                           "many ranks as it takes",

@@ -41,6 +41,11 @@ try train --workers 2 --delay 7,constant,mean=1
 try compare --policy 'sync;'
 try compare --policy 'sync; asink'
 ls -A
+echo "--- ranks that the runtime does not have:"
+hysgd train --servers 2
+echo "$?"
+hysgd train --runtime virtual --tolerate 1
+hysgd compare --servers 1
 echo "--- more memory than any machine has:"
 hysgd train --runtime virtual --model quadratic,dimension=20M --data none,samples=100k --workers 60000 2>err
 echo "$?"

@@ -44,7 +44,11 @@ class TestJobs(unittest.TestCase):
     def test_mpi_is_picked_under_mpirun_and_said(self):
         job = self.job(ranks.launch(2) + [ranks.PROGRAM, *TRAIN])
         self.assertIsNotNone(job.result(), job.errors())
-        self.assertRegex(job.errors(), r"(?m)\bmpi\b")
+        self.assertEqual(job.errors().count("hysgd: 2 ranks: runtime mpi"), 1, job.errors())
+
+    def test_what_is_told_to_be_quiet_is(self):
+        job = self.job(ranks.launch(2) + [ranks.PROGRAM, *TRAIN, "-q"])
+        self.assertEqual([line for line in job.errors().splitlines() if "hysgd" in line], [])
 
     def test_a_single_process_may_use_mpi_too(self):
         found = self.hysgd(*TRAIN, *MPI)
@@ -81,6 +85,33 @@ class TestJobs(unittest.TestCase):
         for key, mine, theirs in (("seed", "1", "2"), ("batch", "8", "16"), ("policy", "sync", "async")):
             one, other = ([ranks.PROGRAM, *TRAIN, *MPI, f"--{key}", value] for value in (mine, theirs))
             self.refused(self.mixed(one, other), rf"rank 1\b.*{key}")
+
+    def test_a_rank_that_cannot_begin_is_refused_and_named(self):
+        one = [ranks.PROGRAM, *TRAIN, *MPI]
+        for words in (["--sede", "2"], ["--policy", "sink"], ["--runtime", "mpj"], ["--data", "mnist:missing"]):
+            self.refused(self.mixed(one, [*one, *words]), rf"hysgd: rank 1 on .*{words[1].rpartition(':')[2]}|--sede")
+
+    def test_a_fault_of_all_ranks_is_told_once(self):
+        self.refused(self.job(ranks.launch(3) + [ranks.PROGRAM, *TRAIN, "--sede", "2"]), r"hysgd: .*--sede")
+        self.refused(self.job(ranks.launch(3) + [ranks.PROGRAM, *TRAIN, "--log", "missing/run.hylog"]), r"hysgd: .*missing/run.hylog")
+
+    def test_ranks_that_do_not_share_the_directory_of_a_checkpoint_are_refused(self):
+        for name in ("one", "two"):
+            os.mkdir(self.path(name))
+        program = [ranks.PROGRAM, *TRAIN, *MPI, "--save", "run.safetensors"]
+        one, other = (["-wdir", self.path(name), *program] for name in ("one", "two"))
+        self.refused(self.mixed(one, other), r"rank 1 on .*save=run.safetensors")
+        self.assertEqual(os.listdir(self.path("one")) + os.listdir(self.path("two")), [])
+
+    def test_losses_are_not_promised_where_mpirun_kills_all(self):
+        words = [word for word in ranks.launch(2) if word != "--enable-recovery"]
+        self.refused(self.job([*words, ranks.PROGRAM, *TRAIN, "--tolerate", "1"]), r"hysgd: .*tolerate=1.*--enable-recovery")
+
+    def test_long_options_reach_the_runtime(self):
+        job = self.job(ranks.launch(3) + [ranks.PROGRAM, *TRAIN, "--servers", "1", "--tolerate", "1", "--patience", "5", "--copies", "7",
+                                          "--dry-run"])
+        self.assertEqual([line for _, line in job.output if line.startswith("runtime")],
+                         ["runtime = mpi,servers=1,tolerate=1,copies=7,patience=5"])
 
     def test_ranks_of_different_data_are_refused_and_named(self):
         for name in ("one", "two"):
