@@ -31,7 +31,7 @@ def reason_to_skip():
     if not os.path.exists(PROGRAM):
         return f"{PROGRAM} is missing: run make"
     runtimes = subprocess.run([PROGRAM, "list", "runtimes"], capture_output=True, text=True).stdout
-    if not any(line.split()[:1] == ["mpi"] for line in runtimes.splitlines()):
+    if "runtime mpi" not in runtimes.splitlines():
         return "hysgd was built without MPI"
     return None
 
