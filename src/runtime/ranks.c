@@ -41,6 +41,11 @@ bool ranks_is_past(const struct ranks *ranks, const struct comm_completion *comp
     return completion->tag >> (CHANNEL_BITS + SERVER_BITS) != ranks->incarnation;
 }
 
+bool ranks_worker_is_gone(const struct ranks *ranks, int worker) {
+    int rank = ranks->worker_ranks[worker];
+    return rank < 0 || ranks->members[rank].is_lost;
+}
+
 uint32_t ranks_tag(const struct ranks *ranks, enum message_channel channel, int index) {
     return ranks_tag_of(ranks->incarnation, channel, index);
 }
@@ -61,12 +66,19 @@ static void letter_has_left(void *self, const struct comm_completion *completion
     letter->ranks->letters_under_way--;
 }
 
+static enum hysgd_status make_letter(struct ranks *ranks, struct ranks_letter **letter_out) {
+    HYSGD_TRY(memory_alloc(1, sizeof **letter_out + ranks->control_most, letter_out));
+    (*letter_out)->made = ranks->made;
+    ranks->made = *letter_out;
+    return HYSGD_OK;
+}
+
 static enum hysgd_status take_letter(struct ranks *ranks, struct ranks_letter **letter_out) {
     struct ranks_letter *letter = ranks->letters;
     if (letter)
         ranks->letters = letter->next;
     else
-        HYSGD_TRY(memory_alloc(1, sizeof *letter + ranks->control_most, &letter));
+        HYSGD_TRY(make_letter(ranks, &letter));
     letter->ranks = ranks;
     *letter_out = letter;
     return HYSGD_OK;
@@ -84,7 +96,7 @@ static enum hysgd_status send_letter(struct ranks *ranks, int to, enum message_c
 
 void ranks_send_on(struct ranks *ranks, int to, enum message_channel channel, const void *message, size_t bytes) {
     enum hysgd_status status = HYSGD_OK;
-    if (!ranks->members[to].is_lost)
+    if (to >= 0 && !ranks->members[to].is_lost)
         status = send_letter(ranks, to, channel, message, bytes);
     if (status != HYSGD_OK)
         ranks_give_up(ranks, status);
@@ -298,9 +310,9 @@ static enum hysgd_status place(struct ranks *ranks) {
     HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *ranks->server_ranks, &ranks->server_ranks));
     HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *ranks->slices, &ranks->slices));
     for (int i = 0; i < ranks->workers; i++)
-        ranks->worker_ranks[i] = i;
+        ranks->worker_ranks[i] = i < ranks->count - dedicated ? i : -1;
     for (int i = 0; i < ranks->servers; i++)
-        ranks->server_ranks[i] = dedicated > 0 ? ranks->workers + i : i;
+        ranks->server_ranks[i] = dedicated > 0 ? ranks->count - dedicated + i : i;
     cut_slices(ranks);
     ranks->confirms = ranks->options->tolerate > 0 || !is_one_host(ranks);
     return HYSGD_OK;
@@ -392,8 +404,8 @@ static void fini(struct ranks *ranks) {
     ranks_coordinator_free(ranks->coordinator);
     ranks_forget_past(ranks);
     ranks_copies_fini(ranks);
-    for (struct ranks_letter *letter = ranks->letters, *next; letter; letter = next) {
-        next = letter->next;
+    for (struct ranks_letter *letter = ranks->made, *next; letter; letter = next) {
+        next = letter->made;
         memory_free(letter);
     }
     for (int i = 0; ranks->inboxes && i < ranks->count; i++)
@@ -409,9 +421,11 @@ static void fini(struct ranks *ranks) {
     pthread_mutex_destroy(&ranks->lock);
 }
 
-static enum hysgd_status check_place(const struct ranks_options *options, const struct comm *comm, int workers) {
+static enum hysgd_status check_place(const struct ranks_options *options, const struct comm *comm,
+                                     const struct training *training) {
     int64_t ranks = comm_size(comm);
-    if (workers + options->servers == ranks)
+    int workers = training->setup->workers;
+    if (training->resumed ? options->servers < ranks : workers + options->servers == ranks)
         return HYSGD_OK;
     return hysgd_fail(
         HYSGD_USAGE,
@@ -426,7 +440,7 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
     *seconds_out = training->start_seconds;
     if (!ranks.comm)
         HYSGD_TRY(comm_open(&ranks.comm));
-    enum hysgd_status status = check_place(options, ranks.comm, training->setup->workers);
+    enum hysgd_status status = check_place(options, ranks.comm, training);
     if (status == HYSGD_OK)
         status = start(&ranks);
     if (status == HYSGD_OK)

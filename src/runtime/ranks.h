@@ -31,6 +31,7 @@ struct ranks_slice {
 struct ranks_letter {
     struct ranks *ranks;
     struct ranks_letter *next; /* in the pool */
+    struct ranks_letter *made; /* the one made before it */
     size_t bytes;
     unsigned char content[];
 };
@@ -164,7 +165,7 @@ struct ranks {
     struct comm *comm;
     int rank, count, leader; /* leader: the coordinator's rank */
     int workers, servers;
-    int *worker_ranks, *server_ranks;        /* [workers], [servers] */
+    int *worker_ranks, *server_ranks;        /* [workers], -1: there is no rank for it any more; [servers] */
     struct ranks_slice *slices;              /* [servers] */
     uint32_t incarnation;                    /* begun anew so many times, after a loss */
     uint64_t generation;                     /* of copies of the state that all ranks have; 0: none */
@@ -178,6 +179,7 @@ struct ranks {
     size_t control_most;          /* bytes of a control message */
     struct ranks_inbox *inboxes;  /* [count] */
     struct ranks_letter *letters; /* pool */
+    struct ranks_letter *made;    /* all there are, those under way too */
     int letters_under_way;
     struct ranks_shard *shards; /* [shard_count] hosted here */
     int shard_count;
@@ -206,6 +208,9 @@ uint32_t ranks_tag_of(uint32_t incarnation, enum message_channel channel, int in
 void ranks_give_up(struct ranks *ranks, enum hysgd_status status);
 
 void ranks_send_on(struct ranks *ranks, int to, enum message_channel channel, const void *message, size_t bytes);
+
+/* Whether nobody computes for a worker. */
+bool ranks_worker_is_gone(const struct ranks *ranks, int worker);
 
 /* Whether a request is of an earlier incarnation: then what it is about is gone. */
 bool ranks_is_past(const struct ranks *ranks, const struct comm_completion *completion);

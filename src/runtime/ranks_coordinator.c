@@ -209,7 +209,7 @@ enum hysgd_status ranks_coordinator_start(struct ranks *ranks) {
     for (int i = 0; i < ranks->workers; i++)
         HYSGD_TRY(memory_alloc(ranks->control_most, 1, &self->remotes[i].waiting));
     for (int i = 0; i < ranks->workers; i++)
-        self->remotes[i].wants_to_leave = ranks->members[ranks->worker_ranks[i]].is_lost;
+        self->remotes[i].wants_to_leave = ranks_worker_is_gone(ranks, i);
     self->generation = (uint64_t)ranks->incarnation << 32;
     HYSGD_TRY(coordinator_start_totals(self));
     return memory_alloc_vector(ranks->training->server.count, sizeof(float), &self->vector);

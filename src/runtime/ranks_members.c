@@ -97,7 +97,7 @@ static enum hysgd_status decide(struct ranks *ranks) {
     if (needs_recovery)
         return recover(ranks);
     for (int i = 0; i < ranks->workers; i++)
-        if (ranks->members[ranks->worker_ranks[i]].is_lost)
+        if (ranks_worker_is_gone(ranks, i))
             ranks_coordinator_lose(ranks, i);
     return HYSGD_OK;
 }

@@ -35,6 +35,8 @@ static enum hysgd_status await_part(struct ranks_shard *shard, int worker) {
         bytes = wire_bound(&ranks->training->outgoing.format, shard->slice.first, slice_count(shard));
     }
     shard->has_part[worker] = false;
+    if (ranks_worker_is_gone(ranks, worker))
+        return HYSGD_OK;
     return comm_receive(ranks->comm, ranks->worker_ranks[worker], ranks_tag(ranks, CHANNEL_GRADIENT, shard->number),
                         place, bytes, part_has_come, shard);
 }
@@ -251,6 +253,8 @@ static void version_has_left(void *self, const struct comm_completion *completio
 
 static enum hysgd_status send_to_worker(struct ranks_shard *shard, int worker) {
     struct ranks *ranks = shard->ranks;
+    if (ranks_worker_is_gone(ranks, worker))
+        return HYSGD_OK;
     server_read(&shard->server, worker);
     return comm_send(ranks->comm, ranks->worker_ranks[worker], ranks_tag(ranks, CHANNEL_PARAMETERS, shard->number),
                      server_read_vector(&shard->server, worker), slice_count(shard) * sizeof(float),

@@ -310,6 +310,11 @@ static enum hysgd_status resolve_workers(struct resolved *resolved) {
         return hysgd_fail(HYSGD_USAGE,
                           "run: runtime=%s: of %d ranks none is left for a worker: expected more ranks",
                           words->runtime, place->ranks);
+    bool is_saved = words->resume[0] != '\0' && words->workers > 0 && !description_is_given(words, "workers");
+    if (is_saved) { /* as many as there were; who has no rank now is lost, and who has no worker computes nothing */
+        place->worker = place->worker < words->workers ? place->worker : -1;
+        return HYSGD_OK;
+    }
     if (description_is_given(words, "workers") && words->workers > 0 && words->workers != place->workers)
         return hysgd_fail(HYSGD_USAGE,
                           "run: workers=%" PRId64 ": %d ranks are %d workers under runtime=%s; start as "
