@@ -84,7 +84,7 @@ OBJECTS := $(patsubst src/%,$(B)/src/%.o,$(SOURCES)) $(if $(HAVE_TENSORBOARD),$(
 CLI_OBJECTS := $(patsubst src/%,$(B)/src/%.o,$(CLI_SOURCES))
 TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/*/test_*.c))
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
-BENCHES := $(patsubst %.c,$(B)/%,$(wildcard bench/bench_*.c))
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard bench/bench_*.c)) $(if $(MPICC),$(B)/bench/mpi/allreduce)
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all tests check examples benches fuzzers install clean
@@ -160,6 +160,10 @@ $(B)/examples/%: examples/%.c $(B)/libhysgd.so
 $(B)/bench/%: bench/%.c $(B)/libhysgd.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(B)/libhysgd.a $(LDFLAGS) $(LDLIBS)
+
+$(B)/bench/mpi/%: bench/mpi/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(MPI_CPPFLAGS) $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(LDFLAGS) $(LDLIBS)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include \
