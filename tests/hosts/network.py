@@ -183,9 +183,10 @@ class Network:
     def environment(self):
         return {**os.environ, **MPI_AS_ROOT, "HYSGD_HOSTS": self.stem}
 
-    def mpirun(self, ranks_of_host=1, options=()):
-        """The words before a program that is to run with so many ranks on each host; mpirun itself is on host 0."""
-        hosts = ",".join(f"host{host}:{ranks_of_host}" for host in range(len(self.lines)))
+    def mpirun(self, slots=None, options=()):
+        """The words before a program, mpirun's -n among them left out; mpirun itself is on host 0. Ranks go to one host after the other,
+        in rounds, as long as they have slots left; one each by default."""
+        hosts = ",".join(f"host{host}:{count}" for host, count in enumerate(slots or [1] * len(self.lines)))
         settings = {"plm_rsh_agent": os.path.join(FOLDER, "agent"), "oob_tcp_if_include": "eth0", "btl_tcp_if_include": "eth0",
                     "btl": "tcp,vader,self", "mpi_yield_when_idle": "1"}
         words = [word for key, value in settings.items() for word in ("--mca", key, value)]
