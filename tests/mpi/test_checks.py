@@ -48,7 +48,8 @@ class TestChecks(unittest.TestCase):
 
     def test_recovery_counts_from_the_kill_to_the_next_update(self):
         log = LOG[:-1] + [{"event": "update", "t": 4.5, "version": 3, "gradients": 1}]
-        self.assertAlmostEqual(trials.recovery_seconds(100.1, [(100.5, "rank 1 is lost")], log), 2.4)
+        self.assertAlmostEqual(trials.recovery_seconds(101.0, 104.0, 5.0, log), 2.5)
+        self.assertIsNone(trials.recovery_seconds(101.0, 104.0, 9.0, log))
 
     def test_trials_are_a_function_of_their_number(self):
         plans = [trials.choose(1, number, ["kill"]) for number in range(200)]

@@ -13,11 +13,6 @@ TRAIN = ["train", "--data", trials.DATA, "--model", "dense 16, relu, dense 10", 
 MPI = ["--runtime", "mpi"]
 
 
-def strictly(count):
-    """With the exit code of a rank as that of mpirun, which is 0 for ever where ranks may be lost."""
-    return [word for word in ranks.launch(count) if word != "--enable-recovery"]
-
-
 @unittest.skipIf(ranks.reason_to_skip(), ranks.reason_to_skip())
 class TestJobs(unittest.TestCase):
     def setUp(self):
@@ -65,14 +60,14 @@ class TestJobs(unittest.TestCase):
             replayed = self.hysgd("replay", "run.hylog", "--check", "run.safetensors")
             self.assertEqual(replayed.returncode, 0, replayed.stderr)
 
-    def test_a_checkpoint_goes_on_with_other_ranks_and_in_threads(self):
+    def test_a_checkpoint_goes_on_with_other_servers_and_in_threads(self):
         self.train(4, "--save", "run.safetensors")
-        self.train(2, "--resume", "run.safetensors", "--gradients", "80")
+        self.train(6, "--resume", "run.safetensors", "--gradients", "80", "--servers", "2")
         found = self.hysgd("train", "--resume", "run.safetensors", "--runtime", "threads", "--gradients", "80", "--json")
         self.assertEqual(found.returncode, 0, found.stderr)
 
     def test_more_servers_than_ranks_are_refused(self):
-        job = self.job(strictly(2) + [ranks.PROGRAM, *TRAIN, *MPI, "--servers", "3"])
+        job = self.job(ranks.launch(2) + [ranks.PROGRAM, *TRAIN, *MPI, "--servers", "3"])
         self.refused(job, r"servers.*3.*\b2\b")
 
     def refused(self, job, pattern):
@@ -83,7 +78,7 @@ class TestJobs(unittest.TestCase):
 
     def mixed(self, one, other):
         """Rank 0 has these words, ranks 1 and 2 the others."""
-        *words, _, _ = strictly(1)
+        *words, _, _ = ranks.launch(1)
         return self.job([*words, "-n", "1", *one, ":", "-n", "2", *other])
 
     def test_ranks_of_different_options_are_refused_and_named(self):
@@ -98,8 +93,8 @@ class TestJobs(unittest.TestCase):
             self.refused(self.mixed(one, [*one, key, value]), rf"^hysgd: rank 1 on .*{named}")
 
     def test_a_fault_of_all_ranks_is_told_once(self):
-        self.refused(self.job(strictly(3) + [ranks.PROGRAM, *TRAIN, "--sede", "2"]), r"hysgd: .*--sede")
-        self.refused(self.job(strictly(3) + [ranks.PROGRAM, *TRAIN, "--log", "missing/run.hylog"]), r"hysgd: .*missing/run.hylog")
+        self.refused(self.job(ranks.launch(3) + [ranks.PROGRAM, *TRAIN, "--sede", "2"]), r"hysgd: .*--sede")
+        self.refused(self.job(ranks.launch(3) + [ranks.PROGRAM, *TRAIN, "--log", "missing/run.hylog"]), r"hysgd: .*missing/run.hylog")
 
     def test_ranks_that_do_not_share_the_directory_of_a_checkpoint_are_refused(self):
         for name in ("one", "two"):
@@ -110,7 +105,7 @@ class TestJobs(unittest.TestCase):
         self.assertEqual(os.listdir(self.path("one")) + os.listdir(self.path("two")), [])
 
     def test_losses_are_not_promised_where_mpirun_kills_all(self):
-        self.refused(self.job([*strictly(2), ranks.PROGRAM, *TRAIN, "--tolerate", "1"]), r"hysgd: .*tolerate=1.*--enable-recovery")
+        self.refused(self.job([*ranks.launch(2), ranks.PROGRAM, *TRAIN, "--tolerate", "1"]), r"hysgd: .*tolerate=1.*--enable-recovery")
 
     def test_long_options_reach_the_runtime(self):
         job = self.job(ranks.launch(3) + [ranks.PROGRAM, *TRAIN, "--servers", "1", "--tolerate", "1", "--patience", "5", "--copies", "7",
