@@ -36,6 +36,7 @@ struct end {
     struct queue wanted;   /* its receives */
     struct queue finished; /* to be reported by its comm_progress */
     uint64_t tick;         /* calls of comm_progress */
+    uint64_t last_sends;   /* until it is killed; 0: it is not to be */
     bool is_dead, is_frozen, is_closed;
 };
 
@@ -123,11 +124,23 @@ static enum hysgd_status post(struct end *end, struct end *to, struct item *lett
     return HYSGD_OK;
 }
 
+static void take_back(struct group *group, int rank, bool loses);
+
+/* Lock held. */
+static void die(struct end *end) {
+    if (end->is_dead)
+        return;
+    end->is_dead = true;
+    take_back(end->group, end->comm.rank, end->group->setup.seed != 0);
+}
+
 static enum hysgd_status local_send(struct comm *comm, const struct comm_completion *completion, size_t bytes) {
     struct end *end = end_of(comm), *to = &end->group->ends[completion->from_or_to];
     struct item *letter;
     HYSGD_TRY(item_alloc(completion, bytes, &letter));
     pthread_mutex_lock(&end->group->lock);
+    if (end->last_sends > 0 && --end->last_sends == 0)
+        die(end);
     bool arrives = !to->is_dead && !to->is_closed;
     enum hysgd_status status = end->is_dead ? killed(end) : arrives ? post(end, to, letter) : HYSGD_OK;
     pthread_mutex_unlock(&end->group->lock);
@@ -314,10 +327,14 @@ enum hysgd_status comm_local_open(const struct comm_local_setup *setup, struct c
 void comm_local_kill(struct comm *end, int rank) {
     struct group *group = end_of(end)->group;
     pthread_mutex_lock(&group->lock);
-    if (!group->ends[rank].is_dead) {
-        group->ends[rank].is_dead = true;
-        take_back(group, rank, group->setup.seed != 0);
-    }
+    die(&group->ends[rank]);
+    pthread_mutex_unlock(&group->lock);
+}
+
+void comm_local_kill_at(struct comm *end, int rank, uint64_t send) {
+    struct group *group = end_of(end)->group;
+    pthread_mutex_lock(&group->lock);
+    group->ends[rank].last_sends = send;
     pthread_mutex_unlock(&group->lock);
 }
 

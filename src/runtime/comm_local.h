@@ -26,6 +26,9 @@ HYSGD_MUST_CHECK enum hysgd_status comm_local_open(const struct comm_local_setup
  * messages that were not copied are gone, and with a seed some others too. */
 void comm_local_kill(struct comm *end, int rank);
 
+/* The same in the rank's send with this number, from 1, counted from now on; 0: not any more. */
+void comm_local_kill_at(struct comm *end, int rank, uint64_t send);
+
 /* Freeze: until thawed, a rank completes nothing and what it sends does not leave, as if its process were stopped.
  */
 void comm_local_freeze(struct comm *end, int rank, bool is_frozen);

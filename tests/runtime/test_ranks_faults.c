@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ranks that are killed or stopped, at moments that a seed decides: nobody hangs, and what is left of the run has
+ * exactly the gradients that its account tells. Ranks are threads here. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <semaphore.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/random.h"
+#include "runtime/fixture.h"
+#include "runtime/uniform.h"
+
+enum { MOST_RANKS = 6, MOST_DEATHS = 3, PARAMETERS = 3 * SERVER_SHARD + 100 };
+
+/* After so long a trial that has not ended hangs. */
+#define TRIAL_SECONDS 60
+
+struct death {
+    int rank;
+    uint64_t send; /* in which it dies */
+};
+
+struct trial {
+    const char *name;
+    struct run_setup from;
+    struct death deaths[MOST_DEATHS];
+    int death_count;
+    bool hides_deaths;
+};
+
+struct rank {
+    pthread_t thread;
+    const struct trial *trial;
+    int number;
+    struct comm *end;
+    sem_t *ended;
+    struct run run;
+    enum hysgd_status status;
+    char message[1024];
+};
+
+static void *rank_main(void *argument) {
+    struct rank *rank = argument;
+    rank->status = run_open_rank(&rank->run, &rank->trial->from, rank->number);
+    if (rank->status == HYSGD_OK)
+        rank->status = run_go_rank(&rank->run, rank->end);
+    else
+        comm_close(rank->end, false);
+    training_summarize(&rank->run.training, rank->run.seconds, &rank->run.summary);
+    snprintf(rank->message, sizeof rank->message, "%s", rank->run.training.message);
+    sem_post(rank->ended);
+    return NULL;
+}
+
+static int trial_size(const struct trial *trial) {
+    return trial->from.workers + trial->from.servers;
+}
+
+static void describe(const struct trial *trial, char *text, size_t size) {
+    int length = snprintf(text, size, "%s: %s, %s, %d workers, %d servers, seed %llu", trial->name,
+                          trial->from.policy, trial->from.runtime, trial->from.workers, trial->from.servers,
+                          (unsigned long long)trial->from.chaos);
+    for (int i = 0; i < trial->death_count; i++)
+        length += snprintf(text + length, size - (size_t)length, ", rank %d at send %llu", trial->deaths[i].rank,
+                           (unsigned long long)trial->deaths[i].send);
+}
+
+static void await_end(const struct trial *trial, sem_t *ended, int size) {
+    struct timespec until;
+    char text[512];
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += TRIAL_SECONDS;
+    describe(trial, text, sizeof text);
+    for (int i = 0; i < size; i++)
+        if (sem_timedwait(ended, &until) != 0) {
+            print_error("%s: %d of %d ranks hang\n", text, size - i, size);
+            abort(); /* their threads cannot be ended */
+        }
+}
+
+static void start_trial(const struct trial *trial, struct rank *ranks, sem_t *ended) {
+    int size = trial_size(trial);
+    const struct comm_local_setup setup = {
+        .size = size, .seed = trial->from.chaos, .most_delay = 3, .hides_deaths = trial->hides_deaths};
+    struct comm *ends[MOST_RANKS];
+    assert_int_equal(comm_local_open(&setup, ends), HYSGD_OK);
+    for (int i = 0; i < trial->death_count; i++)
+        comm_local_kill_at(ends[0], trial->deaths[i].rank, trial->deaths[i].send);
+    for (int i = 0; i < size; i++) {
+        ranks[i] = (struct rank){.trial = trial, .number = i, .end = ends[i], .ended = ended};
+        assert_int_equal(pthread_create(&ranks[i].thread, NULL, rank_main, &ranks[i]), 0);
+    }
+}
+
+/* Runs to the end of all ranks; closed with end_trial. */
+static void go(const struct trial *trial, struct rank *ranks) {
+    sem_t ended;
+    sem_init(&ended, 0, 0);
+    start_trial(trial, ranks, &ended);
+    await_end(trial, &ended, trial_size(trial));
+    for (int i = 0; i < trial_size(trial); i++)
+        pthread_join(ranks[i].thread, NULL);
+    sem_destroy(&ended);
+}
+
+static void end_trial(const struct trial *trial, struct rank *ranks) {
+    for (int i = 0; i < trial_size(trial); i++)
+        run_close(&ranks[i].run);
+}
+
+/* Who leads at the end: the first that was not killed. */
+static struct rank *survivor(const struct trial *trial, struct rank *ranks) {
+    for (int i = 0; i < trial_size(trial); i++)
+        if (strstr(ranks[i].message, "was killed") == NULL)
+            return &ranks[i];
+    return NULL;
+}
+
+static void expect_account(const struct trial *trial, struct rank *ranks) {
+    const struct rank *leader = survivor(trial, ranks);
+    char text[512];
+    describe(trial, text, sizeof text);
+    if (leader == NULL)
+        fail_msg("%s: nobody is left", text);
+    if (leader->status != HYSGD_OK)
+        fail_msg("%s: rank %d: %s", text, leader->number, leader->message);
+    if (leader->run.training.engine.progress.version != trial->from.limits.updates)
+        fail_msg("%s: rank %d ended after %llu updates", text, leader->number,
+                 (unsigned long long)leader->run.training.engine.progress.version);
+    run_expect_balance(&leader->run);
+}
+
+static struct trial trial_of(struct uniform_model *model, const char *name, const char *policy) {
+    struct trial trial = {.name = name, .from = uniform_setup(model, PARAMETERS)};
+    trial.from.policy = policy;
+    trial.from.workers = 4;
+    trial.from.runtime = "mpi,tolerate=3,copies=3";
+    trial.from.limits.updates = 40;
+    trial.from.ring = 4096;
+    return trial;
+}
+
+/* How many random trials of each kind; more by hand, with HYSGD_FAULT_TRIALS. */
+static int trial_count(void) {
+    const char *text = getenv("HYSGD_FAULT_TRIALS");
+    return text ? atoi(text) : 12;
+}
+
+static void kill_at_random(const char *name, const char *policy, int servers, int deaths, bool is_exact) {
+    for (int i = 0; i < trial_count(); i++) {
+        struct uniform_model model;
+        struct rank ranks[MOST_RANKS];
+        struct random random;
+        struct trial trial = trial_of(&model, name, policy);
+        random_init(&random, (uint64_t)i, 0, RANDOM_TEST, 0);
+        trial.from.servers = servers;
+        trial.from.chaos = (uint64_t)i + 1;
+        for (trial.death_count = 0; trial.death_count < deaths; trial.death_count++)
+            trial.deaths[trial.death_count] =
+                (struct death){(int)random_below(&random, (uint64_t)trial_size(&trial)), 1 + random_below(&random, 400)};
+        go(&trial, ranks);
+        expect_account(&trial, ranks);
+        if (is_exact)
+            uniform_check(&model, &survivor(&trial, ranks)->run);
+        end_trial(&trial, ranks);
+    }
+}
+
+static void one_death_leaves_the_exact_sum(void **state) {
+    (void)state;
+    kill_at_random("one death", "sync", 0, 1, true);
+    kill_at_random("one death", "async", 0, 1, true);
+    kill_at_random("one death", "threshold,start=2,cap=4", 0, 1, true);
+    kill_at_random("one death", "bounded,slack=2", 0, 1, true);
+}
+
+static void a_dedicated_server_may_die(void **state) {
+    (void)state;
+    kill_at_random("dedicated", "sync", 2, 1, true);
+    kill_at_random("dedicated", "async", 2, 1, true);
+}
+
+static void several_ranks_may_die(void **state) {
+    (void)state;
+    kill_at_random("two deaths", "async", 0, 2, true);
+    kill_at_random("two deaths", "sync", 2, 2, true);
+    kill_at_random("three deaths", "sync", 0, 3, true);
+}
+
+static void all_policies_go_on(void **state) {
+    (void)state;
+    kill_at_random("policies", "adaptive", 0, 1, false);
+    kill_at_random("policies", "batch-sync,size=3", 0, 1, false);
+    kill_at_random("policies", "backup,spare=1", 1, 1, false);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_death_leaves_the_exact_sum),
+        cmocka_unit_test(a_dedicated_server_may_die),
+        cmocka_unit_test(several_ranks_may_die),
+        cmocka_unit_test(all_policies_go_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
