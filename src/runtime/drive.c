@@ -50,6 +50,13 @@ void drive_stop(struct training *training, const char *reason) {
     atomic_store(&training->is_stopping, true);
 }
 
+void drive_go_on(struct training *training, bool also_asked) {
+    if (training->status != HYSGD_OK || (!training->reason && !also_asked))
+        return;
+    training->reason = NULL;
+    atomic_store(&training->is_stopping, false);
+}
+
 void drive_restart(struct training *training, double seconds) {
     const struct engine *engine = &training->engine;
     training->engine.progress.seconds = seconds;

@@ -22,6 +22,10 @@ void drive_stop(struct training *training, const char *reason);
 
 /* As engine_restart, at the start of a process: the engine has released every computing worker, and the time of
  * what is gone counts neither as computing nor as waiting. */
+/* After a loss the state is an earlier one: a limit that had been reached has to be reached again. `also_asked`:
+ * what training_stop has asked for is meant otherwise. */
+void drive_go_on(struct training *training, bool also_asked);
+
 void drive_restart(struct training *training, double seconds);
 
 /* Whether a released worker reads the present version; else it goes on at the one that it has. */

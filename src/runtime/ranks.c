@@ -24,6 +24,8 @@ static const struct hysgd_option ranks_option_table[] = {
      "where losses are tolerated: updates from one copy of the state in the ranks' memory to the next"},
     {"patience", HYSGD_OPTION_REAL, offsetof(struct ranks_options, patience), "10", 1, 1e6, NULL,
      "seconds of silence after which a rank counts as lost; one whose process has ended on the same machine does at once"},
+    {"restart", HYSGD_OPTION_BOOL, offsetof(struct ranks_options, restart), "yes", 0, 0, NULL,
+     "where losses are tolerated and no copy is left: go on from the run's checkpoint, or its beginning"},
     {0},
 };
 
@@ -63,7 +65,7 @@ static void letter_has_left(void *self, const struct comm_completion *completion
     (void)completion, (void)bytes;
     letter->next = letter->ranks->letters;
     letter->ranks->letters = letter;
-    letter->ranks->letters_under_way--;
+    letter->ranks->members[letter->to].letters_under_way--;
 }
 
 static enum hysgd_status make_letter(struct ranks *ranks, struct ranks_letter **letter_out) {
@@ -89,7 +91,8 @@ static enum hysgd_status send_letter(struct ranks *ranks, int to, enum message_c
     struct ranks_letter *letter;
     HYSGD_TRY(take_letter(ranks, &letter));
     memcpy(letter->content, message, bytes);
-    ranks->letters_under_way++;
+    letter->to = to;
+    ranks->members[to].letters_under_way++;
     uint32_t tag = ranks_tag_of(channel == CHANNEL_MEMBERS ? 0 : ranks->incarnation, channel, 0);
     return comm_send(ranks->comm, to, tag, letter->content, bytes, letter_has_left, letter);
 }
@@ -109,6 +112,18 @@ void ranks_send(struct ranks *ranks, int to, const void *message, size_t bytes) 
 void ranks_send_ready(struct ranks *ranks) {
     const struct message_head ready = {MESSAGE_READY, sizeof ready};
     ranks_send(ranks, ranks->leader, &ready, sizeof ready);
+}
+
+void ranks_end(struct ranks *ranks) {
+    const struct training *training = ranks->training;
+    struct {
+        struct message_text head;
+        char text[sizeof training->message];
+    } message = {.head = {.head = {MESSAGE_END, sizeof message}, .status = (int32_t)training->status}};
+    snprintf(message.text, sizeof message.text, "%s", training->message);
+    ranks->has_ended_others = true;
+    for (int i = 0; i < ranks->count; i++)
+        ranks_send(ranks, i, &message, sizeof message);
 }
 
 void ranks_report_failure(struct ranks *ranks, enum hysgd_status status) {
@@ -269,10 +284,22 @@ static void take_turns(struct ranks *ranks) {
     }
 }
 
+static bool has_letters_under_way(struct ranks *ranks) {
+    for (int i = 0; i < ranks->count; i++) {
+        const struct ranks_member *member = &ranks->members[i];
+        if (i != ranks->rank && !member->is_lost && member->letters_under_way > 0 &&
+            !comm_peer_has_died(ranks->comm, i))
+            return true;
+    }
+    return false;
+}
+
 /* The end must reach everyone who is left; what others still have to say nobody wants to know. */
 static void finish_sending(struct ranks *ranks) {
     enum hysgd_status status = HYSGD_OK;
-    while (ranks->coordinator && status == HYSGD_OK && ranks->letters_under_way > 0) {
+    double until = machine_seconds() + ranks->options->patience;
+    while (ranks->has_ended_others && status == HYSGD_OK && machine_seconds() < until &&
+           has_letters_under_way(ranks)) {
         int completed;
         status = comm_progress(ranks->comm, &completed);
         if (completed == 0)
@@ -322,7 +349,9 @@ enum hysgd_status ranks_open_inboxes(struct ranks *ranks) {
     const struct training *training = ranks->training;
     size_t workers = (size_t)ranks->workers;
     size_t per_worker = sizeof(struct engine_part) + sizeof(struct server_row) + sizeof(int32_t) + sizeof(double);
-    ranks->control_most = 2048 + workers * per_worker + (1 + (size_t)training->shares.classes) * sizeof(double);
+    size_t per_rank = sizeof(int32_t) + 1;
+    ranks->control_most = 2048 + workers * per_worker + (size_t)ranks->count * per_rank +
+                          (1 + (size_t)training->shares.classes) * sizeof(double);
     HYSGD_TRY(memory_alloc((size_t)ranks->count, sizeof *ranks->inboxes, &ranks->inboxes));
     for (int i = 0; i < ranks->count; i++) {
         struct ranks_inbox *inbox = &ranks->inboxes[i];
@@ -344,17 +373,12 @@ enum hysgd_status ranks_start_shards(struct ranks *ranks) {
     return HYSGD_OK;
 }
 
-/* The slices of a run that is continued. */
-static enum hysgd_status read_slices(struct ranks *ranks) {
-    const struct training *training = ranks->training;
+enum hysgd_status ranks_read_slices(struct ranks *ranks, const char *path) {
     struct snapshot_slice *slices;
-    if (!training->resumed)
-        return HYSGD_OK;
     HYSGD_TRY(memory_alloc((size_t)ranks->shard_count, sizeof *slices, &slices));
     for (int i = 0; i < ranks->shard_count; i++)
         slices[i] = (struct snapshot_slice){&ranks->shards[i].server, ranks->shards[i].slice.first};
-    enum hysgd_status status =
-        snapshot_read_slices(training, training->setup->resume_path, slices, ranks->shard_count);
+    enum hysgd_status status = snapshot_read_slices(ranks->training, path, slices, ranks->shard_count);
     memory_free(slices);
     return status;
 }
@@ -364,7 +388,10 @@ static enum hysgd_status start_parts(struct ranks *ranks) {
     for (int i = 0; i < ranks->workers; i++)
         ranks->fastest = timing->speeds[i] > ranks->fastest ? timing->speeds[i] : ranks->fastest;
     HYSGD_TRY(ranks_start_shards(ranks));
-    HYSGD_TRY(read_slices(ranks));
+    if (ranks->training->resumed)
+        HYSGD_TRY(ranks_read_slices(ranks, ranks->training->setup->resume_path));
+    if (ranks->options->tolerate > 0)
+        HYSGD_TRY(ranks_copies_begin(ranks));
     HYSGD_TRY(ranks_aside_start(&ranks->aside));
     if (ranks->rank == ranks->leader)
         HYSGD_TRY(ranks_coordinator_start(ranks));
@@ -404,6 +431,7 @@ static void fini(struct ranks *ranks) {
     ranks_coordinator_free(ranks->coordinator);
     ranks_forget_past(ranks);
     ranks_copies_fini(ranks);
+    ranks_parcels_free(ranks);
     for (struct ranks_letter *letter = ranks->made, *next; letter; letter = next) {
         next = letter->made;
         memory_free(letter);
@@ -435,7 +463,7 @@ static enum hysgd_status check_place(const struct ranks_options *options, const 
 
 static enum hysgd_status ranks_run(void *self, struct training *training, double *seconds_out) {
     struct ranks_options *options = self;
-    struct ranks ranks = {.training = training, .options = options, .comm = options->comm};
+    struct ranks ranks = {.training = training, .options = options, .comm = options->comm, .renewed_by = -1};
     training->drainer = pthread_self();
     *seconds_out = training->start_seconds;
     if (!ranks.comm)

@@ -19,6 +19,7 @@ struct ranks_options {
     int64_t tolerate;  /* ranks that may be lost */
     int64_t copies;    /* updates from one generation of copies to the next */
     double patience;   /* seconds of silence, after which a rank is lost */
+    bool restart;      /* without copies to go back to: go back to the checkpoint, or to the beginning */
     struct comm *comm; /* from the first agreement to the end of the run; tests bring their own */
 };
 
@@ -32,7 +33,7 @@ struct ranks_letter {
     struct ranks *ranks;
     struct ranks_letter *next; /* in the pool */
     struct ranks_letter *made; /* the one made before it */
-    size_t bytes;
+    int to;
     unsigned char content[];
 };
 
@@ -47,6 +48,7 @@ struct ranks_inbox {
 struct ranks_member {
     struct ranks_inbox inbox;
     double heard; /* the latest sign of life, on the machine's clock */
+    int letters_under_way;
     bool is_lost;
     bool is_settled; /* the coordinator has drawn the consequences */
     const char *why;
@@ -70,11 +72,20 @@ struct ranks_aside {
 
 struct ranks_copy {
     struct ranks *ranks;
-    uint64_t generation; /* 0: none */
+    struct ranks_copy *older; /* of those that are out of use, but messages are still to come or to leave */
+    uint64_t generation;
     bool has_plan;
     unsigned char *plan; /* struct ranks_state */
     float **packed; /* [servers] slices of servers of this rank, and of those that it would inherit; else NULL */
-    int under_way;  /* slices that are being sent */
+    int under_way;  /* messages that are being sent or received */
+};
+
+/* Something long that is sent to several ranks, and stays until it has left for all of them. */
+struct ranks_parcel {
+    struct ranks_parcel *older;
+    int under_way;
+    bool is_held; /* by who made it */
+    _Alignas(16) unsigned char content[];
 };
 
 /* What an earlier incarnation has left: messages that nobody waits for any more may still be written there. */
@@ -84,7 +95,7 @@ struct ranks_past {
     int shard_count;
     struct ranks_coordinator *coordinator;
     struct ranks_inbox *inboxes;
-    void *memory[4];
+    void *memory[5];
 };
 
 /* The checkpoint that a rank writes its part of. */
@@ -167,12 +178,15 @@ struct ranks {
     int workers, servers;
     int *worker_ranks, *server_ranks;        /* [workers], -1: there is no rank for it any more; [servers] */
     struct ranks_slice *slices;              /* [servers] */
-    uint32_t incarnation;                    /* begun anew so many times, after a loss */
+    uint32_t incarnation;                    /* begun anew so many times, after a loss, */
+    int renewed_by;                          /* lately by this leader; -1: not yet */
     uint64_t generation;                     /* of copies of the state that all ranks have; 0: none */
     struct ranks_member *members;            /* [count] */
     struct message_members *members_message; /* the one being sent */
     int lost_count;
-    uint64_t undone;              /* gradients received that a loss has undone, as far as this rank knows */
+    uint64_t received, undone;    /* gradients, as far as this rank knows: and those that losses have undone */
+    bool has_saved;               /* this run's checkpoint is there */
+    bool has_ended_others;        /* this rank has told them that the run is over */
     bool confirms;                /* a delivery counts once all servers have it, not already when it is announced */
     bool has_lost;                /* since the coordinator has decided about it */
     double beaten, looked;        /* when the latest sign of life was sent, and looked for */
@@ -180,13 +194,14 @@ struct ranks {
     struct ranks_inbox *inboxes;  /* [count] */
     struct ranks_letter *letters; /* pool */
     struct ranks_letter *made;    /* all there are, those under way too */
-    int letters_under_way;
+    struct ranks_parcel *parcels;
     struct ranks_shard *shards; /* [shard_count] hosted here */
     int shard_count;
     struct ranks_worker *worker;           /* NULL: none here */
     struct ranks_coordinator *coordinator; /* NULL: elsewhere */
     struct ranks_save save;
-    struct ranks_copy copies[RANKS_COPIES];
+    struct ranks_copy *copies[RANKS_COPIES], *old_copies;
+    unsigned char *beginning; /* struct ranks_state before the first update; NULL where no loss is tolerated */
     struct ranks_past *past;
     double clock; /* seconds of the run's clock beyond those of the machine's */
     struct ranks_aside aside;
@@ -221,6 +236,9 @@ void ranks_send(struct ranks *ranks, int to, const void *message, size_t bytes);
 /* This rank can begin. */
 void ranks_send_ready(struct ranks *ranks);
 
+/* The run is over: tells everyone, with its status. */
+void ranks_end(struct ranks *ranks);
+
 /* What went wrong here, with the calling thread's message, to the coordinator. */
 void ranks_report_failure(struct ranks *ranks, enum hysgd_status status);
 
@@ -229,6 +247,20 @@ HYSGD_MUST_CHECK enum hysgd_status ranks_open_inboxes(struct ranks *ranks);
 
 /* The servers that this rank hosts. */
 HYSGD_MUST_CHECK enum hysgd_status ranks_start_shards(struct ranks *ranks);
+
+/* Their slices, out of a checkpoint. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_read_slices(struct ranks *ranks, const char *path);
+
+/* ---- ranks_parcel.c ---- */
+
+HYSGD_MUST_CHECK enum hysgd_status ranks_parcel_alloc(struct ranks *ranks, size_t bytes,
+                                                      struct ranks_parcel **parcel_out);
+HYSGD_MUST_CHECK enum hysgd_status ranks_parcel_send(struct ranks *ranks, struct ranks_parcel *parcel, int to,
+                                                     enum message_channel channel, size_t bytes);
+
+/* Its maker needs it no more; NULL is allowed. */
+void ranks_parcel_release(struct ranks_parcel *parcel);
+void ranks_parcels_free(struct ranks *ranks);
 
 /* ---- ranks_aside.c ---- */
 
@@ -292,8 +324,19 @@ void ranks_save_fini(struct ranks *ranks);
 
 /* ---- ranks_recovery.c ---- */
 
-/* Goes on as a later incarnation, from the latest copies of the state. */
-HYSGD_MUST_CHECK enum hysgd_status ranks_renew(struct ranks *ranks, uint32_t incarnation);
+/* How the run goes on after a loss: decided by who leads then. */
+struct ranks_renewal {
+    uint32_t incarnation;
+    enum ranks_source source;
+    uint64_t generation; /* of copies, where those are the source; else 0 */
+    int32_t *hosts;      /* [servers] ranks */
+};
+
+/* Finds what all can go back to; `hosts` is filled in. HYSGD_FAILED: there is nothing. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_plan_renewal(struct ranks *ranks, struct ranks_renewal *renewal);
+
+/* Goes on as a later incarnation. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *renewal);
 
 /* At the end, once no message can come any more. */
 void ranks_forget_past(struct ranks *ranks);
@@ -309,8 +352,15 @@ HYSGD_MUST_CHECK enum hysgd_status ranks_copies_take_in(struct ranks *ranks, int
 bool ranks_copies_may_take(struct ranks *ranks, uint64_t generation);
 HYSGD_MUST_CHECK enum hysgd_status ranks_copies_take(struct ranks_shard *shard, uint64_t generation);
 
-/* Which rank hosts a server from here on: its own, or the one that has the other copy. */
-int ranks_copies_heir(const struct ranks *ranks, int server);
+/* Keeps the state that the run begins with, to which it may go back. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_copies_begin(struct ranks *ranks);
+
+/* What the coordinator knows, with room for the ranks that hold the copies; a parcel. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_state_make(struct ranks *ranks, double seconds,
+                                                    struct ranks_parcel **parcel_out, size_t *bytes_out);
+
+/* The next rank that takes part; the same one where it is alone. */
+int ranks_next_member(const struct ranks *ranks, int rank);
 void ranks_copies_fini(struct ranks *ranks);
 
 /* ---- ranks_coordinator.c ---- */
@@ -319,6 +369,9 @@ HYSGD_MUST_CHECK enum hysgd_status ranks_coordinator_start(struct ranks *ranks);
 void ranks_coordinator_free(struct ranks_coordinator *coordinator);
 HYSGD_MUST_CHECK enum hysgd_status ranks_coordinator_step(struct ranks *ranks, bool *has_acted_out);
 void ranks_coordinator_hear(struct ranks *ranks, int from, const struct message_head *message);
+
+/* Gives up a checkpoint that is being written; NULL is allowed. */
+void ranks_coordinator_interrupt(struct ranks_coordinator *coordinator);
 
 /* A worker takes no part any more, from the next verdict on. */
 void ranks_coordinator_lose(struct ranks *ranks, int worker);

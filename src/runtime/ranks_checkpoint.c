@@ -16,11 +16,10 @@ static enum hysgd_status send_plan(struct ranks_coordinator *self) {
     const struct snapshot_place *places = snapshot_places(self->file, &count);
     size_t bytes = sizeof(struct ranks_plan) + count * sizeof *places;
     const struct message_plan message = {.head = {MESSAGE_PLAN, sizeof message}, .plan_bytes = bytes};
-    struct ranks_plan *plan;
-    memory_free(self->plan);
-    self->plan = NULL;
-    HYSGD_TRY(memory_alloc(bytes, 1, &plan));
-    self->plan = (unsigned char *)plan;
+    struct ranks_parcel *parcel;
+    HYSGD_TRY(ranks_parcel_alloc(ranks, bytes, &parcel));
+    struct ranks_plan *plan = (void *)parcel->content;
+    ranks_parcel_release(parcel);
     plan->count = count;
     memcpy(plan->places, places, count * sizeof *places);
     if (snprintf(plan->temporary, sizeof plan->temporary, "%s", snapshot_temporary(self->file)) >=
@@ -28,7 +27,7 @@ static enum hysgd_status send_plan(struct ranks_coordinator *self) {
         return hysgd_fail(HYSGD_OUTPUT, "%s: the path is too long", snapshot_temporary(self->file));
     coordinator_send_to_all(ranks, &message, sizeof message);
     for (int i = 0; i < ranks->count; i++)
-        HYSGD_TRY(comm_send(ranks->comm, i, ranks_tag(ranks, CHANNEL_PLAN, 0), plan, bytes, NULL, NULL));
+        HYSGD_TRY(ranks_parcel_send(ranks, parcel, i, CHANNEL_PLAN, bytes));
     return HYSGD_OK;
 }
 
@@ -42,9 +41,10 @@ static void end_save(struct ranks_coordinator *self) {
     if (self->save_status != HYSGD_OK)
         status_set_message(self->save_message);
     if (self->is_save_void)
-        snapshot_discard(self->image); /* the next one is for the next milestone */
+        snapshot_discard(self->image); /* the next one is for the next milestone, unless this was the last */
     else
         drive_end_save(training, self->image, status, self->saved_seconds);
+    self->has_saved_last = self->has_saved_last && !self->is_save_void;
     self->is_save_void = false;
     self->file = NULL;
     self->image = NULL;
@@ -118,47 +118,16 @@ static uint64_t next_generation(struct ranks_coordinator *self) {
     return self->generation;
 }
 
-static enum hysgd_status make_state(struct ranks_coordinator *self, struct ranks_state **state_out,
-                                    size_t *bytes_out) {
-    struct training *training = self->ranks->training;
-    struct snapshot_image *image;
-    struct snapshot_place *places = NULL;
-    unsigned char *rest = NULL;
-    size_t length = 0, count = 0;
-    HYSGD_TRY(snapshot_take(training, coordinator_moment(self), NULL, &image));
-    enum hysgd_status status = snapshot_store_state(image, training->setup, &rest, &length);
-    snapshot_discard(image);
-    if (status == HYSGD_OK)
-        status = snapshot_plan(training, &places, &count);
-    *bytes_out = sizeof **state_out + count * sizeof *places + length;
-    if (status == HYSGD_OK)
-        status = memory_alloc(*bytes_out, 1, state_out);
-    if (status == HYSGD_OK) {
-        **state_out = (struct ranks_state){.count = count, .bytes = length};
-        memcpy((*state_out)->places, places, count * sizeof *places);
-        memcpy((*state_out)->places + count, rest, length);
-    }
-    memory_free(places);
-    memory_free(rest);
-    return status;
-}
-
-static void state_has_left(void *self, const struct comm_completion *completion, size_t bytes) {
-    struct ranks_coordinator *coordinator = self;
-    (void)completion, (void)bytes;
-    coordinator->state_under_way--;
-}
-
 /* A copy of the state of this moment, in the memory of all ranks; the run goes on meanwhile. */
 enum hysgd_status coordinator_begin_copy(struct ranks_coordinator *self) {
     struct ranks *ranks = self->ranks;
-    struct message_copy message = {.head = {MESSAGE_COPY, sizeof message}, .generation = next_generation(self)};
+    struct message_copy message = {.head = {MESSAGE_COPY, sizeof message},
+                                   .generation = next_generation(self),
+                                   .committed = ranks->generation};
+    struct ranks_parcel *parcel;
     size_t bytes;
-    if (self->state_under_way > 0)
-        return HYSGD_OK;
-    memory_free(self->state);
-    self->state = NULL;
-    HYSGD_TRY(make_state(self, &self->state, &bytes));
+    HYSGD_TRY(ranks_state_make(ranks, coordinator_moment(self), &parcel, &bytes));
+    ranks_parcel_release(parcel);
     message.bytes = bytes;
     self->copied_version = ranks->training->engine.progress.version;
     self->lost_before_copy = ranks->lost_count;
@@ -169,9 +138,7 @@ enum hysgd_status coordinator_begin_copy(struct ranks_coordinator *self) {
             continue;
         self->unheld++;
         ranks_send(ranks, i, &message, sizeof message);
-        self->state_under_way++;
-        HYSGD_TRY(comm_send(ranks->comm, i, ranks_tag(ranks, CHANNEL_COPY_PLAN, 0), self->state, bytes,
-                            state_has_left, self));
+        HYSGD_TRY(ranks_parcel_send(ranks, parcel, i, CHANNEL_COPY_PLAN, bytes));
     }
     coordinator_begin_order(self)->copied = message.generation;
     coordinator_send_order(self);

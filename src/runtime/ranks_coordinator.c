@@ -70,22 +70,21 @@ static enum hysgd_status watch(struct ranks_coordinator *self) {
 }
 
 static void end(struct ranks_coordinator *self) {
-    struct ranks *ranks = self->ranks;
-    struct {
-        struct message_text head;
-        char text[sizeof ranks->training->message];
-    } message = {.head = {.head = {MESSAGE_END, sizeof message}, .status = (int32_t)ranks->training->status}};
-    snprintf(message.text, sizeof message.text, "%s", ranks->training->message);
     self->phase = PHASE_OVER;
-    coordinator_send_to_all(ranks, &message, sizeof message);
+    ranks_end(self->ranks);
 }
 
 /* After the stop: what was begun, a last evaluation, the parameters that the run ends with, and the end. */
 static enum hysgd_status conclude(struct ranks_coordinator *self) {
     struct training *training = self->ranks->training;
-    if (coordinator_is_busy(self))
+    bool waits_in_vain = training->status != HYSGD_OK && self->ranks->lost_count > 0;
+    if (coordinator_is_busy(self) && !waits_in_vain)
         return HYSGD_OK;
     self->phase = PHASE_ENDING;
+    if (waits_in_vain) {
+        end(self);
+        return HYSGD_OK;
+    }
     if (drive_last_evaluation_is_due(training, self->stopped))
         return coordinator_begin_evaluation(self);
     if (training->status == HYSGD_OK && !self->is_last) {
@@ -215,6 +214,16 @@ enum hysgd_status ranks_coordinator_start(struct ranks *ranks) {
     return memory_alloc_vector(ranks->training->server.count, sizeof(float), &self->vector);
 }
 
+void ranks_coordinator_interrupt(struct ranks_coordinator *self) {
+    if (!self)
+        return;
+    if (self->file)
+        snapshot_abort(self->file);
+    snapshot_discard(self->image);
+    self->file = NULL;
+    self->image = NULL;
+}
+
 void ranks_coordinator_free(struct ranks_coordinator *self) {
     if (!self)
         return;
@@ -226,14 +235,10 @@ void ranks_coordinator_free(struct ranks_coordinator *self) {
     memory_free(self->remotes);
     memory_free(self->is_ready);
     memory_free(self->has_saved);
-    memory_free(self->plan);
-    if (self->file)
-        snapshot_abort(self->file);
-    snapshot_discard(self->image);
+    ranks_coordinator_interrupt(self);
     memory_free(self->service_seconds);
     memory_free(self->order);
     memory_free(self->vector);
-    memory_free(self->state);
     memory_free(self);
 }
 

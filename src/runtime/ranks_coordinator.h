@@ -47,7 +47,6 @@ struct ranks_coordinator {
     struct ranks_totals values, probed;
     struct snapshot_image *image; /* of the checkpoint that is being written; NULL: none is */
     struct snapshot_file *file;
-    unsigned char *plan;  /* on its way to all ranks */
     bool *has_saved;      /* [count] its part, or is lost */
     bool is_save_void;    /* somebody was lost before that: it is not to be kept */
     double saved_seconds; /* the moment of the image */
@@ -57,8 +56,6 @@ struct ranks_coordinator {
     bool has_copied, is_copying; /* one was begun; and is not yet held by all who are to */
     int unheld, lost_before_copy;
     uint64_t copied_version;
-    struct ranks_state *state; /* of it, on its way */
-    int state_under_way;
     bool is_pending; /* an action whose outcome the engine is to know before it goes on */
     struct engine_verdict pending;
     double pending_since;

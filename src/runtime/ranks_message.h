@@ -110,6 +110,7 @@ struct message_copy {
     struct message_head head;
     int32_t server; /* of a slice */
     uint64_t generation, bytes;
+    uint64_t committed; /* the generation that all ranks have; of what the coordinator sends */
 };
 
 struct message_held {
@@ -117,12 +118,23 @@ struct message_held {
     uint64_t generation;
 };
 
-/* What the coordinator knows at the place of a generation: the places of the servers' vectors, then the rest of the
- * state, as snapshot_restore_state takes it. */
+/* What the coordinator knows at the place of a generation: the places of the servers' vectors, then the two ranks
+ * that hold each server's slice, then the rest of the state, as snapshot_restore_state takes it. */
 struct ranks_state {
-    uint64_t count, bytes;
+    uint64_t count, servers, bytes;
     struct snapshot_place places[];
 };
+
+static inline const int32_t *ranks_state_holders(const struct ranks_state *state, int server) {
+    return (const int32_t *)(const void *)(state->places + state->count) + 2 * server;
+}
+
+static inline const void *ranks_state_rest(const struct ranks_state *state) {
+    return ranks_state_holders(state, (int)state->servers);
+}
+
+/* What a run goes back to after a loss. */
+enum ranks_source { SOURCE_COPIES, SOURCE_CHECKPOINT, SOURCE_BEGINNING };
 
 /* What of a checkpoint is where. */
 struct ranks_plan {
@@ -151,11 +163,15 @@ struct message_has_part {
     int32_t server, worker;
 };
 
-/* On CHANNEL_MEMBERS. Followed by unsigned char is_lost[ranks]. */
+/* On CHANNEL_MEMBERS. Followed by int32_t hosts[servers], unsigned char is_lost[ranks]. */
 struct message_members {
     struct message_head head;
     uint32_t incarnation;
+    int32_t renewed_by; /* the leader that began it; -1: the first needs none */
     int32_t leader;
+    int32_t source;      /* enum ranks_source; of MESSAGE_RECOVER */
+    bool has_saved;      /* the run's checkpoint is there */
+    uint64_t received;   /* gradients */
     uint64_t generation; /* of copies that all ranks have; 0: none */
     double seconds;      /* on the run's clock, as the sender knows it */
 };

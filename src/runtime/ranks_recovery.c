@@ -7,19 +7,38 @@
 #include "base/memory.h"
 #include "runtime/ranks.h"
 
-/* Where the state goes back to: this rank must have what it is to go on from. */
-static enum hysgd_status find_copy(struct ranks *ranks, struct ranks_copy **copy_out) {
-    struct ranks_copy *copy = ranks->generation > 0 ? ranks_copy_of(ranks, ranks->generation) : NULL;
-    if (!copy || !copy->has_plan)
-        return hysgd_fail(HYSGD_FAILED, "a rank with parameters was lost before they had been copied");
+/* ---- Where to ---- */
+
+/* Whether each server has a living rank with its part of the copy; those become the hosts. */
+static bool has_all_slices(const struct ranks *ranks, const struct ranks_copy *copy, int32_t *hosts) {
+    const struct ranks_state *state = (const void *)copy->plan;
     for (int i = 0; i < ranks->servers; i++) {
-        bool is_heir = ranks_copies_heir(ranks, i) == ranks->rank;
-        if (is_heir && !copy->packed[i] && ranks->slices[i].end > ranks->slices[i].first)
-            return hysgd_fail(HYSGD_FAILED, "server %d is lost with both copies of its parameters", i);
+        const int32_t *holders = ranks_state_holders(state, i);
+        hosts[i] = ranks->members[holders[0]].is_lost ? holders[1] : holders[0];
+        if (ranks->members[hosts[i]].is_lost)
+            return false;
     }
-    *copy_out = copy;
+    return true;
+}
+
+enum hysgd_status ranks_plan_renewal(struct ranks *ranks, struct ranks_renewal *renewal) {
+    const struct ranks_copy *copy = ranks->generation > 0 ? ranks_copy_of(ranks, ranks->generation) : NULL;
+    renewal->source = SOURCE_COPIES;
+    renewal->generation = ranks->generation;
+    if (copy && copy->has_plan && has_all_slices(ranks, copy, renewal->hosts))
+        return HYSGD_OK;
+    if (!ranks->options->restart)
+        return hysgd_fail(HYSGD_FAILED, "a rank with parameters is lost, no copy of them is left, and restart=no");
+    for (int i = 0; i < ranks->servers; i++) {
+        int host = ranks->server_ranks[i];
+        renewal->hosts[i] = ranks->members[host].is_lost ? ranks_next_member(ranks, host) : host;
+    }
+    renewal->source = ranks->has_saved ? SOURCE_CHECKPOINT : SOURCE_BEGINNING;
+    renewal->generation = 0;
     return HYSGD_OK;
 }
+
+/* ---- What is left behind ---- */
 
 static enum hysgd_status bury(struct ranks *ranks, struct ranks_past **past_out) {
     struct ranks_past *past;
@@ -55,9 +74,10 @@ void ranks_forget_past(struct ranks *ranks) {
     }
 }
 
-static enum hysgd_status restore_shards(struct ranks *ranks, const struct ranks_copy *copy) {
+/* ---- Going on ---- */
+
+static enum hysgd_status unpack_shards(struct ranks *ranks, const struct ranks_copy *copy) {
     const struct ranks_state *state = (const void *)copy->plan;
-    HYSGD_TRY(ranks_start_shards(ranks));
     for (int i = 0; i < ranks->shard_count; i++) {
         struct ranks_shard *shard = &ranks->shards[i];
         const struct snapshot_slice slice = {&shard->server, shard->slice.first};
@@ -68,36 +88,82 @@ static enum hysgd_status restore_shards(struct ranks *ranks, const struct ranks_
     return HYSGD_OK;
 }
 
-static enum hysgd_status lead(struct ranks *ranks, bool is_new) {
-    const struct training_setup *setup = ranks->training->setup;
-    if (is_new && setup->take_over)
-        HYSGD_TRY(setup->take_over(setup->take_over_self));
-    return ranks_coordinator_start(ranks);
+static enum hysgd_status restore_state(struct training *training, const unsigned char *content) {
+    const struct ranks_state *state = (const void *)content;
+    return snapshot_restore_state(training, ranks_state_rest(state), state->bytes);
 }
 
-enum hysgd_status ranks_renew(struct ranks *ranks, uint32_t incarnation) {
+static enum hysgd_status restore(struct ranks *ranks, const struct ranks_renewal *renewal) {
     struct training *training = ranks->training;
-    struct ranks_copy *copy = NULL;
-    struct ranks_past *past;
+    const struct training_setup *setup = training->setup;
+    const struct ranks_copy *copy = NULL;
+    switch (renewal->source) {
+    case SOURCE_COPIES:
+        copy = ranks_copy_of(ranks, renewal->generation);
+        if (!copy || !copy->has_plan)
+            return hysgd_fail(HYSGD_FAILED, "rank %d has no copy %llu of the state", ranks->rank,
+                              (unsigned long long)renewal->generation);
+        HYSGD_TRY(restore_state(training, copy->plan));
+        HYSGD_TRY(ranks_start_shards(ranks));
+        return unpack_shards(ranks, copy);
+    case SOURCE_CHECKPOINT:
+        HYSGD_TRY(training_resume(training, setup->save_path));
+        HYSGD_TRY(ranks_start_shards(ranks));
+        return ranks_read_slices(ranks, setup->save_path);
+    default:
+        HYSGD_TRY(restore_state(training, ranks->beginning));
+        HYSGD_TRY(ranks_start_shards(ranks));
+        return setup->resume_path ? ranks_read_slices(ranks, setup->resume_path) : HYSGD_OK;
+    }
+}
+
+/* A rank that was about to leave when it came to lead goes on leading; only its worker leaves. */
+static enum hysgd_status lead(struct ranks *ranks, bool is_new) {
+    struct training *training = ranks->training;
+    const struct training_setup *setup = training->setup;
+    bool leaves = is_new && ranks->has_asked_to_leave;
+    drive_go_on(training, leaves);
+    if (is_new && setup->take_over)
+        HYSGD_TRY(setup->take_over(setup->take_over_self));
+    HYSGD_TRY(ranks_coordinator_start(ranks));
+    if (leaves && ranks->worker)
+        ranks_coordinator_lose(ranks, ranks->worker->worker);
+    return HYSGD_OK;
+}
+
+/* Nobody uses any more what is buried, but messages may still be written there. */
+static enum hysgd_status leave_behind(struct ranks *ranks, struct ranks_past **past_out) {
     enum hysgd_status ignored;
-    HYSGD_TRY(find_copy(ranks, &copy));
     ranks_aside_wait(ranks, &ignored);
     if (ranks->worker)
         ranks_worker_interrupt(ranks);
-    HYSGD_TRY(bury(ranks, &past));
-    ranks->incarnation = incarnation;
+    ranks_coordinator_interrupt(ranks->coordinator);
+    HYSGD_TRY(bury(ranks, past_out));
+    snapshot_discard_part(ranks->save.part);
+    (*past_out)->memory[4] = ranks->save.plan;
+    ranks->save = (struct ranks_save){0};
+    return HYSGD_OK;
+}
+
+enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *renewal) {
+    struct training *training = ranks->training;
+    struct ranks_past *past;
+    HYSGD_TRY(leave_behind(ranks, &past));
+    ranks->incarnation = renewal->incarnation;
+    ranks->renewed_by = ranks->leader;
+    ranks->generation = renewal->generation;
     for (int i = 0; i < ranks->servers; i++)
-        ranks->server_ranks[i] = ranks_copies_heir(ranks, i);
-    const struct ranks_state *state = (const void *)copy->plan;
-    uint64_t received = training->engine.progress.received;
-    HYSGD_TRY(snapshot_restore_state(training, state->places + state->count, state->bytes));
-    training->start_seconds = ranks->clock + machine_seconds();
-    ranks->save.is_expected = false;
+        ranks->server_ranks[i] = renewal->hosts[i];
     HYSGD_TRY(ranks_open_inboxes(ranks));
-    HYSGD_TRY(restore_shards(ranks, copy));
+    HYSGD_TRY(restore(ranks, renewal));
+    training->start_seconds = ranks->clock + machine_seconds();
+    if (ranks->received > training->engine.progress.received)
+        ranks->undone += ranks->received - training->engine.progress.received;
+    ranks->received = training->engine.progress.received;
     if (ranks->rank == ranks->leader)
         HYSGD_TRY(lead(ranks, past->coordinator == NULL));
-    ranks->undone += received - training->engine.progress.received;
+    else
+        ranks->has_asked_to_leave = false; /* the one who was asked may not have known it any more */
     if (ranks->worker)
         return ranks_worker_renew(ranks, past);
     ranks_send_ready(ranks);

@@ -177,7 +177,8 @@ enum hysgd_status ranks_worker_renew(struct ranks *ranks, struct ranks_past *pas
     worker->encoded = NULL;
     worker->places = NULL;
     worker->awaited = worker->pushing = 0;
-    worker->is_announced = false; /* to the new incarnation */
+    worker->is_announced = false; /* to the new incarnation, */
+    worker->is_lost = false;      /* in which it may not have left yet */
     HYSGD_TRY(memory_alloc_vector(count, sizeof(float), &worker->vector));
     HYSGD_TRY(memory_alloc_vector(count, sizeof(float), &worker->gradient));
     ranks->training->workers[worker->worker].gradient = worker->gradient;

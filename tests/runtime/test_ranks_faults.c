@@ -52,8 +52,11 @@ static void *rank_main(void *argument) {
         rank->status = run_go_rank(&rank->run, rank->end);
     else
         comm_close(rank->end, false);
-    training_summarize(&rank->run.training, rank->run.seconds, &rank->run.summary);
-    snprintf(rank->message, sizeof rank->message, "%s", rank->run.training.message);
+    snprintf(rank->message, sizeof rank->message, "%s", hysgd_error_message());
+    if (rank->run.training.setup)
+        training_summarize(&rank->run.training, rank->run.seconds, &rank->run.summary);
+    if (rank->run.training.status != HYSGD_OK)
+        snprintf(rank->message, sizeof rank->message, "%s", rank->run.training.message);
     sem_post(rank->ended);
     return NULL;
 }
@@ -162,8 +165,8 @@ static void kill_at_random(const char *name, const char *policy, int servers, in
         trial.from.servers = servers;
         trial.from.chaos = (uint64_t)i + 1;
         for (trial.death_count = 0; trial.death_count < deaths; trial.death_count++)
-            trial.deaths[trial.death_count] =
-                (struct death){(int)random_below(&random, (uint64_t)trial_size(&trial)), 1 + random_below(&random, 400)};
+            trial.deaths[trial.death_count] = (struct death){
+                (int)random_below(&random, (uint64_t)trial_size(&trial)), 1 + random_below(&random, 400)};
         go(&trial, ranks);
         expect_account(&trial, ranks);
         if (is_exact)
@@ -177,7 +180,7 @@ static void one_death_leaves_the_exact_sum(void **state) {
     kill_at_random("one death", "sync", 0, 1, true);
     kill_at_random("one death", "async", 0, 1, true);
     kill_at_random("one death", "threshold,start=2,cap=4", 0, 1, true);
-    kill_at_random("one death", "bounded,slack=2", 0, 1, true);
+    kill_at_random("one death", "bounded,staleness=2", 0, 1, true);
 }
 
 static void a_dedicated_server_may_die(void **state) {
