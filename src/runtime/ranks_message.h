@@ -146,7 +146,7 @@ struct ranks_plan {
 /* Followed by double totals[columns]. */
 struct message_totals {
     struct message_head head;
-    int32_t columns;
+    int64_t columns; /* as wide as what follows is aligned */
 };
 
 struct message_reported {
