@@ -97,6 +97,7 @@ void attribution_add(struct attribution *attribution, const struct event *event)
     case EVENT_CHECKPOINT:
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
+    case EVENT_RESTORED:
         break;
     }
 }

@@ -19,7 +19,8 @@ enum event_kind {
     EVENT_JOINED,     /* a worker (re)joined */
     EVENT_ABANDONED,  /* a worker gave up its gradient, which never arrives */
     EVENT_ESTIMATE,   /* a policy that estimates has new estimates; after the update that completed them */
-    EVENT_FOLD        /* gradients were added to the server's sum, of which a policy that estimates sees the time */
+    EVENT_FOLD,       /* gradients were added to the server's sum, of which a policy that estimates sees the time */
+    EVENT_RESTORED    /* after the loss of a process the run went back to an earlier state */
 };
 
 struct event {
@@ -79,6 +80,11 @@ struct event {
             uint64_t gradients;
             double service_seconds; /* that the server spent on it */
         } fold;
+        struct {
+            uint64_t received; /* gradients in the state gone back to */
+            uint64_t undone;   /* gradients received since, as far as is known */
+            int32_t rank;      /* lost lately */
+        } restored;
     };
 };
 

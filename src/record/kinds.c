@@ -93,6 +93,13 @@ static const struct record_field fold_fields[] = {
     {0},
 };
 
+static const struct record_field restored_fields[] = {
+    {"received", COUNT, AT(restored.received), "gradients", "in the state gone back to"},
+    {"undone", COUNT, AT(restored.undone), "gradients", "received since then, as far as is known"},
+    {"rank", INT, AT(restored.rank), NULL, "that was lost"},
+    {0},
+};
+
 static const struct record_field no_fields[] = {{0}};
 
 const struct record_kind record_event = {"event", "what every event begins with", event_fields, false, false};
@@ -113,6 +120,8 @@ const struct record_kind record_events[] = {
                         false, false},
     [EVENT_FOLD] = {"fold", "gradients were added to the server's sum; where the policy sees how long that takes", fold_fields, false,
                     false},
+    [EVENT_RESTORED] = {"restored", "a rank was lost, and the run went back to an earlier state", restored_fields,
+                        false, false},
 };
 const size_t record_event_count = sizeof record_events / sizeof record_events[0];
 

@@ -314,6 +314,18 @@ static void show_change(struct progress *progress, const struct event *event, co
     flush(progress);
 }
 
+static void take_restored(struct progress *progress, const struct event *event) {
+    struct line line = {.most = progress->is_terminal ? usable_columns(progress) : LINE_SIZE - 1};
+    add(&line, "rank %" PRId32 " lost at %.1f s: back to update %" PRIu64 ", %" PRIu64 " gradients undone",
+        event->restored.rank, event->seconds, event->version, event->restored.undone);
+    fprintf(progress->out, progress->is_terminal ? "\r%-*s\n" : "%.*s\n", (int)line.most, line.text);
+    flush(progress);
+    progress->version = event->version;
+    progress->received = event->restored.received;
+    for (int i = 0; i < progress->run.workers; i++)
+        turn(progress, i, event->seconds, WAITING);
+}
+
 static bool is_silent(const struct progress *progress) {
     return progress->level == PROGRESS_QUIET || progress->is_broken;
 }
@@ -366,6 +378,9 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
     case EVENT_JOINED:
         turn(progress, event->worker, event->seconds, ABSENT);
         show_change(progress, event, "joined");
+        break;
+    case EVENT_RESTORED:
+        take_restored(progress, event);
         break;
     case EVENT_CHECKPOINT:
     case EVENT_ESTIMATE:

@@ -100,6 +100,21 @@ static void take_start(struct tally *tally, const struct event *event) {
     state->is_under_way = true;
 }
 
+/* What was held is gone, and all workers begin anew; what was counted before has happened, and stays. */
+static void take_restored(struct tally *tally, const struct event *event) {
+    tally->summary.updates = event->version;
+    for (int i = 0; i < tally->workers; i++) {
+        struct tally_worker *state = &tally->states[i];
+        tally->accounts[i].held = 0;
+        state->held_staleness = 0;
+        state->held_most_staleness = 0;
+        state->is_under_way = false;
+        state->delivered = event->seconds;
+        attribution_restore(&tally->attribution, i, event->seconds, event->version);
+    }
+    tally->contributor_count = 0;
+}
+
 void tally_add(struct tally *tally, const struct event *event) {
     if (event->seconds > tally->summary.seconds)
         tally->summary.seconds = event->seconds;
@@ -127,6 +142,9 @@ void tally_add(struct tally *tally, const struct event *event) {
     case EVENT_JOINED:
         tally->states[event->worker].is_lost = false;
         tally->states[event->worker].is_under_way = true;
+        break;
+    case EVENT_RESTORED:
+        take_restored(tally, event);
         break;
     case EVENT_CHECKPOINT:
     case EVENT_ESTIMATE:

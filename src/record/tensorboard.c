@@ -278,6 +278,7 @@ static enum hysgd_status board_event(void *self, const struct event *event) {
     case EVENT_JOINED:
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
+    case EVENT_RESTORED:
         break;
     }
     return HYSGD_OK;

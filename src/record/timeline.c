@@ -120,6 +120,7 @@ void timeline_add(struct timeline *timeline, const struct event *event) {
     case EVENT_CHECKPOINT:
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
+    case EVENT_RESTORED:
         break;
     }
 }

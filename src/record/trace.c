@@ -268,6 +268,9 @@ static enum hysgd_status trace_event(void *self, const struct event *event) {
     case EVENT_LOST:
         end_activity(trace, event->worker, event->seconds);
         break;
+    case EVENT_RESTORED:
+        write_instant(trace, "restored", event->seconds);
+        break;
     case EVENT_JOINED:
         trace->states[event->worker].activity = ABSENT;
         break;

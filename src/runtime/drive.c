@@ -57,6 +57,15 @@ void drive_go_on(struct training *training, bool also_asked) {
     atomic_store(&training->is_stopping, false);
 }
 
+void drive_note_restored(struct training *training, double seconds, int rank, uint64_t undone) {
+    const struct hysgd_progress *progress = &training->engine.progress;
+    drive_emit(training, &(struct event){.kind = EVENT_RESTORED,
+                                         .worker = -1,
+                                         .seconds = seconds,
+                                         .version = progress->version,
+                                         .restored = {progress->received, undone, rank}});
+}
+
 void drive_restart(struct training *training, double seconds) {
     const struct engine *engine = &training->engine;
     training->engine.progress.seconds = seconds;

@@ -26,6 +26,9 @@ void drive_stop(struct training *training, const char *reason);
  * what training_stop has asked for is meant otherwise. */
 void drive_go_on(struct training *training, bool also_asked);
 
+/* Records that it is, since a rank was lost. */
+void drive_note_restored(struct training *training, double seconds, int rank, uint64_t undone);
+
 void drive_restart(struct training *training, double seconds);
 
 /* Whether a released worker reads the present version; else it goes on at the one that it has. */

@@ -183,7 +183,7 @@ struct ranks {
     uint64_t generation;                     /* of copies of the state that all ranks have; 0: none */
     struct ranks_member *members;            /* [count] */
     struct message_members *members_message; /* the one being sent */
-    int lost_count;
+    int lost_count, latest_lost;
     uint64_t received, undone;    /* gradients, as far as this rank knows: and those that losses have undone */
     bool has_saved;               /* this run's checkpoint is there */
     bool has_ended_others;        /* this rank has told them that the run is over */

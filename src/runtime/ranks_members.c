@@ -78,6 +78,7 @@ static void give_up(struct ranks *ranks, int rank, const char *why) {
     member->is_lost = true;
     member->why = why;
     ranks->lost_count++;
+    ranks->latest_lost = rank;
     comm_abandon(ranks->comm, rank);
     ranks->has_lost = true;
 }

@@ -157,13 +157,16 @@ enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *r
     HYSGD_TRY(ranks_open_inboxes(ranks));
     HYSGD_TRY(restore(ranks, renewal));
     training->start_seconds = ranks->clock + machine_seconds();
-    if (ranks->received > training->engine.progress.received)
-        ranks->undone += ranks->received - training->engine.progress.received;
-    ranks->received = training->engine.progress.received;
-    if (ranks->rank == ranks->leader)
+    uint64_t received = training->engine.progress.received;
+    uint64_t undone = ranks->received > received ? ranks->received - received : 0;
+    ranks->undone += undone;
+    ranks->received = received;
+    if (ranks->rank == ranks->leader) {
         HYSGD_TRY(lead(ranks, past->coordinator == NULL));
-    else
+        drive_note_restored(training, training->start_seconds, ranks->latest_lost, undone);
+    } else {
         ranks->has_asked_to_leave = false; /* the one who was asked may not have known it any more */
+    }
     if (ranks->worker)
         return ranks_worker_renew(ranks, past);
     ranks_send_ready(ranks);

@@ -280,6 +280,8 @@ static enum hysgd_status bring_about(struct replay *replay) {
     case EVENT_ESTIMATE:
     case EVENT_JOINED:
         break;
+    case EVENT_RESTORED:
+        return differ(replay, "a rank was lost, and the run went back; what follows cannot be repeated");
     }
     return differ(replay, "nothing brings it about here");
 }

@@ -139,6 +139,7 @@ static enum hysgd_status take(struct reading *reading, const struct event *event
     case EVENT_JOINED:
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
+    case EVENT_RESTORED:
         break;
     }
     return HYSGD_OK;

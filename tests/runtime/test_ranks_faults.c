@@ -196,6 +196,93 @@ static void several_ranks_may_die(void **state) {
     kill_at_random("three deaths", "sync", 0, 3, true);
 }
 
+/* What a rank that leads records, in the order of its events. */
+struct notes {
+    uint64_t version;
+    int restored, wrong;
+};
+
+static void note_versions(void *self, const struct training *training, const struct event *event) {
+    struct notes *notes = self;
+    (void)training;
+    notes->restored += event->kind == EVENT_RESTORED;
+    if (event->kind == EVENT_UPDATE)
+        notes->wrong += event->version != notes->version + 1;
+    if (event->kind == EVENT_UPDATE || event->kind == EVENT_RESTORED)
+        notes->version = event->version;
+}
+
+static void what_is_recorded_goes_back_once_and_forward_by_one(void **state) {
+    (void)state;
+    struct uniform_model model;
+    struct notes notes = {0};
+    struct rank ranks[MOST_RANKS];
+    struct trial trial = trial_of(&model, "recorded", "sync");
+    trial.from.servers = 2;
+    trial.from.watch = note_versions;
+    trial.from.watch_self = &notes;
+    trial.deaths[trial.death_count++] = (struct death){5, 150};
+    go(&trial, ranks);
+    expect_account(&trial, ranks);
+    assert_int_equal(notes.restored, 1);
+    assert_int_equal(notes.wrong, 0);
+    assert_int_equal(notes.version, 40);
+    end_trial(&trial, ranks);
+}
+
+static void without_tolerance_a_death_ends_the_run_of_all(void **state) {
+    (void)state;
+    for (int i = 0; i < trial_count(); i++) {
+        struct uniform_model model;
+        struct rank ranks[MOST_RANKS];
+        struct trial trial = trial_of(&model, "no tolerance", i % 2 ? "sync" : "adaptive");
+        trial.from.runtime = "mpi";
+        trial.from.chaos = (uint64_t)i / 2 + 1;
+        trial.deaths[trial.death_count++] = (struct death){i % 4, 20 + 7 * (uint64_t)i};
+        go(&trial, ranks);
+        for (int k = 0; k < 4; k++)
+            if (k != i % 4 && (ranks[k].status == HYSGD_OK || !strstr(ranks[k].message, "rank")))
+                fail_msg("trial %d: rank %d: status %d: %s", i, k, (int)ranks[k].status, ranks[k].message);
+        end_trial(&trial, ranks);
+    }
+}
+
+/* Deaths while checkpoints are written, while the parameters are evaluated, and at the beginning. */
+static void a_death_at_any_time_leaves_a_whole_checkpoint(void **state) {
+    (void)state;
+    char path[] = "test_ranks_faults.safetensors.XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    close(file);
+    for (int i = 0; i < trial_count(); i++) {
+        struct uniform_model model;
+        struct rank ranks[MOST_RANKS];
+        struct run resumed;
+        struct trial trial = trial_of(&model, "saving", i % 2 ? "sync" : "async");
+        trial.from.chaos = (uint64_t)i + 1;
+        trial.from.servers = i % 3;
+        trial.from.save_path = path;
+        trial.from.save_every = (struct training_cadence){TRAINING_UPDATES, 4};
+        trial.from.evaluate_every = (struct training_cadence){TRAINING_UPDATES, 5};
+        if (i % 4 == 0)
+            trial.from.runtime = "mpi,tolerate=3,copies=1000000";
+        trial.deaths[trial.death_count++] = (struct death){i % trial_size(&trial), 5 + 31 * (uint64_t)i % 300};
+        go(&trial, ranks);
+        expect_account(&trial, ranks);
+        uniform_check(&model, &survivor(&trial, ranks)->run);
+        end_trial(&trial, ranks);
+        struct run_setup again = trial.from;
+        again.runtime = "threads";
+        again.resume_path = path;
+        again.servers = 0;
+        again.limits.updates = 45;
+        run_expect(&resumed, &again, HYSGD_OK);
+        uniform_check(&model, &resumed);
+        run_close(&resumed);
+    }
+    unlink(path);
+}
+
 static void all_policies_go_on(void **state) {
     (void)state;
     kill_at_random("policies", "adaptive", 0, 1, false);
@@ -209,6 +296,9 @@ int main(void) {
         cmocka_unit_test(a_dedicated_server_may_die),
         cmocka_unit_test(several_ranks_may_die),
         cmocka_unit_test(all_policies_go_on),
+        cmocka_unit_test(what_is_recorded_goes_back_once_and_forward_by_one),
+        cmocka_unit_test(without_tolerance_a_death_ends_the_run_of_all),
+        cmocka_unit_test(a_death_at_any_time_leaves_a_whole_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
