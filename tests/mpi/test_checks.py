@@ -46,10 +46,10 @@ class TestChecks(unittest.TestCase):
         self.assertEqual(trials.naming_wrongs(paused, ["rank 2 is slow"]), [])
         self.assertNotEqual(trials.naming_wrongs(paused, ["rank 2 is lost"]), [])
 
-    def test_recovery_counts_from_the_kill_to_the_next_update(self):
-        log = LOG[:-1] + [{"event": "update", "t": 4.5, "version": 3, "gradients": 1}]
-        self.assertAlmostEqual(trials.recovery_seconds(101.0, 104.0, 5.0, log), 2.5)
-        self.assertIsNone(trials.recovery_seconds(101.0, 104.0, 9.0, log))
+    def test_recovery_is_the_longest_gap_between_updates_around_the_loss(self):
+        log = LOG[:-1] + [{"event": "update", "t": t, "version": 3, "gradients": 1} for t in (4.5, 6.0, 16.0)]
+        self.assertAlmostEqual(trials.recovery_seconds(101.0, 104.0, 5.2, log), 2.5)
+        self.assertIsNone(trials.recovery_seconds(101.0, 104.0, 99.0, log))
 
     def test_trials_are_a_function_of_their_number(self):
         plans = [trials.choose(1, number, ["kill"]) for number in range(200)]
