@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes the parts of ratings as text files, so that programs which generate and cut nothing themselves are compared
- * on the same: training.txt, validation.txt and test.txt in a folder, lines of `user item value` with users and items
- * numbered from 0. Prints as JSON how many ratings there are and, of generated ones, the root mean square error of
- * whoever knows the truth.
- *   build/release/bench/bench_parts FOLDER DATA     DATA as of `hysgd train --data`: planted:ml-1m,split=fraction:0.2 */
+/* Writes the parts of ratings as text files, so that programs which generate and cut nothing themselves are
+ * compared on the same: training.txt, validation.txt and test.txt in a folder, lines of `user item value` with
+ * users and items numbered from 0. Prints as JSON how many ratings there are and, of generated ones, the root mean
+ * square error of whoever knows the truth. build/release/bench/bench_parts FOLDER DATA     DATA as of `hysgd train
+ * --data`: planted:ml-1m,split=fraction:0.2 */
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>

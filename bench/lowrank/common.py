@@ -148,10 +148,14 @@ def libmf(program, training, epochs, rank, workers=1, bins=None, rate=0.1, l2=0.
     return {"wall": time.perf_counter() - begun, "processor": processor, "epochs": rows}
 
 
-def epoch_seconds(run):
-    """The median over the epochs but the first, which is a lighter one under the rule with two accumulators."""
+def epoch_times(run):
+    """Seconds of the epochs but the first, which is a lighter one under the rule with two accumulators."""
     times = [row[0] for row in run["epochs"]]
-    return statistics.median(after - before for before, after in zip(times, times[1:]))
+    return [after - before for before, after in zip(times, times[1:])]
+
+
+def epoch_seconds(run):
+    return statistics.median(epoch_times(run))
 
 
 def first_at(run, target):
