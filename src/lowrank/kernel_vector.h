@@ -135,6 +135,7 @@ INLINE void load_extra(const struct visit *visit, struct half *half) {
         __m128 sums = _mm_castpd_ps(_mm_load_sd((const double *)(const void *)half->row.extra->sums));
         half->old = _mm_loadh_pi(sums, (const __m64 *)(const void *)half->column.extra->sums);
         half->rates = _mm_div_ps(visit->rates, _mm_sqrt_ps(half->old));
+        half->biases = half->bias_rates = _mm_setzero_ps(); /* there are none */
         return;
     }
     const __m128 row = _mm_load_ps(half->row.extra->sums), column = _mm_load_ps(half->column.extra->sums);
