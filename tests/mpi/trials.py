@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import ranks
 
-PATIENCE = 1.5  # seconds that a hanging rank is waited for
+PATIENCE = 4  # seconds that a hanging rank is waited for
 BOUND = 60  # seconds in which everything must have ended
 AROUND = 1  # second after the loss in which its consequences begin
 GRADIENTS = 300
@@ -221,7 +221,8 @@ def run(plan, length=None, has_replay=False):
                 wrongs += replay_wrongs(log) if has_replay else []
         except Failed as failure:
             wrongs.append(str(failure))
-    if done or plan.action == "none":
+    ended = job.output[-1][0] if job.output else time.monotonic()
+    if plan.action == "none" or (done and ended - done > AROUND):
         wrongs += naming_wrongs(plan, [line for _, line in job.said])
     if wrongs:
         wrongs.append("it said: " + job.errors()[-3000:])
