@@ -32,7 +32,10 @@ struct trial {
     struct death deaths[MOST_DEATHS];
     int death_count;
     bool hides_deaths;
+    struct freezer *freezer; /* is told an end of the group; or NULL */
 };
+
+static void tell_freezer(const struct trial *trial, struct comm *end);
 
 struct rank {
     pthread_t thread;
@@ -93,6 +96,7 @@ static void start_trial(const struct trial *trial, struct rank *ranks, sem_t *en
         .size = size, .seed = trial->from.chaos, .most_delay = 3, .hides_deaths = trial->hides_deaths};
     struct comm *ends[MOST_RANKS];
     assert_int_equal(comm_local_open(&setup, ends), HYSGD_OK);
+    tell_freezer(trial, ends[0]);
     for (int i = 0; i < trial->death_count; i++)
         comm_local_kill_at(ends[0], trial->deaths[i].rank, trial->deaths[i].send);
     for (int i = 0; i < size; i++) {
@@ -247,6 +251,87 @@ static void without_tolerance_a_death_ends_the_run_of_all(void **state) {
     }
 }
 
+/* Stops a rank at an update, and lets it go on when the others have done without it. */
+struct freezer {
+    struct comm *end;
+    int rank;
+    bool is_frozen, is_thawed;
+};
+
+static void tell_freezer(const struct trial *trial, struct comm *end) {
+    if (trial->freezer)
+        trial->freezer->end = end;
+}
+
+static void freeze_and_thaw(void *self, const struct training *training, const struct event *event) {
+    struct freezer *freezer = self;
+    (void)training;
+    bool is_over = event->kind == EVENT_RESTORED || event->kind == EVENT_LOST;
+    if (freezer->is_frozen && !freezer->is_thawed && is_over) {
+        comm_local_freeze(freezer->end, freezer->rank, false);
+        freezer->is_thawed = true;
+    }
+    if (!freezer->is_frozen && event->kind == EVENT_UPDATE && event->version >= 8) {
+        comm_local_freeze(freezer->end, freezer->rank, true);
+        freezer->is_frozen = true;
+    }
+}
+
+/* A rank that was only asleep: its late gradient counts for nothing. */
+static void a_rank_that_sleeps_too_long_is_dismissed(void **state) {
+    (void)state;
+    for (int servers = 0; servers <= 2; servers += 2) {
+        struct uniform_model model;
+        struct freezer freezer = {.rank = 1};
+        struct rank ranks[MOST_RANKS];
+        struct trial trial = trial_of(&model, "frozen", servers == 0 ? "sync" : "async");
+        trial.from.runtime = "mpi,tolerate=3,copies=3,patience=1";
+        trial.from.servers = servers;
+        trial.from.limits.updates = servers == 0 ? 40 : 2000000; /* async: until it is lost */
+        trial.from.limits.seconds = 30;
+        trial.from.watch = freeze_and_thaw;
+        trial.from.watch_self = &freezer;
+        trial.freezer = &freezer;
+        if (servers > 0)
+            trial.from.limits.seconds = 3;
+        go(&trial, ranks);
+        assert_true(freezer.is_thawed);
+        assert_int_equal(ranks[0].status, HYSGD_OK);
+        run_expect_balance(&ranks[0].run);
+        uniform_check(&model, &ranks[0].run);
+        assert_int_equal(ranks[1].status, HYSGD_FAILED);
+        assert_non_null(strstr(ranks[1].message, "given up by the others"));
+        end_trial(&trial, ranks);
+    }
+}
+
+/* A signal to a rank: its worker leaves, the others go on. */
+static void leave_at_update(void *self, const struct training *training, const struct event *event) {
+    struct rank *leaver = *(struct rank **)self;
+    (void)training;
+    if (event->kind == EVENT_UPDATE && event->version == 10)
+        training_stop(&leaver->run.training);
+}
+
+static void a_rank_that_is_asked_to_leave_takes_nothing_along(void **state) {
+    (void)state;
+    static const char *const policies[] = {"sync", "async"};
+    for (size_t i = 0; i < 2; i++) {
+        struct uniform_model model;
+        struct rank ranks[MOST_RANKS], *leaver = &ranks[2];
+        struct trial trial = trial_of(&model, "leaving", policies[i]);
+        trial.from.watch = leave_at_update;
+        trial.from.watch_self = &leaver;
+        trial.from.limits.updates = 200;
+        go(&trial, ranks);
+        expect_account(&trial, ranks);
+        uniform_check(&model, &ranks[0].run);
+        assert_int_equal(ranks[0].run.losses, 1);
+        assert_int_equal(ranks[0].run.training.engine.progress.workers, 3);
+        end_trial(&trial, ranks);
+    }
+}
+
 /* Deaths while checkpoints are written, while the parameters are evaluated, and at the beginning. */
 static void a_death_at_any_time_leaves_a_whole_checkpoint(void **state) {
     (void)state;
@@ -298,6 +383,8 @@ int main(void) {
         cmocka_unit_test(all_policies_go_on),
         cmocka_unit_test(what_is_recorded_goes_back_once_and_forward_by_one),
         cmocka_unit_test(without_tolerance_a_death_ends_the_run_of_all),
+        cmocka_unit_test(a_rank_that_sleeps_too_long_is_dismissed),
+        cmocka_unit_test(a_rank_that_is_asked_to_leave_takes_nothing_along),
         cmocka_unit_test(a_death_at_any_time_leaves_a_whole_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
