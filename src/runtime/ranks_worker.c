@@ -47,9 +47,6 @@ static enum hysgd_status compute(struct ranks_worker *worker) {
     uint64_t draw = training->workers[index].draws;
     worker->begun = machine_seconds();
     worker->gives_up = worker->begun + worker->release.patience;
-    training->engine.workers[index].batches = worker->release.batches;
-    if (training->local.ops)
-        training->local.workers[index].clock = worker->release.clock;
     shares_begin(&training->shares, index);
     HYSGD_TRY(worker_compute(training, index, worker->vector, may_give_up ? &watch : NULL));
     worker->has_given_up = training->workers[index].has_given_up;
@@ -288,6 +285,14 @@ static bool may_begin(const struct ranks_worker *worker) {
            (worker->awaited == 0 || worker->release.is_again);
 }
 
+/* By the calling thread, which at the coordinator has the engine's tables to itself. */
+static void note_release(struct ranks_worker *worker) {
+    struct training *training = worker->ranks->training;
+    training->engine.workers[worker->worker].batches = worker->release.batches;
+    if (training->local.ops)
+        training->local.workers[worker->worker].clock = worker->release.clock;
+}
+
 bool ranks_worker_step(struct ranks *ranks) {
     struct ranks_worker *worker = ranks->worker;
     enum hysgd_status status = HYSGD_OK;
@@ -300,6 +305,7 @@ bool ranks_worker_step(struct ranks *ranks) {
     if (is_done)
         worker->is_computing = worker->is_done = false;
     else if (is_ready && may_begin(worker)) {
+        note_release(worker);
         worker->is_released = worker->has_given_up = false;
         worker->is_computing = has_acted = true;
         atomic_store(&worker->is_cancelled, false);
