@@ -145,6 +145,14 @@ static enum hysgd_status leave_behind(struct ranks *ranks, struct ranks_past **p
     return HYSGD_OK;
 }
 
+/* What was reached may be undone: the limits are looked at again. A signal has no reason, and stays. */
+static void forget_stop(struct training *training) {
+    if (training->status != HYSGD_OK || !training->reason)
+        return;
+    training->reason = NULL;
+    atomic_store(&training->is_stopping, false);
+}
+
 enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *renewal) {
     struct training *training = ranks->training;
     struct ranks_past *past;
@@ -161,6 +169,7 @@ enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *r
     uint64_t undone = ranks->received > received ? ranks->received - received : 0;
     ranks->undone += undone;
     ranks->received = received;
+    forget_stop(training);
     if (ranks->rank == ranks->leader) {
         HYSGD_TRY(lead(ranks, past->coordinator == NULL));
         drive_note_restored(training, training->start_seconds, ranks->latest_lost, undone);
