@@ -255,8 +255,18 @@ static enum hysgd_status end_epoch(void *self, const struct factorize_epoch *epo
     return HYSGD_OK;
 }
 
+/* A model that is trained on is the first that may be the best. */
+static enum hysgd_status judge_resumed(struct factorization *run) {
+    if (run->progress.epochs == 0 || run->resolved->description.stop_early == 0)
+        return HYSGD_OK;
+    HYSGD_TRY(judge(run));
+    compare_with_best(run);
+    return HYSGD_OK;
+}
+
 static enum hysgd_status train(struct factorization *run, const atomic_bool *is_stopping) {
     const struct resolved *resolved = run->resolved;
+    HYSGD_TRY(judge_resumed(run));
     double epochs = resolved->limits.epochs > 0 ? resolved->limits.epochs : MOST_EPOCHS;
     struct plugin scheduler = resolved->scheduler;
     const struct factorize_virtual modelled = {.threads = (int)resolved->description.workers,
@@ -299,11 +309,28 @@ static enum hysgd_status keep_best(struct factorization *run) {
     return judge(run);
 }
 
+/* What failed leaves the best model behind, where one was kept; the failure stays the one that is told. */
+static enum hysgd_status save_best(struct factorization *run, enum hysgd_status status) {
+    char message[512];
+    if (!isfinite(run->best_measure))
+        return status;
+    snprintf(message, sizeof message, "%s", hysgd_error_message());
+    copy_factors(&run->best, &run->factors);
+    run->progress.epochs = run->best_progress.epochs;
+    run->saved_epoch = UINT64_MAX;
+    enum hysgd_status saved = save(run);
+    if (saved != HYSGD_OK)
+        return saved;
+    if (run->resolved->description.save[0] == '\0')
+        return hysgd_fail(status, "%s", message);
+    return hysgd_fail(status, "%s; the best model, of epoch %d, is saved", message, (int)run->best_progress.epochs);
+}
+
 static enum hysgd_status conclude(struct factorization *run, enum hysgd_status status) {
     run->result.epochs = (int)run->progress.epochs;
     run->result.seconds = now(run) - run->start_seconds;
     if (status != HYSGD_OK && status != HYSGD_INTERRUPTED)
-        return status;
+        return save_best(run, status);
     HYSGD_TRY(evaluate(run));
     HYSGD_TRY(keep_best(run));
     run->result.best_epoch = isfinite(run->best_measure) ? (int)run->best_progress.epochs : 0;

@@ -115,7 +115,8 @@ static enum hysgd_status judge(const struct recommender *recommender, const stru
     bool is_one_class = factors_model_is_one_class(recommender->options);
     struct rating *seen;
     if (count == 0)
-        return hysgd_fail(HYSGD_USAGE, "data %s have no %s ratings", recommender->data.ops->name,
+        return hysgd_fail(HYSGD_USAGE, "data %s have no %s ratings; split=train judges what was not split off",
+                          recommender->data.ops->name,
                           judging->part == RECOMMENDER_TRAIN  ? "training"
                           : judging->part == RECOMMENDER_TEST ? "test"
                                                               : "validation");
