@@ -65,7 +65,9 @@ static void letter_has_left(void *self, const struct comm_completion *completion
     (void)completion, (void)bytes;
     letter->next = letter->ranks->letters;
     letter->ranks->letters = letter;
-    letter->ranks->members[letter->to].letters_under_way--;
+    const struct message_head *head = (const void *)letter->content;
+    if (head->kind == MESSAGE_END)
+        letter->ranks->members[letter->to].has_yet_to_take_end = false;
 }
 
 static enum hysgd_status make_letter(struct ranks *ranks, struct ranks_letter **letter_out) {
@@ -92,7 +94,8 @@ static enum hysgd_status send_letter(struct ranks *ranks, int to, enum message_c
     HYSGD_TRY(take_letter(ranks, &letter));
     memcpy(letter->content, message, bytes);
     letter->to = to;
-    ranks->members[to].letters_under_way++;
+    if (((const struct message_head *)message)->kind == MESSAGE_END)
+        ranks->members[to].has_yet_to_take_end = true;
     uint32_t tag = ranks_tag_of(channel == CHANNEL_MEMBERS ? 0 : ranks->incarnation, channel, 0);
     return comm_send(ranks->comm, to, tag, letter->content, bytes, letter_has_left, letter);
 }
@@ -284,10 +287,10 @@ static void take_turns(struct ranks *ranks) {
     }
 }
 
-static bool has_letters_under_way(struct ranks *ranks) {
+static bool has_yet_to_end(struct ranks *ranks) {
     for (int i = 0; i < ranks->count; i++) {
         const struct ranks_member *member = &ranks->members[i];
-        if (i != ranks->rank && !member->is_lost && member->letters_under_way > 0 &&
+        if (i != ranks->rank && !member->is_lost && member->has_yet_to_take_end &&
             !comm_peer_has_died(ranks->comm, i))
             return true;
     }
@@ -298,8 +301,7 @@ static bool has_letters_under_way(struct ranks *ranks) {
 static void finish_sending(struct ranks *ranks) {
     enum hysgd_status status = HYSGD_OK;
     double until = machine_seconds() + ranks->options->patience;
-    while (ranks->has_ended_others && status == HYSGD_OK && machine_seconds() < until &&
-           has_letters_under_way(ranks)) {
+    while (ranks->has_ended_others && status == HYSGD_OK && machine_seconds() < until && has_yet_to_end(ranks)) {
         int completed;
         status = comm_progress(ranks->comm, &completed);
         if (completed == 0)

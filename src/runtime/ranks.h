@@ -47,8 +47,8 @@ struct ranks_inbox {
 /* What is known of a rank. */
 struct ranks_member {
     struct ranks_inbox inbox;
-    double heard; /* the latest sign of life, on the machine's clock */
-    int letters_under_way;
+    double heard;             /* the latest sign of life, on the machine's clock */
+    bool has_yet_to_take_end; /* the message that the run is over has not left */
     bool is_lost;
     bool is_settled; /* the coordinator has drawn the consequences */
     const char *why;

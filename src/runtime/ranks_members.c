@@ -178,6 +178,8 @@ static void learn_from_leader(struct ranks *ranks, const struct message_members 
 
 static enum hysgd_status hear(struct ranks *ranks, int from, const struct message_members *message) {
     ranks->members[from].heard = machine_seconds();
+    if (ranks->has_ended_others)
+        return HYSGD_OK; /* whoever is lost now changes nothing any more */
     if (message->head.kind == MESSAGE_DISMISSED)
         return hysgd_fail(HYSGD_FAILED, "rank %d on %s was given up by the others after %g silent seconds",
                           ranks->rank, comm_host(ranks->comm, ranks->rank), ranks->options->patience);
@@ -262,7 +264,7 @@ static void note_own(struct ranks *ranks, double now) {
 
 enum hysgd_status ranks_members_step(struct ranks *ranks) {
     double now = machine_seconds();
-    if (ranks->count == 1 || ranks->is_ended)
+    if (ranks->count == 1 || ranks->is_ended || ranks->has_ended_others)
         return HYSGD_OK;
     if (now - ranks->looked > LOOK_SECONDS) {
         forgive_own_silence(ranks, now);
