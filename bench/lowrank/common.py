@@ -21,7 +21,7 @@ HYSGD = rounds.program("hysgd")
 ROOM = os.environ.get("HYSGD_LOWRANK_ROOM", os.path.join(rounds.BUILD, "bench", "lowrank"))
 REAL = os.path.join(rounds.DATASETS, "ml-1m", "ratings.dat")
 SETS = {"ml-1m": "planted:ml-1m,split=fraction:0.2", "ml-10m": "planted:ml-10m,split=fraction:0.2",
-        "epinions": "planted:epinions,split=fraction:0.2", "real-1m": f"ratings:{REAL},split=fraction:0.1"}
+        "epinions": "planted:epinions,rank=1,split=fraction:0.2", "real-1m": f"ratings:{REAL},split=fraction:0.1"}
 
 
 def arguments(text, **more):
