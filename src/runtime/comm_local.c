@@ -251,7 +251,9 @@ static void take_back(struct group *group, int rank, bool loses) {
             const struct item *letter = *place;
             is_cut = is_cut || (loses && letter->from == rank && random_below(&group->random, 4) == 0);
             bool is_copied_whole = letter->copy != NULL || letter->bytes == 0;
-            if (letter->from == rank && (is_cut || letter->is_held || !is_copied_whole))
+            bool is_taken = letter->from == rank && (is_cut || letter->is_held || !is_copied_whole);
+            is_cut = is_cut || (is_taken && group->ends[rank].is_dead); /* no later one overtakes it */
+            if (is_taken)
                 item_free(queue_take(letters, place));
             else
                 place = &(*place)->next;

@@ -292,8 +292,7 @@ static void a_rank_that_sleeps_too_long_is_dismissed(void **state) {
         trial.freezer = &freezer;
         go(&trial, ranks);
         assert_true(freezer.is_thawed);
-        assert_int_equal(ranks[0].status, HYSGD_OK);
-        run_expect_balance(&ranks[0].run);
+        expect_account(&trial, ranks);
         uniform_check(&model, &ranks[0].run);
         assert_int_equal(ranks[1].status, HYSGD_FAILED);
         assert_non_null(strstr(ranks[1].message, "given up by the others"));
