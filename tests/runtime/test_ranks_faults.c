@@ -285,7 +285,7 @@ static void a_rank_that_sleeps_too_long_is_dismissed(void **state) {
         struct freezer freezer = {.rank = 1};
         struct rank ranks[MOST_RANKS];
         struct trial trial = trial_of(&model, "frozen", servers == 0 ? "sync" : "bounded,staleness=2");
-        trial.from.runtime = "mpi,tolerate=3,copies=3,patience=1"; /* neither policy goes far without it */
+        trial.from.runtime = "mpi,tolerate=3,copies=3,patience=2"; /* neither policy goes far without it */
         trial.from.servers = servers;
         trial.from.watch = freeze_and_thaw;
         trial.from.watch_self = &freezer;
