@@ -258,7 +258,7 @@ static uint8_t *put(uint8_t *out, const void *data, size_t size) {
 
 static uint8_t *put_dense(uint8_t *out, const struct piece *piece, const struct coded *coded) {
     out = put(out, &coded->scale, scale_size(piece->element));
-    return put(out, coded->bytes, piece->count * width_of(piece->element));
+    return put(out, coded->floats, piece->count * width_of(piece->element));
 }
 
 /* ---- Leaving out zeros ---- */
@@ -319,7 +319,7 @@ static uint8_t *put_sparse(uint8_t *out, const struct piece *piece, const struct
         if (size >= dense_size(piece))
             break;
         at = put(at, &run, sizeof run);
-        at = put(at, coded->bytes + run.first * width, run.count * width);
+        at = put(at, (const uint8_t *)coded->floats + run.first * width, run.count * width);
     }
     bool is_bad = piece->element == WIRE_INT8 && isnan(coded->scale);
     if (runs == 0 && size <= scale_size(piece->element) && !is_bad)
@@ -435,19 +435,19 @@ static bool take(struct reader *reader, void *data, size_t size) {
 
 static bool take_dense(struct reader *reader, const struct piece *piece, struct coded *coded) {
     return take(reader, &coded->scale, scale_size(piece->element)) &&
-           take(reader, coded->bytes, piece->count * width_of(piece->element));
+           take(reader, coded->floats, piece->count * width_of(piece->element));
 }
 
 static bool take_runs(struct reader *reader, const struct piece *piece, unsigned runs, struct coded *coded) {
     size_t width = width_of(piece->element), end = 0;
-    memset(coded->bytes, 0, piece->count * width);
+    memset(coded->floats, 0, piece->count * width);
     if (!take(reader, &coded->scale, scale_size(piece->element)))
         return false;
     for (unsigned i = 0; i < runs; i++) {
         struct run run;
         if (!take(reader, &run, sizeof run) || run.first < end || run.count == 0 ||
             (size_t)run.first + run.count > piece->count ||
-            !take(reader, coded->bytes + run.first * width, run.count * width))
+            !take(reader, (uint8_t *)coded->floats + run.first * width, run.count * width))
             return false;
         end = (size_t)run.first + run.count;
     }
@@ -461,7 +461,7 @@ static bool take_sparse(struct reader *reader, const struct piece *piece, unsign
         return false;
     if (*empty > 0 || header > EMPTY_FLAG) {
         *empty = (*empty > 0 ? *empty : header - EMPTY_FLAG) - 1;
-        memset(coded->bytes, 0, piece->count * width_of(piece->element));
+        memset(coded->floats, 0, piece->count * width_of(piece->element));
         coded->scale = 0;
         return true;
     }

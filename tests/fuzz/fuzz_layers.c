@@ -55,7 +55,8 @@ static void open_model(const char *text, const struct hysgd_data_shape *shape) {
     const struct hysgd_model_ops *ops = model_ops(&model);
     if (strcmp(ops->about.name, "quadratic") != 0) /* takes as much memory as it is told to */
         (void)is_accepted(ops->init(model.self, shape));
-    ops->fini(model.self);
+    if (ops->fini)
+        ops->fini(model.self);
     plugin_close(&model);
 }
 
