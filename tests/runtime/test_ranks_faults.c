@@ -266,8 +266,8 @@ static void tell_freezer(const struct trial *trial, struct comm *end) {
 static void freeze_and_thaw(void *self, const struct training *training, const struct event *event) {
     struct freezer *freezer = self;
     (void)training;
-    bool is_over = event->kind == EVENT_RESTORED || event->kind == EVENT_LOST;
-    if (freezer->is_frozen && !freezer->is_thawed && is_over) {
+    bool is_late = event->kind == EVENT_UPDATE && event->version >= 30; /* all know that it is lost */
+    if (freezer->is_frozen && !freezer->is_thawed && is_late) {
         comm_local_freeze(freezer->end, freezer->rank, false);
         freezer->is_thawed = true;
     }
