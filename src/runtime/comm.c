@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include "base/machine.h"
 #include "base/memory.h"
@@ -17,10 +16,15 @@ _Static_assert(COMM_TAG_END == (uint32_t)1 << KIND_SHIFT, "kinds lie above the t
 
 /* How long comm_rest only gives the core away, and how long it then takes short naps. Long yielding would keep the
  * cores from ranks that compute; what arrives after longer silence is not urgent to the microsecond. */
-#define YIELD_SECONDS           100e-6
-#define SHORT_NAP_SECONDS       2e-3
-#define SHORT_NAP_NANOSECONDS   20000
-#define LONG_NAP_NANOSECONDS    100000
+#define YIELD_SECONDS      100e-6
+#define SHORT_REST_SECONDS 2e-3
+
+/* Naps: of who waits, of who computes meanwhile, and of who is woken by everyone who may want something. */
+#define SHORT_NAP_SECONDS 20e-6
+#define LONG_NAP_SECONDS  100e-6
+#define DOZE_SECONDS      500e-6
+#define BELL_NAP_SECONDS  5e-3
+
 #define TIMER_SLACK_NANOSECONDS 1000
 
 #define FAREWELL_SECONDS      10.0
@@ -61,6 +65,7 @@ bool comm_outlives_deaths(void) {
 
 enum hysgd_status comm_init(struct comm *comm, const struct comm_ops *ops, int rank, int size) {
     *comm = (struct comm){.ops = ops, .rank = rank, .size = size};
+    HYSGD_TRY(bell_make(&comm->bell));
     return memory_alloc((size_t)size, sizeof *comm->peers, &comm->peers);
 }
 
@@ -72,6 +77,8 @@ void comm_fini(struct comm *comm) {
     }
     memory_free(comm->peers);
     comm->peers = NULL;
+    bell_close(comm->bell);
+    comm->bell = NULL;
 }
 
 int comm_rank(const struct comm *comm) {
@@ -117,7 +124,11 @@ static enum hysgd_status send_kind(struct comm *comm, uint32_t kind, const struc
                                    size_t bytes) {
     struct comm_completion tagged = *completion;
     tagged.tag |= kind << KIND_SHIFT;
-    return comm->peers[tagged.from_or_to].is_abandoned ? HYSGD_OK : comm->ops->send(comm, &tagged, bytes);
+    if (comm->peers[tagged.from_or_to].is_abandoned)
+        return HYSGD_OK;
+    HYSGD_TRY(comm->ops->send(comm, &tagged, bytes));
+    comm_ring(comm, tagged.from_or_to);
+    return HYSGD_OK;
 }
 
 static enum hysgd_status receive_kind(struct comm *comm, uint32_t kind, const struct comm_completion *completion,
@@ -144,6 +155,11 @@ enum hysgd_status comm_receive(struct comm *comm, int from, uint32_t tag, void *
                                void *self) {
     HYSGD_TRY(check(comm, from, tag, "receiving from"));
     return receive_kind(comm, 0, &(struct comm_completion){done, self, from, tag, data}, most);
+}
+
+void comm_ring(struct comm *comm, int rank) {
+    if (comm->peers[rank].bell)
+        bell_ring(comm->peers[rank].bell);
 }
 
 void comm_complete(struct comm *comm, const struct comm_completion *completion, size_t bytes) {
@@ -186,6 +202,26 @@ enum hysgd_status comm_progress(struct comm *comm, int *completed_out) {
     return HYSGD_OK;
 }
 
+/* The length of a nap: `usual`, unless every other rank wakes this one. A long message that is under way may need
+ * both ends to go on, so its receiver is woken with each nap of its sender, which stays short. */
+static double nap_of(struct comm *comm, double usual) {
+    bool has_bells = bell_ringers(comm->bell) == comm->size - 1;
+    for (int i = 0; i < comm->size; i++) {
+        if (comm->peers[i].sending == 0 || comm->peers[i].is_abandoned)
+            continue;
+        has_bells = false;
+        comm_ring(comm, i);
+    }
+    return has_bells ? BELL_NAP_SECONDS : usual;
+}
+
+static void nap(struct comm *comm, double usual) {
+    if (!comm->has_slack) /* the thread's own setting; by default naps are 50 microseconds longer than asked for */
+        (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NANOSECONDS, 0, 0, 0);
+    comm->has_slack = true;
+    bell_sleep(comm->bell, nap_of(comm, usual));
+}
+
 void comm_rest(struct comm *comm) {
     double now = machine_seconds();
     if (!comm->is_resting) {
@@ -193,17 +229,18 @@ void comm_rest(struct comm *comm) {
         comm->resting_since = now;
     }
     double rested = now - comm->resting_since;
-    if (rested < YIELD_SECONDS) {
+    if (rested < YIELD_SECONDS)
         sched_yield();
-        return;
-    }
-    if (!comm->has_slack) { /* the thread's own setting; by default naps are 50 microseconds longer than asked for
-                             */
-        (void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NANOSECONDS, 0, 0, 0);
-        comm->has_slack = true;
-    }
-    long nap = rested < SHORT_NAP_SECONDS ? SHORT_NAP_NANOSECONDS : LONG_NAP_NANOSECONDS;
-    nanosleep(&(struct timespec){0, nap}, NULL);
+    else
+        nap(comm, rested < SHORT_REST_SECONDS ? SHORT_NAP_SECONDS : LONG_NAP_SECONDS);
+}
+
+void comm_doze(struct comm *comm) {
+    nap(comm, DOZE_SECONDS);
+}
+
+void comm_wake(struct comm *comm) {
+    bell_ring(comm->bell);
 }
 
 static enum hysgd_status take_collective(struct comm *comm, struct comm_collective **collective_out) {

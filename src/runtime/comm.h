@@ -75,9 +75,17 @@ HYSGD_MUST_CHECK enum hysgd_status comm_receive(struct comm *comm, int from, uin
  * in pieces calls this often, and comm_rest when there was nothing. */
 HYSGD_MUST_CHECK enum hysgd_status comm_progress(struct comm *comm, int *completed_out);
 
-/* Passes the time after a comm_progress that completed nothing: gives the core away at first and sleeps, up to 100
- * microseconds, when nothing has come for longer. A waiting rank costs a few percent of a core. */
+/* Passes the time after a comm_progress that completed nothing: gives the core away at first and sleeps when
+ * nothing has come for longer. Ranks of the same host wake it when they send; with others it wakes by itself every
+ * 100 microseconds, else every 5 milliseconds. A waiting rank costs a few percent of a core at most. */
 void comm_rest(struct comm *comm);
+
+/* The same for a process in which other threads compute: sleeps at once, and with ranks of other hosts up to 500
+ * microseconds, as each waking takes some 20 from who computes. */
+void comm_doze(struct comm *comm);
+
+/* Ends the present comm_rest or comm_doze, or the next. From any thread of this process. */
+void comm_wake(struct comm *comm);
 
 /* Collectives without any agreement beyond that of the messages they are made of: pieces are [size] arrays, indexed
  * by rank, of positions and lengths in bytes, and a piece of no bytes is not sent, so both sides have to know the

@@ -172,10 +172,12 @@ static void hand_over(struct end *end, struct item *letter, struct item *wanted)
         memcpy(wanted->completion.data, letter->copy != NULL ? letter->copy : letter->completion.data,
                letter->bytes);
     queue_put(&end->finished, wanted);
-    if (letter->copy != NULL)
+    if (letter->copy != NULL) {
         item_free(letter);
-    else
-        queue_put(&sender->finished, letter);
+        return;
+    }
+    queue_put(&sender->finished, letter);
+    comm_ring(&end->comm, sender->comm.rank);
 }
 
 /* The first message of a rank and tag, where it can be seen yet; NULL without one. */
@@ -305,6 +307,17 @@ static enum hysgd_status end_init(struct end *end, struct group *group, int rank
     return HYSGD_OK;
 }
 
+/* What is hidden for some ticks is not rung for. */
+static void connect_bells(struct group *group) {
+    for (int i = 0; group->setup.seed == 0 && i < group->setup.size; i++)
+        for (int k = 0; k < group->setup.size; k++) {
+            if (k == i)
+                continue;
+            group->ends[i].comm.peers[k].bell = group->ends[k].comm.bell;
+            bell_add_ringer(group->ends[k].comm.bell);
+        }
+}
+
 enum hysgd_status comm_local_open(const struct comm_local_setup *setup, struct comm **ends_out) {
     struct group *group;
     HYSGD_TRY(memory_alloc(1, sizeof *group, &group));
@@ -321,6 +334,7 @@ enum hysgd_status comm_local_open(const struct comm_local_setup *setup, struct c
         group_free(group);
         return status;
     }
+    connect_bells(group);
     for (int i = 0; i < setup->size; i++)
         ends_out[i] = &group->ends[i].comm;
     return HYSGD_OK;

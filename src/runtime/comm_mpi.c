@@ -43,6 +43,7 @@ struct identity {
     char boot[40];                   /* of the kernel; processes can only be seen within one */
     uint64_t process_space, network; /* namespaces */
     int64_t process;                 /* number in that space */
+    int64_t bell;                    /* its handle there */
 };
 
 struct end {
@@ -178,7 +179,9 @@ static enum hysgd_status begin(struct end *end, const struct slot *slot) {
 }
 
 static enum hysgd_status mpi_send(struct comm *comm, const struct comm_completion *completion, size_t bytes) {
-    return begin(end_of(comm), &(struct slot){*completion, false, bytes, -1});
+    HYSGD_TRY(begin(end_of(comm), &(struct slot){*completion, false, bytes, -1}));
+    comm->peers[completion->from_or_to].sending++;
+    return HYSGD_OK;
 }
 
 static enum hysgd_status mpi_receive(struct comm *comm, const struct comm_completion *completion, size_t most) {
@@ -216,6 +219,10 @@ static int take_finished(struct end *end, int count, bool has_errors) {
             continue;
         }
         to->completion = slot->completion;
+        if (slot->is_receive)
+            comm_ring(&end->comm, slot->completion.from_or_to); /* its sender may wait for that */
+        else
+            end->comm.peers[slot->completion.from_or_to].sending--;
         if (find_bytes(slot, &end->statuses[slot->finished], has_errors, &to->bytes))
             finished++;
         else
@@ -241,6 +248,9 @@ static enum hysgd_status mpi_progress(struct comm *comm) {
     HYSGD_TRY(reserve_finished(end));
     int count = 0;
     int code = MPI_Testsome(end->count, end->requests, &count, end->indices, end->statuses);
+    if (code == MPI_SUCCESS &&
+        count == 0) /* it may look first and then let come what there is: who rests now misses that */
+        code = MPI_Testsome(end->count, end->requests, &count, end->indices, end->statuses);
     if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS)
         return mpi_failed(code, "requests cannot be tested");
     if (count <= 0) /* also MPI_UNDEFINED */
@@ -277,6 +287,8 @@ static void end_free(struct end *end) {
     for (int i = 0; end->handles != NULL && i < end->comm.size; i++)
         if (end->handles[i] >= 0)
             close(end->handles[i]);
+    for (int i = 0; end->comm.peers != NULL && i < end->comm.size; i++)
+        bell_close(end->comm.peers[i].bell);
     memory_free(end->requests);
     memory_free(end->slots);
     memory_free(end->indices);
@@ -368,8 +380,9 @@ static uint64_t namespace_number(const char *path) {
     return stat(path, &found) == 0 ? (uint64_t)found.st_ino : 0;
 }
 
-static struct identity own_identity(void) {
+static struct identity own_identity(const struct end *end) {
     struct identity own = {.process = getpid(),
+                           .bell = bell_handle(end->comm.bell),
                            .process_space = namespace_number("/proc/self/ns/pid"),
                            .network = namespace_number("/proc/self/ns/net")};
     if (gethostname(own.host, sizeof own.host - 1) != 0)
@@ -408,7 +421,7 @@ static enum hysgd_status barrier(struct end *end) {
 /* Handles of the processes are taken while all are known to live, so that no number is another's by then. */
 static enum hysgd_status meet(struct end *end) {
     struct comm *comm = &end->comm;
-    struct identity own = own_identity();
+    struct identity own = own_identity(end);
     MPI_Request request;
     int code =
         MPI_Iallgather(&own, sizeof own, MPI_BYTE, end->identities, sizeof own, MPI_BYTE, end->world, &request);
@@ -419,8 +432,10 @@ static enum hysgd_status meet(struct end *end) {
         const struct identity *peer = &end->identities[i];
         comm->peers[i].host = peer->host;
         comm->peers[i].is_same_host = are_near(&own, peer);
-        if (comm->peers[i].is_same_host && i != comm->rank)
-            end->handles[i] = (int)syscall(SYS_pidfd_open, (pid_t)peer->process, 0);
+        if (!comm->peers[i].is_same_host || i == comm->rank)
+            continue;
+        end->handles[i] = (int)syscall(SYS_pidfd_open, (pid_t)peer->process, 0);
+        comm->peers[i].bell = bell_find(peer->process, (int)peer->bell);
     }
     return barrier(end);
 }

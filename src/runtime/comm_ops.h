@@ -3,6 +3,7 @@
 #ifndef HYSGD_RUNTIME_COMM_OPS_H
 #define HYSGD_RUNTIME_COMM_OPS_H
 
+#include "runtime/bell.h"
 #include "runtime/comm.h"
 
 /* Contracts as in comm.h. Ranks and tags were checked; tags may be up to 2^28 - 1; no request concerns an abandoned
@@ -22,6 +23,8 @@ struct comm_ops {
 struct comm_peer {
     const char *host; /* belongs to the implementation */
     bool is_same_host;
+    struct bell *bell; /* belongs to the implementation; NULL: it cannot be rung, and looks by itself */
+    int sending;       /* messages to it that are not complete and may need both ends to go on */
     bool is_abandoned;
     bool has_left, knows_leave; /* it said so in comm_close; it was told that this one leaves */
 };
@@ -40,6 +43,7 @@ struct comm_collective {
 struct comm {
     const struct comm_ops *ops;
     int rank, size;
+    struct bell *bell;       /* of this end; every other that has found it rings it */
     struct comm_peer *peers; /* [size]; belongs to comm.c, which abandons; the rest is filled by who opens */
     struct comm_collective *collectives; /* all there are; those at rest are used again */
     int done_collectives;                /* whose `done` is still to be called */
@@ -53,6 +57,9 @@ struct comm {
 /* For implementations: fills the parts of an end that comm.c keeps, and frees them. */
 HYSGD_MUST_CHECK enum hysgd_status comm_init(struct comm *comm, const struct comm_ops *ops, int rank, int size);
 void comm_fini(struct comm *comm);
+
+/* For implementations: wakes a rank that rests, when something has come for it. comm_send does so. */
+void comm_ring(struct comm *comm, int rank);
 
 /* For implementations: reports a completion, unless its rank is abandoned. */
 void comm_complete(struct comm *comm, const struct comm_completion *completion, size_t bytes);

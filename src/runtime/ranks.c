@@ -5,15 +5,11 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/machine.h"
 #include "base/memory.h"
 #include "runtime/list.h"
 #include "runtime/ranks_hello.h"
-
-/* Nanoseconds that the calling thread sleeps at a time while the worker's thread computes. */
-#define NAP_NANOSECONDS 100000
 
 static const struct hysgd_option ranks_option_table[] = {
     {"servers", HYSGD_OPTION_INT, offsetof(struct ranks_options, servers), "0", 0, 1000000, NULL,
@@ -224,28 +220,13 @@ static enum hysgd_status await_message(struct ranks_inbox *inbox) {
 
 /* ---- The loop ---- */
 
-void ranks_wake(struct ranks *ranks) {
-    pthread_cond_signal(&ranks->wake);
-}
-
 /* While the worker's thread computes, the core is its own; it wakes this one when it is done. */
 static void rest(struct ranks *ranks) {
     const struct ranks_worker *worker = ranks->worker;
-    struct timespec until;
-    if (!worker || !worker->is_computing) {
+    if (worker && worker->is_computing)
+        comm_doze(ranks->comm);
+    else
         comm_rest(ranks->comm);
-        return;
-    }
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += NAP_NANOSECONDS;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    pthread_mutex_lock(&ranks->lock);
-    if (!worker->is_done)
-        pthread_cond_timedwait(&ranks->wake, &ranks->lock, &until);
-    pthread_mutex_unlock(&ranks->lock);
 }
 
 /* A signal to this rank: its worker leaves; at the coordinator it stops the run. */
@@ -394,7 +375,7 @@ static enum hysgd_status start_parts(struct ranks *ranks) {
         HYSGD_TRY(ranks_read_slices(ranks, ranks->training->setup->resume_path));
     if (ranks->options->tolerate > 0)
         HYSGD_TRY(ranks_copies_begin(ranks));
-    HYSGD_TRY(ranks_aside_start(&ranks->aside));
+    HYSGD_TRY(ranks_aside_start(ranks));
     if (ranks->rank == ranks->leader)
         HYSGD_TRY(ranks_coordinator_start(ranks));
     for (int i = 0; i < ranks->workers; i++)
@@ -404,12 +385,7 @@ static enum hysgd_status start_parts(struct ranks *ranks) {
 }
 
 static enum hysgd_status start(struct ranks *ranks) {
-    pthread_condattr_t attributes;
     pthread_mutex_init(&ranks->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&ranks->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
     ranks->clock = ranks->training->start_seconds - machine_seconds();
     HYSGD_TRY(place(ranks));
     HYSGD_TRY(ranks_members_start(ranks));
@@ -447,7 +423,6 @@ static void fini(struct ranks *ranks) {
     memory_free(ranks->worker_ranks);
     memory_free(ranks->server_ranks);
     memory_free(ranks->slices);
-    pthread_cond_destroy(&ranks->wake);
     pthread_mutex_destroy(&ranks->lock);
 }
 

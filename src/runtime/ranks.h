@@ -56,6 +56,7 @@ struct ranks_member {
 
 /* Work that must not hold the messages up, by a thread of its own: at most one piece at a time. */
 struct ranks_aside {
+    struct ranks *ranks;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -206,7 +207,6 @@ struct ranks {
     double clock; /* seconds of the run's clock beyond those of the machine's */
     struct ranks_aside aside;
     pthread_mutex_t lock; /* of what the worker's thread shares with the calling one */
-    pthread_cond_t wake;  /* of the calling thread, when it sleeps while the worker's computes */
     bool is_ended;        /* the coordinator says so */
     bool has_asked_to_leave;
     bool has_failed; /* and has told the coordinator */
@@ -264,7 +264,7 @@ void ranks_parcels_free(struct ranks *ranks);
 
 /* ---- ranks_aside.c ---- */
 
-HYSGD_MUST_CHECK enum hysgd_status ranks_aside_start(struct ranks_aside *aside);
+HYSGD_MUST_CHECK enum hysgd_status ranks_aside_start(struct ranks *ranks);
 void ranks_aside_stop(struct ranks_aside *aside);
 
 /* Gives the aside thread work; it must be idle. */
@@ -275,9 +275,6 @@ bool ranks_aside_is_done(struct ranks *ranks, enum hysgd_status *status_out);
 
 /* Waits for it instead; done at once where there is none. */
 void ranks_aside_wait(struct ranks *ranks, enum hysgd_status *status_out);
-
-/* Wakes the calling thread; with the lock held. */
-void ranks_wake(struct ranks *ranks);
 
 /* ---- ranks_members.c ---- */
 

@@ -25,12 +25,15 @@ static void *aside_main(void *argument) {
         aside->status = status;
         aside->work = NULL;
         aside->is_done = true;
+        comm_wake(aside->ranks->comm);
     }
     pthread_mutex_unlock(&aside->lock);
     return NULL;
 }
 
-enum hysgd_status ranks_aside_start(struct ranks_aside *aside) {
+enum hysgd_status ranks_aside_start(struct ranks *ranks) {
+    struct ranks_aside *aside = &ranks->aside;
+    aside->ranks = ranks;
     pthread_mutex_init(&aside->lock, NULL);
     pthread_cond_init(&aside->wake, NULL);
     int fault = pthread_create(&aside->thread, NULL, aside_main, aside);

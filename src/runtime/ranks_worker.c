@@ -66,7 +66,7 @@ static void *worker_main(void *argument) {
     note_status(worker, worker_open(ranks->training, worker->worker));
     pthread_mutex_lock(&ranks->lock);
     worker->is_open = true;
-    ranks_wake(ranks);
+    comm_wake(ranks->comm);
     for (;;) {
         worker->is_idle = true;
         while (!worker->is_ending && (!worker->is_computing || worker->is_done))
@@ -78,7 +78,7 @@ static void *worker_main(void *argument) {
         note_status(worker, compute(worker));
         pthread_mutex_lock(&ranks->lock);
         worker->is_done = true;
-        ranks_wake(ranks);
+        comm_wake(ranks->comm);
         if (worker->status != HYSGD_OK)
             continue;
         pthread_mutex_unlock(&ranks->lock);
