@@ -32,6 +32,7 @@ struct progress {
     FILE *out; /* borrowed */
     enum progress_level level;
     bool is_terminal, is_broken;
+    bool has_notices;                     /* whoever runs it tells of losses itself */
     struct event_run run;                 /* its strings are not used after begin */
     struct progress_worker *workers;      /* [run.workers] */
     struct tally tally;                   /* who held whom up */
@@ -304,22 +305,27 @@ static void show(struct progress *progress, bool is_kept) {
     progress->shown_batches = progress->batches;
 }
 
-static void show_change(struct progress *progress, const struct event *event, const char *what) {
-    struct line line = {.most = progress->is_terminal ? usable_columns(progress) : LINE_SIZE - 1};
-    add(&line, "worker %" PRId32 " %s at %.1f s", event->worker, what, event->seconds);
+/* A line that stays, in the place of the one that is being replaced. Longer ones are not cut. */
+static void show_text(struct progress *progress, const char *text) {
     if (progress->is_terminal)
-        fprintf(progress->out, "\r%-*s\n", (int)line.most, line.text);
+        fprintf(progress->out, "\r%-*s\n", (int)usable_columns(progress), text);
     else
-        fprintf(progress->out, "%s\n", line.text);
+        fprintf(progress->out, "%s\n", text);
     flush(progress);
 }
 
+static void show_change(struct progress *progress, const struct event *event, const char *what) {
+    struct line line = {.most = LINE_SIZE - 1};
+    add(&line, "worker %" PRId32 " %s at %.1f s", event->worker, what, event->seconds);
+    show_text(progress, line.text);
+}
+
 static void take_restored(struct progress *progress, const struct event *event) {
-    struct line line = {.most = progress->is_terminal ? usable_columns(progress) : LINE_SIZE - 1};
+    struct line line = {.most = LINE_SIZE - 1};
     add(&line, "rank %" PRId32 " lost at %.1f s: back to update %" PRIu64 ", %" PRIu64 " gradients undone",
         event->restored.rank, event->seconds, event->version, event->restored.undone);
-    fprintf(progress->out, progress->is_terminal ? "\r%-*s\n" : "%.*s\n", (int)line.most, line.text);
-    flush(progress);
+    if (!progress->has_notices)
+        show_text(progress, line.text);
     progress->version = event->version;
     progress->received = event->restored.received;
     for (int i = 0; i < progress->run.workers; i++)
@@ -373,7 +379,8 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
         break;
     case EVENT_LOST:
         turn(progress, event->worker, event->seconds, ABSENT);
-        show_change(progress, event, "lost");
+        if (!progress->has_notices)
+            show_change(progress, event, "lost");
         break;
     case EVENT_JOINED:
         turn(progress, event->worker, event->seconds, ABSENT);
@@ -387,6 +394,14 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
     case EVENT_FOLD:
         break;
     }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status progress_notice(void *self, const char *text) {
+    struct progress *progress = self;
+    progress->has_notices = true;
+    if (!is_silent(progress))
+        show_text(progress, text);
     return HYSGD_OK;
 }
 
@@ -413,5 +428,8 @@ static enum hysgd_status progress_end(void *self, const struct event_summary *su
     return HYSGD_OK;
 }
 
-const struct sink_ops sink_progress = {
-    .begin = progress_begin, .event = progress_event, .pulse = progress_pulse, .end = progress_end};
+const struct sink_ops sink_progress = {.begin = progress_begin,
+                                       .event = progress_event,
+                                       .pulse = progress_pulse,
+                                       .notice = progress_notice,
+                                       .end = progress_end};

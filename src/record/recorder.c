@@ -138,6 +138,16 @@ enum hysgd_status recorder_drain(struct recorder *recorder, double seconds) {
     return outcome(recorder);
 }
 
+enum hysgd_status recorder_notice(struct recorder *recorder, const char *text) {
+    drain_ring(recorder);
+    for (int i = 0; i < recorder->sink_count; i++) {
+        struct sink *sink = &recorder->sinks[i];
+        if (!sink->has_failed && sink->ops->notice != NULL)
+            note(recorder, sink, sink->ops->notice(sink->self, text));
+    }
+    return outcome(recorder);
+}
+
 enum hysgd_status recorder_end(struct recorder *recorder, const struct event_summary *summary) {
     drain_ring(recorder);
     for (int i = 0; i < recorder->sink_count; i++) {

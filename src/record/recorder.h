@@ -15,6 +15,7 @@ struct sink_ops {
     enum hysgd_status (*event)(void *self, const struct event *event);
     enum hysgd_status (*pulse)(void *self, double seconds); /* after each drain, for live views; run clock */
     enum hysgd_status (*end)(void *self, const struct event_summary *summary);
+    enum hysgd_status (*notice)(void *self, const char *text); /* see recorder_notice */
 };
 
 #define RECORDER_MOST_SINKS 16
@@ -38,6 +39,10 @@ bool recorder_emit(struct recorder *recorder, const struct event *event);
 /* Hands all events so far to the sinks, in order. One draining thread. A sink that fails is closed and not called
  * again; its first failure is returned by every later drain, while the others go on. */
 HYSGD_MUST_CHECK enum hysgd_status recorder_drain(struct recorder *recorder, double seconds);
+
+/* Drains, and hands a line to those who watch the run; it is in no log. Whoever tells of a loss so, before its
+ * event, knows more of it than the event: views do not tell of it again. One draining thread. */
+HYSGD_MUST_CHECK enum hysgd_status recorder_notice(struct recorder *recorder, const char *text);
 
 /* Drains and ends every sink; returns the first failure of any. */
 HYSGD_MUST_CHECK enum hysgd_status recorder_end(struct recorder *recorder, const struct event_summary *summary);

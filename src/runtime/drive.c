@@ -31,6 +31,13 @@ void drive_drain(struct training *training, double seconds) {
     (void)kept; /* by the recorder, see drive.h */
 }
 
+void drive_notice(struct training *training, const char *text) {
+    if (!training->setup->recorder)
+        return;
+    enum hysgd_status kept = recorder_notice(training->setup->recorder, text);
+    (void)kept; /* by the recorder, see drive.h */
+}
+
 /* Keeps a status and the message that the calling thread has for it, over whatever the sinks run into later. */
 static void keep_status(struct training *training, enum hysgd_status status, const char *reason) {
     training->status = status;

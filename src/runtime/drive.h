@@ -14,6 +14,10 @@ void drive_emit(struct training *training, const struct event *event);
  * reports it. */
 void drive_drain(struct training *training, double seconds);
 
+/* Tells those who watch the run something that is in no event, in one line; of a loss before drive_lose and
+ * drive_note_restored. By the draining thread. */
+void drive_notice(struct training *training, const char *text);
+
 /* Notes a failure of the calling thread, with its message, and stops; the first failure counts. */
 void drive_fail(struct training *training, enum hysgd_status status);
 

@@ -182,6 +182,31 @@ static void a_lost_worker_is_told(void **state) {
     free(text);
 }
 
+static void whoever_tells_of_losses_itself_is_quoted(void **state) {
+    (void)state;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    void *sink;
+    struct recorder *recorder;
+    const struct event lost = {.kind = EVENT_LOST, .worker = 1, .seconds = 12.34};
+    const struct event restored = {.kind = EVENT_RESTORED, .worker = -1, .seconds = 12.34, .version = 3};
+    assert_int_equal(sink_progress_alloc(out, PROGRESS_NORMAL, &sink), HYSGD_OK);
+    assert_int_equal(recorder_alloc(16, &recorder), HYSGD_OK);
+    assert_int_equal(recorder_add(recorder, &sink_progress, sink), HYSGD_OK);
+    assert_int_equal(recorder_begin(recorder, &sample_run), HYSGD_OK);
+    assert_true(recorder_emit(recorder, &lost)); /* before it: in the view's own words */
+    assert_int_equal(recorder_notice(recorder, "worker 1 is lost: rank 7 on host has ended"), HYSGD_OK);
+    assert_true(recorder_emit(recorder, &lost));
+    assert_true(recorder_emit(recorder, &restored));
+    assert_int_equal(recorder_drain(recorder, 13), HYSGD_OK);
+    recorder_free(recorder);
+    sink_progress_free(sink);
+    fclose(out);
+    assert_string_equal(text, "worker 1 lost at 12.3 s\nworker 1 is lost: rank 7 on host has ended\n");
+    free(text);
+}
+
 static void a_display_that_cannot_be_written_does_not_fail_the_run(void **state) {
     (void)state;
     FILE *out = fopen("/dev/full", "w");
@@ -224,6 +249,7 @@ int main(void) {
         cmocka_unit_test(verbose_adds_lines_and_quiet_says_nothing),
         cmocka_unit_test(the_nearest_limit_decides_the_position),
         cmocka_unit_test(a_lost_worker_is_told),
+        cmocka_unit_test(whoever_tells_of_losses_itself_is_quoted),
         cmocka_unit_test(a_display_that_cannot_be_written_does_not_fail_the_run),
         cmocka_unit_test(memory_failures_leave_nothing_behind),
     };

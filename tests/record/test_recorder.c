@@ -54,7 +54,7 @@ static enum hysgd_status witness_end(void *self, const struct event_summary *sum
     return answer(witness, "end");
 }
 
-static const struct sink_ops sink_witness = {witness_begin, witness_event, witness_pulse, witness_end};
+static const struct sink_ops sink_witness = {witness_begin, witness_event, witness_pulse, witness_end, NULL};
 
 static struct recorder *open_recorder(size_t capacity, struct witness *witness) {
     struct recorder *recorder;
