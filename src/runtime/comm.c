@@ -97,6 +97,10 @@ bool comm_is_same_host(const struct comm *comm, int rank) {
     return comm->peers[rank].is_same_host;
 }
 
+bool comm_may_change_thread(const struct comm *comm) {
+    return !comm->is_bound;
+}
+
 bool comm_is_abandoned(const struct comm *comm, int rank) {
     return comm->peers[rank].is_abandoned;
 }

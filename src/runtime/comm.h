@@ -59,6 +59,9 @@ const char *comm_host(const struct comm *comm, int rank);
 /* Does a rank share memory and process numbers with this one? Containers and network namespaces are hosts too. */
 bool comm_is_same_host(const struct comm *comm, int rank);
 
+/* May another thread take this end over, once the present one makes no calls any more? MPI may be bound to one. */
+bool comm_may_change_thread(const struct comm *comm);
+
 /* Begins to send a message of any length, 2^31 bytes and more included, to a rank, the own allowed. `data` has to
  * stay as it is until `done`. Messages of the same sender and tag arrive in the order of their sends. To an
  * abandoned rank: nothing is sent and `done` is never called. */

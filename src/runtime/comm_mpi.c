@@ -15,13 +15,18 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/machine.h"
 #include "base/memory.h"
 #include "runtime/comm_ops.h"
+
+/* The ranks pass the opening of a group together. */
+#define MEETING_SECONDS 30
 
 /* MPI is one for the whole process, which may enter it once, and so is what is known about leaving it. */
 static struct {
     atomic_bool is_open;  /* an end is: MPI_Finalize would wait for ranks that know nothing of it */
     atomic_bool has_lost; /* ranks have died or failed to take leave: it would wait for ever */
+    struct end *unopened; /* one whose opening has failed: MPI may still write to its memory */
 } process;
 
 /* A request of MPI and what it is for. */
@@ -402,13 +407,20 @@ static bool are_near(const struct identity *a, const struct identity *b) {
            a->process_space == b->process_space && a->network == b->network;
 }
 
-/* Waits for a collective of MPI without keeping a core from the ranks that it waits for. */
+/* Waits for a collective of MPI without keeping a core from the ranks that it waits for. All have left MPI_Init, so
+ * nobody has reason to be late; who is, cannot be told from here. */
 static enum hysgd_status await(struct comm *comm, MPI_Request *request, const char *what) {
+    double until = machine_seconds() + MEETING_SECONDS;
     int is_done = 0, code;
-    while ((code = MPI_Test(request, &is_done, MPI_STATUS_IGNORE)) == MPI_SUCCESS && !is_done)
+    while ((code = MPI_Test(request, &is_done, MPI_STATUS_IGNORE)) == MPI_SUCCESS && !is_done &&
+           machine_seconds() < until)
         comm_rest(comm);
     comm->is_resting = false;
-    return code == MPI_SUCCESS ? HYSGD_OK : mpi_failed(code, what);
+    if (code != MPI_SUCCESS)
+        return mpi_failed(code, what);
+    return is_done ? HYSGD_OK
+                   : hysgd_fail(HYSGD_FAILED, "MPI: %s: within %d s one of them has ended or cannot be reached",
+                                what, MEETING_SECONDS);
 }
 
 static enum hysgd_status barrier(struct end *end) {
@@ -441,10 +453,12 @@ static enum hysgd_status meet(struct end *end) {
 }
 
 static enum hysgd_status end_init(struct end *end) {
-    int rank, size;
+    int rank, size, given = MPI_THREAD_SINGLE;
+    MPI_Query_thread(&given);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     HYSGD_TRY(comm_init(&end->comm, &mpi_ops, rank, size));
+    end->comm.is_bound = given < MPI_THREAD_SERIALIZED;
     HYSGD_TRY(memory_alloc((size_t)size, sizeof *end->identities, &end->identities));
     HYSGD_TRY(memory_alloc((size_t)size, sizeof *end->has_died, &end->has_died));
     HYSGD_TRY(memory_alloc((size_t)size, sizeof *end->handles, &end->handles));
@@ -471,7 +485,8 @@ enum hysgd_status comm_open(struct comm **comm_out) {
     process.is_open = true;
     enum hysgd_status status = end_init(end);
     if (status != HYSGD_OK) {
-        end_free(end); /* others may wait in end_init: is_open stays, so that this process does not wait for them */
+        process.unopened = end; /* others may wait in end_init: is_open stays, so that this process does not */
+        process.has_lost = true;
         return status;
     }
     *comm_out = &end->comm;

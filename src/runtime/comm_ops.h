@@ -48,6 +48,7 @@ struct comm {
     struct comm_collective *collectives; /* all there are; those at rest are used again */
     int done_collectives;                /* whose `done` is still to be called */
     int completed;                       /* in the present comm_progress */
+    bool is_bound;                       /* to the thread that opened it; filled by who opens */
     bool is_closing;
     bool has_slack;       /* comm_rest has set the timer slack of its thread */
     bool is_resting;      /* comm_rest was called since something completed */
