@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "runtime/list.h"
 #include "runtime/ranks_hello.h"
+#include "runtime/ranks_vigil.h"
 
 static const struct hysgd_option ranks_option_table[] = {
     {"servers", HYSGD_OPTION_INT, offsetof(struct ranks_options, servers), "0", 0, 1000000, NULL,
@@ -443,6 +444,7 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
     struct ranks ranks = {.training = training, .options = options, .comm = options->comm, .renewed_by = -1};
     training->drainer = pthread_self();
     *seconds_out = training->start_seconds;
+    ranks_vigil_stop(options->vigil);
     if (!ranks.comm)
         HYSGD_TRY(comm_open(&ranks.comm));
     enum hysgd_status status = check_place(options, ranks.comm, training);
@@ -459,7 +461,9 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
         drive_drain(training, *seconds_out);
     }
     comm_close(ranks.comm, ranks.lost_count == 0);
+    ranks_vigil_close(options->vigil);
     options->comm = NULL;
+    options->vigil = NULL;
     fini(&ranks);
     return drive_finish(training);
 }

@@ -15,12 +15,14 @@
 
 /* The options of the runtime. */
 struct ranks_options {
-    int64_t servers;   /* ranks that hold parameters and compute no gradients; 0: every rank does both */
-    int64_t tolerate;  /* ranks that may be lost */
-    int64_t copies;    /* updates from one generation of copies to the next */
-    double patience;   /* seconds of silence, after which a rank is lost */
-    bool restart;      /* without copies to go back to: go back to the checkpoint, or to the beginning */
-    struct comm *comm; /* from the first agreement to the end of the run; tests bring their own */
+    int64_t servers;           /* ranks that hold parameters and compute no gradients; 0: every rank does both */
+    int64_t tolerate;          /* ranks that may be lost */
+    int64_t copies;            /* updates from one generation of copies to the next */
+    double patience;           /* seconds of silence, after which a rank is lost */
+    bool restart;              /* without copies to go back to: go back to the checkpoint, or to the beginning */
+    struct comm *comm;         /* from the first agreement to the end of the run; tests bring their own */
+    struct ranks_vigil *vigil; /* likewise; it rests while the run goes on */
+    bool has_compared;         /* what the ranks are about to run */
 };
 
 /* Elements [first, end) of the flat vector, in whole shards. */

@@ -13,12 +13,10 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "runtime/ranks.h"
-
-/* Every rank is past the opening of the group when the first round begins, so nobody has reason to be late. */
-#define MOST_SECONDS 60
+#include "runtime/ranks_vigil.h"
 
 /* First in every message: a program that says hello in another way is told from this one. */
-#define MARK 0x48530001u
+#define MARK 0x48530002u
 
 #define MOST_BYTES   ((uint64_t)1 << 30)
 #define MOST_PATH    4096
@@ -32,6 +30,7 @@
 struct speech {
     uint32_t mark;
     int32_t status; /* enum hysgd_status */
+    int32_t lost;   /* of rank 0: a rank that it has given up; 0: none */
     uint64_t bytes; /* of the text */
 };
 
@@ -39,13 +38,15 @@ struct peer {
     struct hello *hello;
     int rank;
     struct speech speech;
-    char *text;      /* [speech.bytes + 2], the last two 0 */
-    int pending;     /* requests that are not complete */
-    const char *why; /* it is given up; NULL: it is not */
+    char *text;   /* [speech.bytes + 2], the last two 0 */
+    int pending;  /* requests that are not complete */
+    char why[64]; /* it is given up; "": it is not */
 };
 
 struct hello {
     struct comm *comm;
+    struct ranks_vigil *vigil;
+    const char *stage;  /* what a rank does that is late */
     struct peer *peers; /* [size] */
     int rank, size;
 };
@@ -58,8 +59,12 @@ static void is_done(void *self, const struct comm_completion *completion, size_t
     peer->pending--;
 }
 
+static bool is_given_up(const struct peer *peer) {
+    return peer->why[0] != '\0';
+}
+
 static void give_up(struct peer *peer, const char *why) {
-    peer->why = why;
+    snprintf(peer->why, sizeof peer->why, "%s", why);
     comm_abandon(peer->hello->comm, peer->rank);
 }
 
@@ -91,7 +96,7 @@ static enum hysgd_status listen_to(struct peer *peer) {
 
 static enum hysgd_status say(struct peer *peer, const struct speech *speech, const char *text) {
     struct comm *comm = peer->hello->comm;
-    if (peer->why != NULL)
+    if (is_given_up(peer))
         return HYSGD_OK;
     peer->pending += 2;
     HYSGD_TRY(comm_send(comm, peer->rank, TAG_HEAD, speech, sizeof *speech, is_done, peer));
@@ -100,19 +105,17 @@ static enum hysgd_status say(struct peer *peer, const struct speech *speech, con
 
 /* Until everyone has heard and been heard, or is given up. */
 static enum hysgd_status wait_for_all(struct hello *hello) {
-    double begun = machine_seconds();
     for (;;) {
         int completed, pending = 0;
+        HYSGD_TRY(ranks_vigil_step(hello->vigil));
         HYSGD_TRY(comm_progress(hello->comm, &completed));
-        bool is_late = machine_seconds() - begun > MOST_SECONDS;
         for (int i = 0; i < hello->size; i++) {
             struct peer *peer = &hello->peers[i];
-            if (peer->pending == 0 || peer->why != NULL)
+            if (peer->pending == 0 || is_given_up(peer))
                 continue;
-            if (completed == 0 && comm_peer_has_died(hello->comm, i))
-                give_up(peer, "has ended");
-            else if (is_late)
-                give_up(peer, "is silent");
+            const char *fault = completed == 0 ? ranks_vigil_find_fault(hello->vigil, i) : NULL;
+            if (fault != NULL)
+                give_up(peer, fault);
             else
                 pending++;
         }
@@ -126,8 +129,8 @@ static enum hysgd_status wait_for_all(struct hello *hello) {
 /* ---- Judging ---- */
 
 static enum hysgd_status refuse_silent(const struct hello *hello, const struct peer *peer) {
-    return hysgd_fail(HYSGD_FAILED, "rank %d on %s %s, and the run has not begun", peer->rank,
-                      comm_host(hello->comm, peer->rank), peer->why);
+    return hysgd_fail(HYSGD_FAILED, "rank %d on %s %s %s, and the run has not begun", peer->rank,
+                      comm_host(hello->comm, peer->rank), peer->why, hello->stage);
 }
 
 static const char *after(const char *text) {
@@ -170,7 +173,7 @@ static enum hysgd_status status_of(const struct speech *speech) {
 static enum hysgd_status judge(const struct hello *hello, const char *own, size_t bytes) {
     for (int i = 1; i < hello->size; i++) {
         const struct peer *peer = &hello->peers[i];
-        if (peer->why != NULL)
+        if (is_given_up(peer))
             return refuse_silent(hello, peer);
         enum hysgd_status status = status_of(&peer->speech);
         if (status != HYSGD_OK)
@@ -246,7 +249,7 @@ static void compose(struct saying *saying, enum hysgd_status status, const char 
         bytes = strlen(text) + 1;
     }
     saying->text = text;
-    saying->speech = (struct speech){MARK, (int32_t)status, bytes};
+    saying->speech = (struct speech){.mark = MARK, .status = (int32_t)status, .bytes = bytes};
 }
 
 static enum hysgd_status fail_as(const struct saying *saying) {
@@ -269,6 +272,9 @@ static enum hysgd_status lead(struct hello *hello, const struct saying *own, str
         status = token_make(token);
     const char *name = token != NULL ? token->name : "";
     compose(&answer, status, name, strlen(name) + 1);
+    for (int i = hello->size - 1; i > 0; i--)
+        if (is_given_up(&hello->peers[i]))
+            answer.speech.lost = i;
     for (int i = 1; i < hello->size; i++)
         HYSGD_TRY(say(&hello->peers[i], &answer.speech, answer.text));
     HYSGD_TRY(wait_for_all(hello));
@@ -281,8 +287,11 @@ static enum hysgd_status follow(struct hello *hello, const struct saying *own) {
     HYSGD_TRY(listen_to(first));
     HYSGD_TRY(say(first, &own->speech, own->text));
     HYSGD_TRY(wait_for_all(hello));
-    if (first->why != NULL)
+    if (is_given_up(first))
         return refuse_silent(hello, first);
+    int lost = first->speech.lost;
+    if (lost > 0 && lost < hello->size && lost != hello->rank)
+        give_up(&hello->peers[lost], "is lost to rank 0"); /* nobody waits for it when the group is left */
     enum hysgd_status status = status_of(&first->speech);
     return status == HYSGD_OK ? HYSGD_OK : hysgd_fail(status, "%s", first->text);
 }
@@ -376,30 +385,54 @@ static void fini(struct hello *hello) {
     memory_free(hello->peers);
 }
 
+/* The first to give signs of life, the others to hear them; until then nobody is silent. */
+static enum hysgd_status init(struct hello *hello, struct ranks_options *options) {
+    hello->comm = options->comm;
+    hello->rank = comm_rank(hello->comm);
+    if (options->vigil == NULL)
+        HYSGD_TRY(ranks_vigil_open(hello->comm, options->patience, &options->vigil));
+    hello->vigil = options->vigil;
+    HYSGD_TRY(memory_alloc((size_t)comm_size(hello->comm), sizeof *hello->peers, &hello->peers));
+    hello->size = comm_size(hello->comm);
+    for (int i = 0; i < hello->size; i++)
+        hello->peers[i] = (struct peer){.hello = hello, .rank = i};
+    return HYSGD_OK;
+}
+
+static const char *stage_of(struct ranks_options *options, const struct runtime_facts *facts) {
+    const char *stage = options->has_compared ? "before its first gradient" : "when it had just been started";
+    if (facts == NULL)
+        return stage;
+    options->has_compared = true;
+    return "while it read its data";
+}
+
 enum hysgd_status ranks_agree(void *self, enum hysgd_status status, const struct runtime_facts *facts) {
     struct ranks_options *options = self;
-    struct hello hello = {0};
-    bool is_complete = true;
+    struct hello hello = {.stage = stage_of(options, facts)};
+    char message[MOST_MESSAGE];
+    ranks_vigil_stop(options->vigil);
     status = open_group(options, status);
     if (options->comm == NULL)
         return status;
-    hello.comm = options->comm;
-    hello.rank = comm_rank(hello.comm);
-    enum hysgd_status there_is_room =
-        memory_alloc((size_t)comm_size(hello.comm), sizeof *hello.peers, &hello.peers);
-    if (there_is_room == HYSGD_OK) {
-        hello.size = comm_size(hello.comm);
-        for (int i = 0; i < hello.size; i++)
-            hello.peers[i] = (struct peer){.hello = &hello, .rank = i};
+    snprintf(message, sizeof message, "%s", hysgd_error_message());
+    enum hysgd_status can_talk = init(&hello, options);
+    bool is_complete = can_talk == HYSGD_OK;
+    if (can_talk == HYSGD_OK) {
+        status_set_message(message);
         status = meet(&hello, options, status, facts);
-        for (int i = 0; i < hello.size; i++)
-            is_complete = is_complete && hello.peers[i].why == NULL;
     } else {
-        status = there_is_room;
+        status = can_talk;
     }
+    for (int i = 0; i < hello.size; i++)
+        is_complete = is_complete && !is_given_up(&hello.peers[i]);
+    if (status == HYSGD_OK)
+        status = ranks_vigil_start(options->vigil);
     if (status != HYSGD_OK) {
-        comm_close(hello.comm, is_complete && there_is_room == HYSGD_OK);
+        comm_close(hello.comm, is_complete);
+        ranks_vigil_close(options->vigil);
         options->comm = NULL;
+        options->vigil = NULL;
     }
     fini(&hello);
     return status;

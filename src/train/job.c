@@ -116,16 +116,15 @@ enum hysgd_status job_print(struct hysgd_job *job, FILE *out) {
     return is_first(job) ? resolved_print(&job->resolved, out) : HYSGD_OK;
 }
 
-/* The words become objects, and the data are there. */
-static enum hysgd_status prepare(struct hysgd_job *job) {
-    HYSGD_TRY(resolve(job));
-    job->has_run = true;
-    return resolved_load(&job->resolved);
-}
-
 enum hysgd_status job_run(struct hysgd_job *job, struct hysgd_result *result_out, bool *has_begun_out) {
     *has_begun_out = false;
-    enum hysgd_status status = prepare(job);
+    enum hysgd_status status = resolve(job);
+    if (status != HYSGD_OK)
+        return job_decline(job, status);
+    job->has_run = true;
+    if (job->resolved.scheduler.ops == NULL) /* from here on each process is missed by the others */
+        HYSGD_TRY(meeting_confirm(&job->resolved.runtime, HYSGD_OK));
+    status = resolved_load(&job->resolved);
     if (status != HYSGD_OK)
         return job_decline(job, status);
     job->run_is_ready = true;

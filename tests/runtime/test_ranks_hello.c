@@ -17,6 +17,7 @@
 #include "runtime/comm_local.h"
 #include "runtime/ranks.h"
 #include "runtime/ranks_hello.h"
+#include "runtime/ranks_vigil.h"
 
 #define RANKS 4
 #define PAIRS 3
@@ -44,27 +45,35 @@ static void *attend(void *argument) {
         guest->status = ranks_agree(&guest->options, HYSGD_OK, NULL);
     snprintf(guest->told, sizeof guest->told, "%s", guest->status != HYSGD_OK ? hysgd_error_message() : "");
     guest->is_open = guest->options.comm != NULL;
+    ranks_vigil_stop(guest->options.vigil);
     if (guest->is_open)
         comm_close(guest->options.comm, true);
+    ranks_vigil_close(guest->options.vigil);
     return NULL;
 }
 
 static void invite(struct guest guests[RANKS]) {
     for (int i = 0; i < RANKS; i++)
-        guests[i] = (struct guest){
-            .pairs = {{"program", "one"}, {"policy", "sync"}, {"seed", "1"}}, .count = PAIRS, .rounds = 1};
+        guests[i] = (struct guest){.options = {.patience = 10},
+                                   .pairs = {{"program", "one"}, {"policy", "sync"}, {"seed", "1"}},
+                                   .count = PAIRS,
+                                   .rounds = 1};
 }
 
-static void meet_with(struct guest guests[RANKS], const struct comm_local_setup *setup) {
-    struct comm *ends[RANKS];
+static void attend_all(struct guest guests[RANKS], struct comm *ends[RANKS]) {
     pthread_t threads[RANKS];
-    assert_int_equal(comm_local_open(setup, ends), HYSGD_OK);
     for (int i = 0; i < RANKS; i++)
         guests[i].options.comm = ends[i];
     for (int i = 0; i < RANKS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, attend, &guests[i]), 0);
     for (int i = 0; i < RANKS; i++)
         pthread_join(threads[i], NULL);
+}
+
+static void meet_with(struct guest guests[RANKS], const struct comm_local_setup *setup) {
+    struct comm *ends[RANKS];
+    assert_int_equal(comm_local_open(setup, ends), HYSGD_OK);
+    attend_all(guests, ends);
 }
 
 static void meet(struct guest guests[RANKS]) {
@@ -187,23 +196,39 @@ static void a_rank_that_has_ended_is_named(void **state) {
         const struct comm_local_setup setup = {.size = RANKS};
         struct guest guests[RANKS];
         struct comm *ends[RANKS];
-        pthread_t threads[RANKS];
         char expected[64];
         invite(guests);
         assert_int_equal(comm_local_open(&setup, ends), HYSGD_OK);
         comm_local_kill(ends[0], dead);
         snprintf(expected, sizeof expected, "rank %d on ", dead);
-        for (int i = 0; i < RANKS; i++)
-            guests[i].options.comm = ends[i];
-        for (int i = 0; i < RANKS; i++)
-            assert_int_equal(pthread_create(&threads[i], NULL, attend, &guests[i]), 0);
-        for (int i = 0; i < RANKS; i++)
-            pthread_join(threads[i], NULL);
+        attend_all(guests, ends);
         for (int i = 0; i < RANKS; i++) {
             assert_int_not_equal(guests[i].status, HYSGD_OK);
             if (i != dead)
                 assert_non_null(strstr(guests[i].told, expected));
         }
+    }
+}
+
+/* One whose process is stopped while it reads its data, and has not ended. */
+static void a_rank_that_falls_silent_is_named(void **state) {
+    (void)state;
+    for (int asleep = 0; asleep < 2; asleep++) {
+        const struct comm_local_setup setup = {.size = RANKS};
+        struct guest guests[RANKS];
+        struct comm *ends[RANKS];
+        char expected[64];
+        invite(guests);
+        for (int i = 0; i < RANKS; i++)
+            guests[i].options.patience = 0.5;
+        assert_int_equal(comm_local_open(&setup, ends), HYSGD_OK);
+        comm_local_freeze(ends[0], asleep, true);
+        attend_all(guests, ends);
+        /* A frozen rank is not asleep itself, and may give the others up first. */
+        snprintf(expected, sizeof expected, "rank %d on local has %s", asleep, asleep > 0 ? "been silent for" : "");
+        for (int i = 0; i < RANKS; i++)
+            if (i != asleep && (guests[i].status != HYSGD_FAILED || strstr(guests[i].told, expected) == NULL))
+                fail_msg("rank %d was told \"%s\"", i, guests[i].told);
     }
 }
 
@@ -268,6 +293,7 @@ int main(void) {
         cmocka_unit_test(a_failure_counts_more_than_a_difference),
         cmocka_unit_test(long_values_fit),
         cmocka_unit_test(a_rank_that_has_ended_is_named),
+        cmocka_unit_test(a_rank_that_falls_silent_is_named),
         cmocka_unit_test(a_directory_that_a_rank_does_not_share_is_refused),
         cmocka_unit_test(who_holds_no_parameters_need_not_see_the_directory),
         cmocka_unit_test(a_directory_that_is_missing_for_all_is_refused),
