@@ -31,6 +31,11 @@ static enum hysgd_status send_plan(struct ranks_coordinator *self) {
     return HYSGD_OK;
 }
 
+static void keep_save_failure(struct ranks_coordinator *self, enum hysgd_status status, const char *text) {
+    self->save_status = status;
+    snprintf(self->save_message, sizeof self->save_message, "%s", text);
+}
+
 static void end_save(struct ranks_coordinator *self) {
     struct training *training = self->ranks->training;
     enum hysgd_status status = self->save_status;
@@ -67,7 +72,12 @@ enum hysgd_status coordinator_begin_save(struct ranks_coordinator *self) {
     self->image = image;
     for (int i = 0; i < ranks->count; i++)
         self->has_saved[i] = ranks->members[i].is_lost;
-    HYSGD_TRY(send_plan(self));
+    status = send_plan(self);
+    if (status != HYSGD_OK) { /* nobody writes, so nobody is waited for */
+        keep_save_failure(self, status, hysgd_error_message());
+        end_save(self);
+        return status;
+    }
     coordinator_begin_order(self)->is_saved = true;
     coordinator_send_order(self);
     return HYSGD_OK;
@@ -78,9 +88,10 @@ void coordinator_note_saved(struct ranks_coordinator *self, int from, const stru
     self->has_saved[from] = true;
     if (message->status == HYSGD_OK || self->save_status != HYSGD_OK)
         return;
-    self->save_status = (enum hysgd_status)message->status;
-    snprintf(self->save_message, sizeof self->save_message, "rank %d on %s: %s", from, comm_host(ranks->comm, from),
+    char text[sizeof self->save_message];
+    snprintf(text, sizeof text, "rank %d on %s: %s", from, comm_host(ranks->comm, from),
              (const char *)(message + 1));
+    keep_save_failure(self, (enum hysgd_status)message->status, text);
 }
 
 /* A rank that is lost meanwhile has not written its part: the old file stays. */
