@@ -205,7 +205,10 @@ static void message_has_come(void *self, const struct comm_completion *completio
     (void)bytes;
     if (ranks_is_past(ranks, completion))
         return;
-    hear(ranks, completion->from_or_to, (const void *)inbox->content);
+    bool is_of_use =
+        !ranks->has_renewal || ((const struct message_head *)(const void *)inbox->content)->kind == MESSAGE_END;
+    if (is_of_use)
+        hear(ranks, completion->from_or_to, (const void *)inbox->content);
     if (ranks_is_past(ranks, completion))
         return; /* what was heard has made it so */
     enum hysgd_status status = await_message(inbox);
@@ -224,27 +227,24 @@ static enum hysgd_status await_message(struct ranks_inbox *inbox) {
 /* While the worker's thread computes, the core is its own; it wakes this one when it is done. */
 static void rest(struct ranks *ranks) {
     const struct ranks_worker *worker = ranks->worker;
-    if (worker && worker->is_computing)
+    if (worker && worker->is_computing && !ranks->has_renewal)
         comm_doze(ranks->comm);
     else
         comm_rest(ranks->comm);
 }
 
-/* A signal to this rank: its worker leaves; at the coordinator it stops the run. */
+/* A signal to this rank: it takes its leave; at the coordinator it stops the run. */
 static void mind_signals(struct ranks *ranks) {
-    struct ranks_worker *worker = ranks->worker;
-    if (ranks->coordinator || !worker || ranks->has_asked_to_leave ||
+    if (ranks->coordinator || ranks->has_asked_to_leave ||
         !atomic_load_explicit(&ranks->training->is_stopping, memory_order_relaxed))
         return;
-    const struct message_cancelled message = {.head = {MESSAGE_LEAVING, sizeof message}, .worker = worker->worker};
+    const struct message_cancelled message = {.head = {MESSAGE_LEAVING, sizeof message},
+                                              .worker = ranks->worker ? ranks->worker->worker : -1};
     ranks->has_asked_to_leave = true;
     ranks_send(ranks, ranks->leader, &message, sizeof message);
 }
 
-static enum hysgd_status turn(struct ranks *ranks, bool *has_acted) {
-    int completed;
-    HYSGD_TRY(comm_progress(ranks->comm, &completed));
-    *has_acted = completed > 0;
+static enum hysgd_status work(struct ranks *ranks, bool *has_acted) {
     *has_acted |= ranks_worker_step(ranks);
     for (int i = 0; i < ranks->shard_count; i++)
         HYSGD_TRY(ranks_shard_step(&ranks->shards[i], has_acted));
@@ -252,10 +252,17 @@ static enum hysgd_status turn(struct ranks *ranks, bool *has_acted) {
     if (ranks->coordinator)
         HYSGD_TRY(ranks_coordinator_step(ranks, has_acted));
     mind_signals(ranks);
-    enum hysgd_status status = ranks_members_step(ranks);
-    if (status != HYSGD_OK && !ranks->coordinator)
-        ranks_give_up(ranks, status); /* there is nobody to tell */
-    return status;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status turn(struct ranks *ranks, bool *has_acted) {
+    int completed;
+    HYSGD_TRY(comm_progress(ranks->comm, &completed));
+    *has_acted = completed > 0;
+    if (!ranks->has_renewal)
+        HYSGD_TRY(work(ranks, has_acted));
+    ranks_members_step(ranks);
+    return HYSGD_OK;
 }
 
 static void take_turns(struct ranks *ranks) {

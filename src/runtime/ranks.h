@@ -51,9 +51,18 @@ struct ranks_member {
     struct ranks_inbox inbox;
     double heard;             /* the latest sign of life, on the machine's clock */
     bool has_yet_to_take_end; /* the message that the run is over has not left */
+    bool hears_leader;        /* it said so lately */
     bool is_lost;
     bool is_settled; /* the coordinator has drawn the consequences */
-    const char *why;
+    enum ranks_loss loss;
+};
+
+/* How the run goes on after a loss: decided by who leads then. */
+struct ranks_renewal {
+    uint32_t incarnation;
+    enum ranks_source source;
+    uint64_t generation; /* of copies, where those are the source; else 0 */
+    int32_t *hosts;      /* [servers] ranks */
 };
 
 /* Work that must not hold the messages up, by a thread of its own: at most one piece at a time. */
@@ -193,6 +202,10 @@ struct ranks {
     bool confirms;                /* a delivery counts once all servers have it, not already when it is announced */
     bool has_lost;                /* since the coordinator has decided about it */
     double beaten, looked;        /* when the latest sign of life was sent, and looked for */
+    double doubted;               /* since then the others are asked whether they hear the leader; 0: it is heard */
+    bool has_yielded;             /* another was told that this rank does not hear it either */
+    bool has_renewal;             /* this rank is about to go on anew, */
+    struct ranks_renewal renewal; /* in this way, once it has nothing under way */
     size_t control_most;          /* bytes of a control message */
     struct ranks_inbox *inboxes;  /* [count] */
     struct ranks_letter *letters; /* pool */
@@ -275,6 +288,9 @@ void ranks_set_aside(struct ranks *ranks, enum hysgd_status (*work)(void *), voi
 /* Whether the work is done, which is then taken note of: its status, with its message. */
 bool ranks_aside_is_done(struct ranks *ranks, enum hysgd_status *status_out);
 
+/* Whether there is none that is not done. */
+bool ranks_aside_is_idle(struct ranks *ranks);
+
 /* Waits for it instead; done at once where there is none. */
 void ranks_aside_wait(struct ranks *ranks, enum hysgd_status *status_out);
 
@@ -283,8 +299,9 @@ void ranks_aside_wait(struct ranks *ranks, enum hysgd_status *status_out);
 HYSGD_MUST_CHECK enum hysgd_status ranks_members_start(struct ranks *ranks);
 void ranks_members_fini(struct ranks *ranks);
 
-/* Gives signs of life, and finds out who gives none. HYSGD_FAILED: the run cannot go on. */
-HYSGD_MUST_CHECK enum hysgd_status ranks_members_step(struct ranks *ranks);
+/* Gives signs of life, finds out who gives none, and goes on anew after a loss. Ends the run where that cannot be.
+ */
+void ranks_members_step(struct ranks *ranks);
 
 /* Gives a sign of life to all at once, because it tells of a new generation. */
 void ranks_members_tell(struct ranks *ranks);
@@ -294,6 +311,9 @@ void ranks_members_tell(struct ranks *ranks);
 HYSGD_MUST_CHECK enum hysgd_status ranks_worker_start(struct ranks *ranks, int worker);
 void ranks_worker_stop(struct ranks *ranks); /* the thread */
 void ranks_worker_free(struct ranks *ranks); /* the rest, once no message can come any more */
+
+/* Whether the thread computes nothing; also where there is none. */
+bool ranks_worker_is_idle(struct ranks *ranks);
 
 /* Waits until the thread is idle, and forgets what it has done. */
 void ranks_worker_interrupt(struct ranks *ranks);
@@ -321,15 +341,26 @@ HYSGD_MUST_CHECK enum hysgd_status ranks_save_expect(struct ranks *ranks, const 
 bool ranks_save_step(struct ranks *ranks);
 void ranks_save_fini(struct ranks *ranks);
 
-/* ---- ranks_recovery.c ---- */
+/* ---- ranks_notice.c ---- */
 
-/* How the run goes on after a loss: decided by who leads then. */
-struct ranks_renewal {
-    uint32_t incarnation;
-    enum ranks_source source;
-    uint64_t generation; /* of copies, where those are the source; else 0 */
-    int32_t *hosts;      /* [servers] ranks */
-};
+/* Room for a line of text about ranks. */
+#define RANKS_LINE 512
+
+/* Who is lost and how that is known, as "rank 1 on HOST has ended". */
+void ranks_describe_loss(const struct ranks *ranks, int rank, char *text, size_t size);
+
+/* The coordinator tells that a worker is lost, or leaves, before the engine hears of it. */
+void ranks_tell_lost_worker(struct ranks *ranks, int worker);
+
+/* A rank without a worker was told to end, and does not. */
+void ranks_tell_staying(struct ranks *ranks, int rank);
+
+/* Likewise of each rank that is lost with servers, or as the coordinator: a line for each, before the servers have
+ * other hosts. The last one is kept in `text`, and completed when it is known what was gone back to. */
+void ranks_begin_telling(struct ranks *ranks, int former_leader, char *text, size_t size);
+void ranks_tell_restored(struct ranks *ranks, char *text, size_t size, uint64_t undone);
+
+/* ---- ranks_recovery.c ---- */
 
 /* Finds what all can go back to; `hosts` is filled in. HYSGD_FAILED: there is nothing. */
 HYSGD_MUST_CHECK enum hysgd_status ranks_plan_renewal(struct ranks *ranks, struct ranks_renewal *renewal);
@@ -374,6 +405,10 @@ void ranks_coordinator_interrupt(struct ranks_coordinator *coordinator);
 
 /* A worker takes no part any more, from the next verdict on. */
 void ranks_coordinator_lose(struct ranks *ranks, int worker);
+
+/* Its rank was told to end: it takes no part any more once it has delivered; and whether that was so. */
+void ranks_coordinator_dismiss(struct ranks *ranks, int worker);
+bool ranks_coordinator_was_told(const struct ranks *ranks, int worker);
 
 /* The run's clock. */
 double ranks_coordinator_now(const struct ranks *ranks);

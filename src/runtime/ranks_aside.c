@@ -79,16 +79,17 @@ bool ranks_aside_is_done(struct ranks *ranks, enum hysgd_status *status_out) {
     return is_done;
 }
 
-void ranks_aside_wait(struct ranks *ranks, enum hysgd_status *status_out) {
+bool ranks_aside_is_idle(struct ranks *ranks) {
     struct ranks_aside *aside = &ranks->aside;
-    for (;;) {
-        pthread_mutex_lock(&aside->lock);
-        bool is_idle = aside->work == NULL;
-        pthread_mutex_unlock(&aside->lock);
-        if (is_idle)
-            break;
+    pthread_mutex_lock(&aside->lock);
+    bool is_idle = aside->work == NULL;
+    pthread_mutex_unlock(&aside->lock);
+    return is_idle;
+}
+
+void ranks_aside_wait(struct ranks *ranks, enum hysgd_status *status_out) {
+    while (!ranks_aside_is_idle(ranks))
         nanosleep(&(struct timespec){0, NAP_NANOSECONDS}, NULL);
-    }
     *status_out = HYSGD_OK;
     ranks_aside_is_done(ranks, status_out);
 }

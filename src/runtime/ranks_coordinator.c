@@ -156,6 +156,13 @@ static enum hysgd_status note_report(struct ranks_coordinator *self, const struc
     return drive_refuse_update(self->ranks->training, message->bad_version, message->bad_worker);
 }
 
+static void note_leaving(struct ranks_coordinator *self, int from, int worker) {
+    if (worker >= 0 && self->ranks->training->engine.workers[worker].activity != ENGINE_LOST)
+        self->remotes[worker].leaves = true;
+    else
+        ranks_tell_staying(self->ranks, from);
+}
+
 static enum hysgd_status hear(struct ranks_coordinator *self, int from, const struct message_head *message) {
     struct ranks *ranks = self->ranks;
     switch ((enum message_kind)message->kind) {
@@ -169,7 +176,7 @@ static enum hysgd_status hear(struct ranks_coordinator *self, int from, const st
     case MESSAGE_REPORTED:
         return note_report(self, (const void *)message);
     case MESSAGE_LEAVING:
-        self->remotes[((const struct message_cancelled *)message)->worker].wants_to_leave = true;
+        note_leaving(self, from, ((const struct message_cancelled *)message)->worker);
         return HYSGD_OK;
     case MESSAGE_HELD:
         coordinator_note_held(self, (const void *)message);
@@ -208,7 +215,7 @@ enum hysgd_status ranks_coordinator_start(struct ranks *ranks) {
     for (int i = 0; i < ranks->workers; i++)
         HYSGD_TRY(memory_alloc(ranks->control_most, 1, &self->remotes[i].waiting));
     for (int i = 0; i < ranks->workers; i++)
-        self->remotes[i].wants_to_leave = ranks_worker_is_gone(ranks, i);
+        self->remotes[i].is_gone = ranks_worker_is_gone(ranks, i);
     self->generation = (uint64_t)ranks->incarnation << 32;
     HYSGD_TRY(coordinator_start_totals(self));
     return memory_alloc_vector(ranks->training->server.count, sizeof(float), &self->vector);
@@ -243,7 +250,15 @@ void ranks_coordinator_free(struct ranks_coordinator *self) {
 }
 
 void ranks_coordinator_lose(struct ranks *ranks, int worker) {
-    ranks->coordinator->remotes[worker].wants_to_leave = true;
+    ranks->coordinator->remotes[worker].is_gone = true;
+}
+
+void ranks_coordinator_dismiss(struct ranks *ranks, int worker) {
+    ranks->coordinator->remotes[worker].leaves = true;
+}
+
+bool ranks_coordinator_was_told(const struct ranks *ranks, int worker) {
+    return ranks->coordinator->remotes[worker].leaves;
 }
 
 double ranks_coordinator_now(const struct ranks *ranks) {

@@ -18,11 +18,13 @@ enum phase {
 
 /* What of a worker is known here only. */
 struct remote {
-    double released;        /* on the run's clock */
-    unsigned char *waiting; /* room for its delivery, while the engine waits for the servers */
-    double delivered;       /* on the run's clock: that delivery came */
-    bool wants_to_leave;
-    bool has_announced; /* its delivery, of which this many servers have not told that they have their part */
+    double released;         /* on the run's clock */
+    unsigned char *waiting;  /* room for its delivery, while the engine waits for the servers */
+    double delivered;        /* on the run's clock: that delivery came */
+    bool is_gone;            /* it computes no more, or nobody hears of it */
+    bool leaves;             /* its rank was told to end: it delivers what it computes, and begins no more, */
+    bool has_delivered_last; /* and has */
+    bool has_announced;      /* its delivery, of which this many servers have not told that they have their part */
     int missing_parts;
 };
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who takes part: ranks hear from the coordinator and it from them, a few times a second, whatever else they do. A
  * rank whose process has ended, or that has been silent for too long, is given up: nobody waits for it any more,
- * and the coordinator decides what becomes of the run. See ranks.h. */
+ * and the coordinator decides what becomes of the run. That a process has ended is believed of anyone who says it,
+ * that a rank is silent only of the coordinator. One who does not hear the coordinator itself asks the others, and
+ * the lowest of those who answer takes its place once none of them hears it. See ranks.h. */
 #include <stdio.h>
 #include <string.h>
 
@@ -31,12 +33,36 @@ static unsigned char *lost_of(const struct ranks *ranks, const struct message_me
     return (unsigned char *)(hosts_of(message) + ranks->servers);
 }
 
-static void send(struct ranks *ranks, int to, enum message_kind kind, const struct ranks_renewal *renewal) {
+static int lowest_member(const struct ranks *ranks) {
+    for (int i = 0; i < ranks->count; i++)
+        if (!ranks->members[i].is_lost)
+            return i;
+    return ranks->rank;
+}
+
+static double silence_of(const struct ranks *ranks, int rank) {
+    return machine_seconds() - ranks->members[rank].heard;
+}
+
+/* Who leads, or is to lead next. */
+static int looked_to(const struct ranks *ranks) {
+    return ranks->members[ranks->leader].is_lost ? lowest_member(ranks) : ranks->leader;
+}
+
+static bool hears_leader(const struct ranks *ranks) {
+    int leader = looked_to(ranks);
+    return leader == ranks->rank || silence_of(ranks, leader) <= ranks->options->patience / 2;
+}
+
+static void say(struct ranks *ranks, int to, enum message_kind kind, const struct ranks_renewal *renewal,
+                bool asks) {
     struct message_members *message = ranks->members_message;
     *message = (struct message_members){.head = {(uint32_t)kind, (uint32_t)message_bytes(ranks)},
                                         .incarnation = renewal ? renewal->incarnation : ranks->incarnation,
                                         .renewed_by = ranks->renewed_by,
                                         .leader = ranks->leader,
+                                        .asks = asks,
+                                        .hears_leader = hears_leader(ranks),
                                         .source = renewal ? (int32_t)renewal->source : 0,
                                         .has_saved = ranks->has_saved,
                                         .received = ranks->received,
@@ -45,8 +71,12 @@ static void send(struct ranks *ranks, int to, enum message_kind kind, const stru
     for (int i = 0; i < ranks->servers; i++)
         hosts_of(message)[i] = renewal ? renewal->hosts[i] : ranks->server_ranks[i];
     for (int i = 0; i < ranks->count; i++)
-        lost_of(ranks, message)[i] = ranks->members[i].is_lost;
+        lost_of(ranks, message)[i] = (unsigned char)ranks->members[i].loss;
     ranks_send_on(ranks, to, CHANNEL_MEMBERS, message, message->head.bytes);
+}
+
+static void send(struct ranks *ranks, int to, enum message_kind kind, const struct ranks_renewal *renewal) {
+    say(ranks, to, kind, renewal, false);
 }
 
 static void send_to_others(struct ranks *ranks, enum message_kind kind, const struct ranks_renewal *renewal) {
@@ -55,55 +85,70 @@ static void send_to_others(struct ranks *ranks, enum message_kind kind, const st
             send(ranks, i, kind, renewal);
 }
 
-static int lowest_member(const struct ranks *ranks) {
-    for (int i = 0; i < ranks->count; i++)
-        if (!ranks->members[i].is_lost)
-            return i;
-    return ranks->rank;
-}
-
+/* Now, or once the rank has gone on anew. */
 static bool has_servers(const struct ranks *ranks, int rank) {
     for (int i = 0; i < ranks->servers; i++)
-        if (ranks->server_ranks[i] == rank)
+        if (ranks->server_ranks[i] == rank || (ranks->has_renewal && ranks->renewal.hosts[i] == rank))
             return true;
     return false;
 }
 
 /* A rank is gone. Its requests never complete from here on. */
-static void give_up(struct ranks *ranks, int rank, const char *why) {
+static void give_up(struct ranks *ranks, int rank, enum ranks_loss loss) {
     struct ranks_member *member = &ranks->members[rank];
     if (member->is_lost || rank == ranks->rank)
         return;
+    member->loss = loss;
     send(ranks, rank, MESSAGE_DISMISSED, NULL); /* it may only be asleep */
     member->is_lost = true;
-    member->why = why;
+    if (rank == ranks->leader) /* nobody has had reason to talk to the next one so far */
+        ranks->members[looked_to(ranks)].heard = machine_seconds();
     ranks->lost_count++;
     ranks->latest_lost = rank;
     comm_abandon(ranks->comm, rank);
     ranks->has_lost = true;
 }
 
-/* Tells everyone to go on anew, and does so. */
-static enum hysgd_status recover_at(struct ranks *ranks, struct ranks_renewal *renewal) {
-    if (renewal->incarnation >= MOST_INCARNATIONS)
-        return hysgd_fail(HYSGD_FAILED, "the run has gone back %d times: that is enough", MOST_INCARNATIONS - 1);
-    HYSGD_TRY(ranks_plan_renewal(ranks, renewal));
-    send_to_others(ranks, MESSAGE_RECOVER, renewal);
-    return ranks_renew(ranks, renewal);
+/* The incarnation that this rank is in, or is about to be. */
+static uint32_t latest_incarnation(const struct ranks *ranks) {
+    return ranks->has_renewal ? ranks->renewal.incarnation : ranks->incarnation;
 }
 
-/* Beyond the latest incarnation that this rank or the sender of a message knows. */
-static enum hysgd_status recover(struct ranks *ranks, uint32_t latest) {
-    struct ranks_renewal renewal = {.incarnation = (latest > ranks->incarnation ? latest : ranks->incarnation) + 1};
+/* Not at once: a gradient or an evaluation may still be under way here, and the others wait for signs of life. */
+static void begin_renewal(struct ranks *ranks, const struct ranks_renewal *renewal) {
+    struct ranks_renewal *own = &ranks->renewal;
+    int32_t *hosts = own->hosts;
+    if (hosts != renewal->hosts)
+        memcpy(hosts, renewal->hosts, (size_t)ranks->servers * sizeof *hosts);
+    *own = *renewal;
+    own->hosts = hosts;
+    ranks->has_renewal = true;
+    ranks->has_yielded = false;
+    ranks->doubted = 0;
+    if (ranks->worker)
+        ranks_worker_cancelled(ranks, false);
+}
+
+/* Tells everyone to go on anew, beyond the latest incarnation that this rank or the sender of a message knows. */
+static enum hysgd_status recover(struct ranks *ranks, uint32_t known) {
+    struct ranks_renewal renewal = {.hosts = ranks->renewal.hosts};
+    uint32_t latest = latest_incarnation(ranks);
     ranks->leader = ranks->rank;
-    HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *renewal.hosts, &renewal.hosts));
-    enum hysgd_status status = recover_at(ranks, &renewal);
-    memory_free(renewal.hosts);
-    return status;
+    renewal.incarnation = (known > latest ? known : latest) + 1;
+    if (renewal.incarnation >= MOST_INCARNATIONS)
+        return hysgd_fail(HYSGD_FAILED, "the run has gone back %d times: that is enough", MOST_INCARNATIONS - 1);
+    HYSGD_TRY(ranks_plan_renewal(ranks, &renewal));
+    send_to_others(ranks, MESSAGE_RECOVER, &renewal);
+    begin_renewal(ranks, &renewal);
+    return HYSGD_OK;
 }
 
-/* Nobody else can say it. */
-static void end_all(struct ranks *ranks, enum hysgd_status status) {
+/* The run cannot go on, or not with this rank. Who leads says so to all, since nobody else can. */
+static void fail(struct ranks *ranks, enum hysgd_status status) {
+    if (ranks->rank != ranks->leader) {
+        ranks_give_up(ranks, status);
+        return;
+    }
     drive_fail(ranks->training, status);
     ranks_end(ranks);
     ranks->is_ended = true;
@@ -111,6 +156,13 @@ static void end_all(struct ranks *ranks, enum hysgd_status status) {
 
 void ranks_members_tell(struct ranks *ranks) {
     send_to_others(ranks, MESSAGE_BEAT, NULL);
+}
+
+static enum hysgd_status refuse_loss(const struct ranks *ranks, int latest) {
+    char why[RANKS_LINE];
+    ranks_describe_loss(ranks, latest, why, sizeof why);
+    return hysgd_fail(HYSGD_FAILED, "%s: %d of %d ranks are lost, and tolerate=%d", why, ranks->lost_count,
+                      ranks->count, (int)ranks->options->tolerate);
 }
 
 /* What becomes of the run, by whoever leads now. */
@@ -127,43 +179,58 @@ static enum hysgd_status decide(struct ranks *ranks) {
         return HYSGD_OK;
     ranks->leader = ranks->rank;
     if (ranks->lost_count > ranks->options->tolerate)
-        return hysgd_fail(HYSGD_FAILED, "rank %d on %s %s: %d of %d ranks are lost, and tolerate=%d", latest,
-                          comm_host(ranks->comm, latest), ranks->members[latest].why, ranks->lost_count,
-                          ranks->count, (int)ranks->options->tolerate);
+        return refuse_loss(ranks, latest);
     if (needs_recovery)
         return recover(ranks, 0);
+    if (ranks->has_renewal)
+        return HYSGD_OK; /* which takes care of the workers */
     for (int i = 0; i < ranks->workers; i++)
         if (ranks_worker_is_gone(ranks, i))
             ranks_coordinator_lose(ranks, i);
     return HYSGD_OK;
 }
 
-/* Whoever is lost to the sender is lost to everyone. */
-static void learn(struct ranks *ranks, const struct message_members *message) {
+/* Whether another one may take the leader's place: it is lost, is silent here too, or others were told so. */
+static bool may_be_replaced(const struct ranks *ranks) {
+    return ranks->members[ranks->leader].is_lost || ranks->has_yielded || !hears_leader(ranks);
+}
+
+/* Whether the sender of a message speaks for all: it leads, or comes to lead rightly. */
+static bool has_authority(const struct ranks *ranks, int from, const struct message_members *message) {
     const unsigned char *lost = lost_of(ranks, message);
+    if (from == ranks->leader || message->head.kind != MESSAGE_RECOVER || lost[ranks->rank])
+        return from == ranks->leader;
+    return lost[ranks->leader] == LOSS_ENDED || may_be_replaced(ranks);
+}
+
+/* Who is lost: to the one who leads, or because its process has ended, which everyone sees alike. */
+static void learn(struct ranks *ranks, int from, const struct message_members *message) {
+    const unsigned char *lost = lost_of(ranks, message);
+    bool is_certain = has_authority(ranks, from, message);
     for (int i = 0; i < ranks->count; i++)
-        if (lost[i])
-            give_up(ranks, i, "is lost to others");
+        if (lost[i] == LOSS_ENDED || (lost[i] != LOSS_NONE && is_certain))
+            give_up(ranks, i, (enum ranks_loss)lost[i]);
 }
 
 /* Who leads hears of an incarnation that is not its own: the leader before it died while it told of that. */
 static bool is_astray(const struct ranks *ranks, const struct message_members *message) {
+    uint32_t latest = latest_incarnation(ranks);
+    int renewed_by = ranks->has_renewal ? ranks->rank : ranks->renewed_by;
     return ranks->leader == ranks->rank &&
-           (message->incarnation > ranks->incarnation ||
-            (message->incarnation == ranks->incarnation && message->renewed_by != ranks->renewed_by));
+           (message->incarnation > latest || (message->incarnation == latest && message->renewed_by != renewed_by));
 }
 
-static enum hysgd_status take_renewal(struct ranks *ranks, int from, const struct message_members *message) {
+static void take_renewal(struct ranks *ranks, int from, const struct message_members *message, bool is_right) {
     const struct ranks_renewal renewal = {.incarnation = message->incarnation,
                                           .source = (enum ranks_source)message->source,
                                           .generation = message->generation,
                                           .hosts = hosts_of(message)};
-    if (message->incarnation <= ranks->incarnation) {
-        send(ranks, from, MESSAGE_BEAT, NULL); /* it does not know that this one is further */
-        return HYSGD_OK;
+    if (message->incarnation <= latest_incarnation(ranks) || !is_right) {
+        send(ranks, from, MESSAGE_BEAT, NULL); /* it does not know that this one is further, or hears the leader */
+        return;
     }
     ranks->leader = message->leader;
-    return ranks_renew(ranks, &renewal);
+    begin_renewal(ranks, &renewal);
 }
 
 static void learn_from_leader(struct ranks *ranks, const struct message_members *message) {
@@ -176,18 +243,40 @@ static void learn_from_leader(struct ranks *ranks, const struct message_members 
         ranks->generation = message->generation;
 }
 
+/* Others go on without this rank: even if it led, it is for them to say how. */
+static void take_dismissal(struct ranks *ranks) {
+    ranks_give_up(ranks,
+                  hysgd_fail(HYSGD_FAILED, "rank %d on %s was given up by the others after %g silent seconds",
+                             ranks->rank, comm_host(ranks->comm, ranks->rank), ranks->options->patience));
+}
+
+/* To one who does not hear the leader. What it is told now holds, even if the leader is heard again. */
+static void answer(struct ranks *ranks, int from, const struct message_members *message) {
+    if (message->leader == ranks->leader && !hears_leader(ranks))
+        ranks->has_yielded = true;
+    send(ranks, from, MESSAGE_BEAT, NULL);
+}
+
 static enum hysgd_status hear(struct ranks *ranks, int from, const struct message_members *message) {
-    ranks->members[from].heard = machine_seconds();
+    struct ranks_member *member = &ranks->members[from];
+    member->heard = machine_seconds();
+    member->hears_leader = message->hears_leader;
     if (ranks->has_ended_others)
         return HYSGD_OK; /* whoever is lost now changes nothing any more */
-    if (message->head.kind == MESSAGE_DISMISSED)
-        return hysgd_fail(HYSGD_FAILED, "rank %d on %s was given up by the others after %g silent seconds",
-                          ranks->rank, comm_host(ranks->comm, ranks->rank), ranks->options->patience);
+    if (message->head.kind == MESSAGE_DISMISSED) {
+        take_dismissal(ranks);
+        return HYSGD_OK;
+    }
     if (from == message->leader && from == ranks->leader)
         learn_from_leader(ranks, message);
-    learn(ranks, message);
-    if (message->head.kind == MESSAGE_RECOVER)
-        return take_renewal(ranks, from, message);
+    bool is_right = has_authority(ranks, from, message);
+    learn(ranks, from, message);
+    if (message->asks)
+        answer(ranks, from, message);
+    if (message->head.kind == MESSAGE_RECOVER) {
+        take_renewal(ranks, from, message, is_right);
+        return HYSGD_OK;
+    }
     return is_astray(ranks, message) ? recover(ranks, message->incarnation) : HYSGD_OK;
 }
 
@@ -197,10 +286,8 @@ static void message_has_come(void *self, const struct comm_completion *completio
     enum hysgd_status status = hear(inbox->ranks, completion->from_or_to, (const void *)inbox->content);
     if (status == HYSGD_OK)
         status = await_message(inbox);
-    if (status != HYSGD_OK && inbox->ranks->rank == inbox->ranks->leader)
-        end_all(inbox->ranks, status);
-    else if (status != HYSGD_OK)
-        ranks_give_up(inbox->ranks, status);
+    if (status != HYSGD_OK)
+        fail(inbox->ranks, status);
 }
 
 static enum hysgd_status await_message(struct ranks_inbox *inbox) {
@@ -213,6 +300,7 @@ enum hysgd_status ranks_members_start(struct ranks *ranks) {
     double now = machine_seconds();
     HYSGD_TRY(memory_alloc((size_t)ranks->count, sizeof *ranks->members, &ranks->members));
     HYSGD_TRY(memory_alloc(message_bytes(ranks), 1, &ranks->members_message));
+    HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *ranks->renewal.hosts, &ranks->renewal.hosts));
     for (int i = 0; i < ranks->count; i++) {
         struct ranks_member *member = &ranks->members[i];
         member->heard = now;
@@ -229,6 +317,7 @@ void ranks_members_fini(struct ranks *ranks) {
         memory_free(ranks->members[i].inbox.content);
     memory_free(ranks->members);
     memory_free(ranks->members_message);
+    memory_free(ranks->renewal.hosts);
 }
 
 static void look(struct ranks *ranks, double now) {
@@ -239,10 +328,71 @@ static void look(struct ranks *ranks, double now) {
         if (i == ranks->rank || member->is_lost)
             continue;
         if (comm_peer_has_died(ranks->comm, i))
-            give_up(ranks, i, "has ended");
-        else if ((leads || i == ranks->leader) && now - member->heard > patience)
-            give_up(ranks, i, "has been silent for too long");
+            give_up(ranks, i, LOSS_ENDED);
+        else if (leads && now - member->heard > patience)
+            give_up(ranks, i, LOSS_SILENT);
     }
+}
+
+/* Asks the others whether they hear the leader, and listens to all of them from here on. */
+static void begin_doubt(struct ranks *ranks, double now) {
+    ranks->doubted = now;
+    ranks->beaten = 0;
+    for (int i = 0; i < ranks->count; i++)
+        if (i != looked_to(ranks))
+            ranks->members[i].heard = now;
+}
+
+/* What the others have answered since then. */
+struct answers {
+    int lowest;        /* of those who are there, this rank included */
+    bool all_are_deaf; /* everyone who is there has answered, and hears the leader no more */
+    bool one_hears;
+};
+
+static struct answers gather_answers(const struct ranks *ranks, double now) {
+    struct answers answers = {.lowest = -1, .all_are_deaf = true};
+    int leader = looked_to(ranks);
+    for (int i = 0; i < ranks->count; i++) {
+        const struct ranks_member *member = &ranks->members[i];
+        bool is_self = i == ranks->rank, has_answered = member->heard > ranks->doubted;
+        if (member->is_lost || i == leader || (!is_self && now - member->heard > ranks->options->patience))
+            continue;
+        if (answers.lowest < 0)
+            answers.lowest = i;
+        if (is_self)
+            continue;
+        answers.all_are_deaf = answers.all_are_deaf && has_answered && !member->hears_leader;
+        answers.one_hears = answers.one_hears || (has_answered && member->hears_leader);
+    }
+    return answers;
+}
+
+/* Everyone who does not answer either is given up with it. */
+static void replace_leader(struct ranks *ranks, double now) {
+    for (int i = 0; i < ranks->count; i++)
+        if (now - ranks->members[i].heard > ranks->options->patience)
+            give_up(ranks, i, LOSS_SILENT);
+}
+
+/* Who hears nothing of the leader does not judge alone: its own line may be the one that is cut. */
+static enum hysgd_status doubt(struct ranks *ranks, double now) {
+    int leader = looked_to(ranks);
+    double silence = now - ranks->members[leader].heard, patience = ranks->options->patience;
+    if (leader == ranks->rank || silence <= patience) {
+        ranks->doubted = 0;
+        return HYSGD_OK;
+    }
+    if (ranks->doubted == 0)
+        begin_doubt(ranks, now);
+    const struct answers answers = gather_answers(ranks, now);
+    if (answers.lowest == ranks->rank && answers.all_are_deaf)
+        replace_leader(ranks, now);
+    else if (answers.one_hears && silence > 2 * patience)
+        return hysgd_fail(
+            HYSGD_FAILED, "rank %d on %s is cut off: rank %d on %s has been silent for %.0f s, to others it is not",
+            ranks->rank, comm_host(ranks->comm, ranks->rank), leader, comm_host(ranks->comm, leader), silence);
+    return HYSGD_OK;
 }
 
 /* A rank that was stopped itself has heard nobody: it listens before it judges. */
@@ -262,32 +412,51 @@ static void note_own(struct ranks *ranks, double now) {
     ranks->has_saved = ranks->has_saved || ranks->training->has_saved;
 }
 
-enum hysgd_status ranks_members_step(struct ranks *ranks) {
-    double now = machine_seconds();
-    if (ranks->count == 1 || ranks->is_ended || ranks->has_ended_others)
+static void beat(struct ranks *ranks, double now) {
+    ranks->beaten = now;
+    note_own(ranks, now);
+    for (int i = 0; i < ranks->count; i++)
+        if (i != ranks->rank && !ranks->members[i].is_lost &&
+            (ranks->rank == ranks->leader || i == looked_to(ranks) || ranks->doubted > 0))
+            say(ranks, i, MESSAGE_BEAT, NULL, ranks->doubted > 0);
+}
+
+/* Goes on anew, once nothing of before is under way in this process. */
+static enum hysgd_status step_renewal(struct ranks *ranks) {
+    if (!ranks->has_renewal || !ranks_worker_is_idle(ranks) || !ranks_aside_is_idle(ranks))
         return HYSGD_OK;
-    if (now - ranks->looked > LOOK_SECONDS) {
-        forgive_own_silence(ranks, now);
-        look(ranks, now);
-    }
-    if (now - ranks->beaten > BEAT_SECONDS) {
-        ranks->beaten = now;
-        note_own(ranks, now);
-        if (ranks->rank == ranks->leader)
-            send_to_others(ranks, MESSAGE_BEAT, NULL);
-        else if (!ranks->members[ranks->leader].is_lost)
-            send(ranks, ranks->leader, MESSAGE_BEAT, NULL);
-    }
+    ranks->has_renewal = false;
+    return ranks_renew(ranks, &ranks->renewal);
+}
+
+/* The consequences of losses, by who leads or comes to lead. */
+static enum hysgd_status take_losses(struct ranks *ranks, double now) {
     if (!ranks->has_lost)
         return HYSGD_OK;
     ranks->has_lost = false;
     note_own(ranks, now);
     send_to_others(ranks, MESSAGE_BEAT, NULL);
-    if (ranks->rank != ranks->leader &&
-        !(ranks->members[ranks->leader].is_lost && ranks->rank == lowest_member(ranks)))
-        return HYSGD_OK;
-    enum hysgd_status status = decide(ranks);
+    bool comes_to_lead = ranks->members[ranks->leader].is_lost && ranks->rank == lowest_member(ranks);
+    return ranks->rank == ranks->leader || comes_to_lead ? decide(ranks) : HYSGD_OK;
+}
+
+static enum hysgd_status step(struct ranks *ranks) {
+    double now = machine_seconds();
+    if (now - ranks->looked > LOOK_SECONDS) {
+        forgive_own_silence(ranks, now);
+        look(ranks, now);
+        HYSGD_TRY(doubt(ranks, now));
+    }
+    if (now - ranks->beaten > BEAT_SECONDS)
+        beat(ranks, now);
+    HYSGD_TRY(take_losses(ranks, now));
+    return step_renewal(ranks);
+}
+
+void ranks_members_step(struct ranks *ranks) {
+    if (ranks->count == 1 || ranks->is_ended || ranks->has_ended_others)
+        return;
+    enum hysgd_status status = step(ranks);
     if (status != HYSGD_OK)
-        end_all(ranks, status);
-    return HYSGD_OK;
+        fail(ranks, status);
 }

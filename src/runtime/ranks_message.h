@@ -45,7 +45,7 @@ enum message_kind {
     MESSAGE_COPY,       /* a generation of copies; what the coordinator knows follows on CHANNEL_COPY_PLAN */
     MESSAGE_SLICE_COPY, /* of it, the slice of a server follows on CHANNEL_COPY */
     MESSAGE_HELD,       /* one of these has come, or is here anyway */
-    MESSAGE_LEAVING,    /* the worker of a rank wants to leave */
+    MESSAGE_LEAVING,    /* a rank was told to end: its worker, if it has one, leaves */
     MESSAGE_FAILED,     /* something went wrong on a rank */
     MESSAGE_END,        /* the run is over */
     MESSAGE_BEAT,       /* of membership: a sign of life, */
@@ -133,6 +133,9 @@ static inline const void *ranks_state_rest(const struct ranks_state *state) {
     return ranks_state_holders(state, (int)state->servers);
 }
 
+/* How it is known that a rank is lost. */
+enum ranks_loss { LOSS_NONE, LOSS_SILENT, LOSS_ENDED };
+
 /* What a run goes back to after a loss. */
 enum ranks_source { SOURCE_COPIES, SOURCE_CHECKPOINT, SOURCE_BEGINNING };
 
@@ -163,13 +166,15 @@ struct message_has_part {
     int32_t server, worker;
 };
 
-/* On CHANNEL_MEMBERS. Followed by int32_t hosts[servers], unsigned char is_lost[ranks]. */
+/* On CHANNEL_MEMBERS. Followed by int32_t hosts[servers], unsigned char losses[ranks]: enum ranks_loss. */
 struct message_members {
     struct message_head head;
     uint32_t incarnation;
     int32_t renewed_by; /* the leader that began it; -1: the first needs none */
     int32_t leader;
     int32_t source;      /* enum ranks_source; of MESSAGE_RECOVER */
+    bool asks;           /* for such a message: the sender does not hear the leader */
+    bool hears_leader;   /* the sender does */
     bool has_saved;      /* the run's checkpoint is there */
     uint64_t received;   /* gradients */
     uint64_t generation; /* of copies that all ranks have; 0: none */

@@ -127,7 +127,7 @@ static enum hysgd_status lead(struct ranks *ranks, bool is_new) {
         HYSGD_TRY(setup->take_over(setup->take_over_self));
     HYSGD_TRY(ranks_coordinator_start(ranks));
     if (leaves && ranks->worker)
-        ranks_coordinator_lose(ranks, ranks->worker->worker);
+        ranks_coordinator_dismiss(ranks, ranks->worker->worker);
     return HYSGD_OK;
 }
 
@@ -156,7 +156,9 @@ static void forget_stop(struct training *training) {
 enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *renewal) {
     struct training *training = ranks->training;
     struct ranks_past *past;
+    char text[RANKS_LINE];
     HYSGD_TRY(leave_behind(ranks, &past));
+    ranks_begin_telling(ranks, ranks->renewed_by < 0 ? 0 : ranks->renewed_by, text, sizeof text);
     ranks->incarnation = renewal->incarnation;
     ranks->renewed_by = ranks->leader;
     ranks->generation = renewal->generation;
@@ -172,6 +174,7 @@ enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *r
     forget_stop(training);
     if (ranks->rank == ranks->leader) {
         HYSGD_TRY(lead(ranks, past->coordinator == NULL));
+        ranks_tell_restored(ranks, text, sizeof text, undone);
         drive_note_restored(training, training->start_seconds, ranks->latest_lost, undone);
     } else {
         ranks->has_asked_to_leave = false; /* the one who was asked may not have known it any more */

@@ -44,7 +44,9 @@ static void release(struct ranks_coordinator *self, int worker, double seconds) 
                                        .taken = training->workers[worker].taken};
     if (training->local.ops)
         message.clock = training->local.workers[worker].clock;
-    ranks_send(ranks, ranks->worker_ranks[worker], &message, sizeof message);
+    self->remotes[worker].has_delivered_last = self->remotes[worker].leaves;
+    if (!self->remotes[worker].leaves)
+        ranks_send(ranks, ranks->worker_ranks[worker], &message, sizeof message);
 }
 
 /* Whom the engine has released: they start, and are sent the parameters. */
@@ -54,7 +56,7 @@ void coordinator_add_released(struct ranks_coordinator *self, double seconds) {
         int32_t worker = engine->released[i];
         bool again = !drive_reads(self->ranks->training, worker);
         release(self, worker, seconds);
-        if (again)
+        if (again || self->remotes[worker].leaves)
             continue;
         append(self->order, &worker, sizeof worker);
         self->order->released_count++;
@@ -241,6 +243,7 @@ static enum hysgd_status lose(struct ranks_coordinator *self, int worker) {
     double seconds = coordinator_now(self);
     if (training->engine.workers[worker].activity == ENGINE_LOST)
         return HYSGD_OK;
+    ranks_tell_lost_worker(self->ranks, worker);
     send_cancelled(self, worker, true);
     coordinator_send_to_all(self->ranks, &orphaned, sizeof orphaned); /* before any start after the loss */
     HYSGD_TRY(drive_lose(training, worker, seconds, &verdict));
@@ -248,11 +251,18 @@ static enum hysgd_status lose(struct ranks_coordinator *self, int worker) {
     return act(self, &verdict, seconds);
 }
 
+/* A worker whose rank was told to end still delivers what it computes. */
+static bool has_delivered(const struct ranks_coordinator *self, int worker) {
+    const struct remote *remote = &self->remotes[worker];
+    const struct engine_worker *state = &self->ranks->training->engine.workers[worker];
+    return remote->leaves && (remote->has_delivered_last || state->activity != ENGINE_COMPUTING);
+}
+
 enum hysgd_status coordinator_lose_workers(struct ranks_coordinator *self) {
     const struct timing *timing = self->ranks->training->setup->timing;
     for (int i = 0; i < self->ranks->workers; i++)
         if (!coordinator_is_held(self) &&
-            (self->remotes[i].wants_to_leave || coordinator_now(self) >= timing->lost_at[i]))
+            (self->remotes[i].is_gone || has_delivered(self, i) || coordinator_now(self) >= timing->lost_at[i]))
             HYSGD_TRY(lose(self, i));
     return HYSGD_OK;
 }

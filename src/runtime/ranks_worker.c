@@ -150,15 +150,22 @@ enum hysgd_status ranks_worker_start(struct ranks *ranks, int index) {
     return HYSGD_OK;
 }
 
+bool ranks_worker_is_idle(struct ranks *ranks) {
+    const struct ranks_worker *worker = ranks->worker;
+    if (!worker)
+        return true;
+    pthread_mutex_lock(&ranks->lock);
+    bool is_idle = worker->is_idle && (!worker->is_computing || worker->is_done);
+    pthread_mutex_unlock(&ranks->lock);
+    return is_idle;
+}
+
 void ranks_worker_interrupt(struct ranks *ranks) {
     struct ranks_worker *worker = ranks->worker;
     atomic_store(&worker->is_cancelled, true);
-    pthread_mutex_lock(&ranks->lock);
-    while (!worker->is_idle || (worker->is_computing && !worker->is_done)) {
-        pthread_mutex_unlock(&ranks->lock);
+    while (!ranks_worker_is_idle(ranks))
         nanosleep(&(struct timespec){0, 100000}, NULL);
-        pthread_mutex_lock(&ranks->lock);
-    }
+    pthread_mutex_lock(&ranks->lock);
     worker->is_computing = worker->is_done = worker->is_released = false;
     pthread_mutex_unlock(&ranks->lock);
 }
