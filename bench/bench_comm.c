@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What messages between processes cost: half a round trip by length, an exchange of slices among all ranks
- * (all_to_all and all_gather of one vector, as the collective aggregation does), and the part of a core that
- * waiting takes. To be started with mpirun, 2 ranks or more; rank 0 prints medians. Argument: floats of the vector,
- * by default 25 million. */
+/* What messages between processes cost: half a round trip by length, an exchange of slices among all ranks (each
+ * sends everyone its slice of a vector, then its own slice to all, as a synchronous update does), and the part of a
+ * core that waiting takes. To be started with mpirun, 2 ranks or more; rank 0 prints medians. Argument: floats of
+ * the vector, by default 25 million. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,16 +46,23 @@ static double median(double *values) {
     return values[RUNS / 2];
 }
 
-static void meet(struct comm *comm) {
-    size_t at[64], bytes[64];
-    char places[64] = "", own = 0;
-    int left = 1;
-    for (int i = 0; i < comm_size(comm); i++) {
-        at[i] = (size_t)i;
-        bytes[i] = 1;
+/* Sends every other rank its piece and takes one from each; positions and lengths by rank. */
+static void trade(struct comm *comm, uint32_t tag, const char *send, const size_t *send_at, const size_t *sent,
+                  char *receive, const size_t *at, const size_t *received) {
+    int left = 0, size = comm_size(comm), rank = comm_rank(comm);
+    for (int i = 1; i < size; i++) {
+        int from = (rank + size - i) % size, to = (rank + i) % size;
+        left += 2;
+        check(comm_receive(comm, from, tag, receive + at[from], received[from], count, &left));
+        check(comm_send(comm, to, tag, send + send_at[to], sent[to], count, &left));
     }
-    check(comm_all_gather(comm, 1, &own, 1, places, at, bytes, count, &left));
     await(comm, &left);
+}
+
+static void meet(struct comm *comm) {
+    static const size_t nowhere[64];
+    char nothing = 0;
+    trade(comm, 1, &nothing, nowhere, nowhere, &nothing, nowhere, nowhere);
 }
 
 /* Ranks 0 and 1; the others wait meanwhile, as the comm_rest of everyone is part of what is measured. */
@@ -75,24 +82,22 @@ static double half_round_trip(struct comm *comm, char *data, size_t bytes, int t
     return (machine_seconds() - begin) / times / 2;
 }
 
-static double exchange(struct comm *comm, float *vector, float *parts, size_t floats) {
-    int size = comm_size(comm), rank = comm_rank(comm), left = 1;
-    size_t first[64], bytes[64], at[64], same[64];
+static double exchange(struct comm *comm, char *vector, char *parts, size_t floats) {
+    static const size_t nowhere[64];
+    int size = comm_size(comm), rank = comm_rank(comm);
+    size_t first[64], bytes[64], at[64], own[64];
     for (int i = 0; i < size; i++) {
-        first[i] = floats * (size_t)i / (size_t)size * sizeof *vector;
-        bytes[i] = floats * ((size_t)i + 1) / (size_t)size * sizeof *vector - first[i];
+        first[i] = floats * (size_t)i / (size_t)size * sizeof(float);
+        bytes[i] = floats * ((size_t)i + 1) / (size_t)size * sizeof(float) - first[i];
     }
     for (int i = 0; i < size; i++) {
         at[i] = (size_t)i * bytes[rank];
-        same[i] = bytes[rank];
+        own[i] = bytes[rank];
     }
     meet(comm);
     double begin = machine_seconds();
-    check(comm_all_to_all(comm, 3, vector, first, bytes, parts, at, same, count, &left));
-    await(comm, &left);
-    left = 1;
-    check(comm_all_gather(comm, 4, parts, bytes[rank], vector, first, bytes, count, &left));
-    await(comm, &left);
+    trade(comm, 3, vector, first, bytes, parts, at, own);
+    trade(comm, 4, parts, nowhere, own, vector, first, bytes);
     meet(comm);
     return machine_seconds() - begin;
 }
@@ -134,7 +139,7 @@ int main(int count_of_words, char **words) {
     bool prints = comm_rank(comm) == 0;
     double seconds[RUNS];
     char *data = calloc(1, MOST_BYTES);
-    float *vector = calloc(floats, sizeof *vector), *parts = calloc(floats + 64, sizeof *parts);
+    char *vector = calloc(floats, sizeof(float)), *parts = calloc(floats + 64, sizeof(float));
     if (data == NULL || vector == NULL || parts == NULL)
         return 1;
     for (size_t i = 0; i < sizeof messages / sizeof *messages; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all implementations of comm.h share: checks, collectives made of messages, resting and taking leave. */
+/* What all implementations of comm.h share: checks, resting and taking leave. */
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +9,8 @@
 #include "base/memory.h"
 #include "runtime/comm_ops.h"
 
-/* Kinds of messages, in the bits above the caller's tag. */
-enum { KIND_COLLECTIVE = 1, KIND_FAREWELL = 2 };
-#define KIND_SHIFT 26
-_Static_assert(COMM_TAG_END == (uint32_t)1 << KIND_SHIFT, "kinds lie above the tags");
+/* The tag of who takes leave, above all of the caller's. */
+#define TAG_FAREWELL COMM_TAG_END
 
 /* How long comm_rest only gives the core away, and how long it then takes short naps. Long yielding would keep the
  * cores from ranks that compute; what arrives after longer silence is not urgent to the microsecond. */
@@ -70,11 +68,6 @@ enum hysgd_status comm_init(struct comm *comm, const struct comm_ops *ops, int r
 }
 
 void comm_fini(struct comm *comm) {
-    while (comm->collectives != NULL) {
-        struct comm_collective *first = comm->collectives;
-        comm->collectives = first->next;
-        memory_free(first);
-    }
     memory_free(comm->peers);
     comm->peers = NULL;
     bell_close(comm->bell);
@@ -124,22 +117,16 @@ static enum hysgd_status check(const struct comm *comm, int rank, uint32_t tag, 
     return HYSGD_OK;
 }
 
-static enum hysgd_status send_kind(struct comm *comm, uint32_t kind, const struct comm_completion *completion,
-                                   size_t bytes) {
-    struct comm_completion tagged = *completion;
-    tagged.tag |= kind << KIND_SHIFT;
-    if (comm->peers[tagged.from_or_to].is_abandoned)
+static enum hysgd_status begin_send(struct comm *comm, const struct comm_completion *completion, size_t bytes) {
+    if (comm->peers[completion->from_or_to].is_abandoned)
         return HYSGD_OK;
-    HYSGD_TRY(comm->ops->send(comm, &tagged, bytes));
-    comm_ring(comm, tagged.from_or_to);
+    HYSGD_TRY(comm->ops->send(comm, completion, bytes));
+    comm_ring(comm, completion->from_or_to);
     return HYSGD_OK;
 }
 
-static enum hysgd_status receive_kind(struct comm *comm, uint32_t kind, const struct comm_completion *completion,
-                                      size_t most) {
-    struct comm_completion tagged = *completion;
-    tagged.tag |= kind << KIND_SHIFT;
-    return comm->peers[tagged.from_or_to].is_abandoned ? HYSGD_OK : comm->ops->receive(comm, &tagged, most);
+static enum hysgd_status begin_receive(struct comm *comm, const struct comm_completion *completion, size_t most) {
+    return comm->peers[completion->from_or_to].is_abandoned ? HYSGD_OK : comm->ops->receive(comm, completion, most);
 }
 
 /* Requests are kept in one shape, whose memory is not const; what is sent is only read. */
@@ -152,13 +139,13 @@ static void *unconst(const void *data) {
 enum hysgd_status comm_send(struct comm *comm, int to, uint32_t tag, const void *data, size_t bytes,
                             comm_done *done, void *self) {
     HYSGD_TRY(check(comm, to, tag, "sending to"));
-    return send_kind(comm, 0, &(struct comm_completion){done, self, to, tag, unconst(data)}, bytes);
+    return begin_send(comm, &(struct comm_completion){done, self, to, tag, unconst(data)}, bytes);
 }
 
 enum hysgd_status comm_receive(struct comm *comm, int from, uint32_t tag, void *data, size_t most, comm_done *done,
                                void *self) {
     HYSGD_TRY(check(comm, from, tag, "receiving from"));
-    return receive_kind(comm, 0, &(struct comm_completion){done, self, from, tag, data}, most);
+    return begin_receive(comm, &(struct comm_completion){done, self, from, tag, data}, most);
 }
 
 void comm_ring(struct comm *comm, int rank) {
@@ -170,35 +157,13 @@ void comm_complete(struct comm *comm, const struct comm_completion *completion, 
     if (comm->peers[completion->from_or_to].is_abandoned)
         return;
     comm->completed++;
-    bool is_farewell = completion->tag >> KIND_SHIFT == KIND_FAREWELL;
-    if (completion->done == NULL || (comm->is_closing && !is_farewell))
-        return;
-    struct comm_completion plain = *completion;
-    plain.tag &= COMM_TAG_END - 1;
-    plain.done(plain.self, &plain, bytes);
-}
-
-/* Calls `done` for the collectives whose last request completed, and for those that had none. */
-static void finish_collectives(struct comm *comm) {
-    struct comm_collective *next;
-    for (struct comm_collective *each = comm->collectives; each != NULL && comm->done_collectives > 0;
-         each = next) {
-        next = each->next;
-        if (!each->is_under_way || each->missing > 0)
-            continue;
-        each->is_under_way = false;
-        comm->done_collectives--;
-        comm->completed++;
-        if (each->completion.done != NULL)
-            each->completion.done(each->completion.self, &each->completion, each->bytes);
-    }
+    if (completion->done != NULL && (!comm->is_closing || completion->tag == TAG_FAREWELL))
+        completion->done(completion->self, completion, bytes);
 }
 
 enum hysgd_status comm_progress(struct comm *comm, int *completed_out) {
     comm->completed = 0;
     HYSGD_TRY(comm->ops->progress(comm));
-    if (comm->done_collectives > 0 && !comm->is_closing)
-        finish_collectives(comm);
     if (comm->completed > 0)
         comm->is_resting = false;
     if (completed_out != NULL)
@@ -247,111 +212,6 @@ void comm_wake(struct comm *comm) {
     bell_ring(comm->bell);
 }
 
-static enum hysgd_status take_collective(struct comm *comm, struct comm_collective **collective_out) {
-    struct comm_collective *found = comm->collectives;
-    while (found != NULL && found->is_under_way)
-        found = found->next;
-    if (found == NULL) {
-        HYSGD_TRY(memory_alloc(1, sizeof *found, &found));
-        found->next = comm->collectives;
-        comm->collectives = found;
-    }
-    *collective_out = found;
-    return HYSGD_OK;
-}
-
-static void piece_done(void *self, const struct comm_completion *completion, size_t bytes) {
-    struct comm_collective *collective = self;
-    (void)completion;
-    (void)bytes;
-    if (--collective->missing == 0)
-        collective->comm->done_collectives++;
-}
-
-static void received_piece(void *self, const struct comm_completion *completion, size_t bytes) {
-    struct comm_collective *collective = self;
-    collective->bytes =
-        bytes == COMM_TOO_LONG || collective->bytes == COMM_TOO_LONG ? COMM_TOO_LONG : collective->bytes + bytes;
-    piece_done(self, completion, bytes);
-}
-
-/* What a collective moves; positions and lengths are arrays of [size], or for all_gather one value for all. */
-struct exchange {
-    const char *send;
-    const size_t *send_first, *send_bytes;
-    char *receive;
-    const size_t *first, *bytes;
-    bool sends_same;
-};
-
-static size_t sent_from(const struct exchange *exchange, int to) {
-    return exchange->sends_same ? 0 : exchange->send_first[to];
-}
-
-static size_t sent_bytes(const struct exchange *exchange, int to) {
-    return exchange->send_bytes[exchange->sends_same ? 0 : to];
-}
-
-/* The receives first, so that what comes finds its place; the sends begin with the next rank, so that not all go to
- * rank 0 first. */
-static enum hysgd_status begin_pieces(struct comm_collective *collective, uint32_t number,
-                                      const struct exchange *exchange) {
-    struct comm *comm = collective->comm;
-    for (int i = 1; i < comm->size; i++) {
-        int from = (comm->rank + comm->size - i) % comm->size;
-        struct comm_completion completion = {received_piece, collective, from, number,
-                                             exchange->receive + exchange->first[from]};
-        if (exchange->bytes[from] > 0)
-            HYSGD_TRY(receive_kind(comm, KIND_COLLECTIVE, &completion, exchange->bytes[from]));
-    }
-    for (int i = 1; i < comm->size; i++) {
-        int to = (comm->rank + i) % comm->size;
-        struct comm_completion completion = {piece_done, collective, to, number,
-                                             unconst(exchange->send + sent_from(exchange, to))};
-        if (sent_bytes(exchange, to) > 0)
-            HYSGD_TRY(send_kind(comm, KIND_COLLECTIVE, &completion, sent_bytes(exchange, to)));
-    }
-    return HYSGD_OK;
-}
-
-static enum hysgd_status begin(struct comm *comm, uint32_t number, const struct exchange *exchange, comm_done *done,
-                               void *self) {
-    HYSGD_TRY(check(comm, comm->rank, number, "a collective of"));
-    int own = comm->rank;
-    if (exchange->bytes[own] != sent_bytes(exchange, own))
-        return hysgd_fail(HYSGD_FAILED, "a collective of rank %d: it sends itself %zu bytes and receives %zu", own,
-                          sent_bytes(exchange, own), exchange->bytes[own]);
-    struct comm_collective *collective;
-    HYSGD_TRY(take_collective(comm, &collective));
-    collective->comm = comm;
-    collective->completion = (struct comm_completion){done, self, own, number, exchange->receive};
-    collective->is_under_way = true;
-    collective->missing = 1; /* this call, so that it cannot complete before all has begun */
-    collective->bytes = exchange->bytes[own];
-    for (int i = 0; i < comm->size; i++)
-        if (i != own)
-            collective->missing += (exchange->bytes[i] > 0) + (sent_bytes(exchange, i) > 0);
-    HYSGD_TRY(begin_pieces(collective, number, exchange));
-    const char *from = exchange->send + sent_from(exchange, own);
-    char *to = exchange->receive + exchange->first[own];
-    if (exchange->bytes[own] > 0 && from != to)
-        memcpy(to, from, exchange->bytes[own]);
-    piece_done(collective, NULL, 0);
-    return HYSGD_OK;
-}
-
-enum hysgd_status comm_all_to_all(struct comm *comm, uint32_t number, const void *send, const size_t *send_first,
-                                  const size_t *send_bytes, void *receive, const size_t *first, const size_t *bytes,
-                                  comm_done *done, void *self) {
-    return begin(comm, number, &(struct exchange){send, send_first, send_bytes, receive, first, bytes, false}, done,
-                 self);
-}
-
-enum hysgd_status comm_all_gather(struct comm *comm, uint32_t number, const void *send, size_t bytes, void *receive,
-                                  const size_t *first, const size_t *bytes_of, comm_done *done, void *self) {
-    return begin(comm, number, &(struct exchange){send, NULL, &bytes, receive, first, bytes_of, true}, done, self);
-}
-
 static void farewell_sent(void *self, const struct comm_completion *completion, size_t bytes) {
     struct comm *comm = self;
     (void)bytes;
@@ -369,8 +229,8 @@ static enum hysgd_status begin_farewells(struct comm *comm) {
         if (i == comm->rank || comm->peers[i].is_abandoned)
             continue;
         HYSGD_TRY(
-            receive_kind(comm, KIND_FAREWELL, &(struct comm_completion){farewell_received, comm, i, 0, NULL}, 0));
-        HYSGD_TRY(send_kind(comm, KIND_FAREWELL, &(struct comm_completion){farewell_sent, comm, i, 0, NULL}, 0));
+            begin_receive(comm, &(struct comm_completion){farewell_received, comm, i, TAG_FAREWELL, NULL}, 0));
+        HYSGD_TRY(begin_send(comm, &(struct comm_completion){farewell_sent, comm, i, TAG_FAREWELL, NULL}, 0));
     }
     return HYSGD_OK;
 }

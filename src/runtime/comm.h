@@ -14,7 +14,8 @@
 /* One end of a group; belongs to one thread at a time, which makes all calls, `done` functions included. */
 struct comm;
 
-/* Tags of messages and numbers of collectives are below this: MPI gives 28 bits, and two tell the kinds apart. */
+/* Tags of messages are below this: MPI gives 28 bits, and this leaves some to tell apart what is not the caller's.
+ */
 #define COMM_TAG_END ((uint32_t)1 << 26)
 
 /* The length that is told of a message that was longer than its receive allowed. What the receiver's memory then
@@ -31,9 +32,9 @@ typedef void comm_done(void *self, const struct comm_completion *completion, siz
 struct comm_completion {
     comm_done *done; /* NULL: nobody wants to know */
     void *self;
-    int from_or_to; /* rank; of a collective, the own */
-    uint32_t tag;   /* of a collective, its number */
-    void *data;     /* as given to comm_send or comm_receive; of a collective, what is received */
+    int from_or_to; /* rank */
+    uint32_t tag;
+    void *data; /* as given to comm_send or comm_receive */
 };
 
 /* Was this process started by mpirun, mpiexec or srun, as one of the ranks of a job? Reads the environment only.
@@ -89,24 +90,6 @@ void comm_doze(struct comm *comm);
 
 /* Ends the present comm_rest or comm_doze, or the next. From any thread of this process. */
 void comm_wake(struct comm *comm);
-
-/* Collectives without any agreement beyond that of the messages they are made of: pieces are [size] arrays, indexed
- * by rank, of positions and lengths in bytes, and a piece of no bytes is not sent, so both sides have to know the
- * lengths. `number` tells collectives that are under way at the same time apart. They never complete when a rank
- * that takes part is abandoned. The arrays are read before the call returns; `send` and `receive` belong to the
- * collective until `done`, whose `bytes` are all that was received. `send` and `receive` may not overlap, except
- * that the own piece may be in its place already. all_to_all: to each rank its piece of `send`, from each rank a
- * piece of `receive`. */
-HYSGD_MUST_CHECK enum hysgd_status comm_all_to_all(struct comm *comm, uint32_t number, const void *send,
-                                                   const size_t *send_first, const size_t *send_bytes,
-                                                   void *receive, const size_t *first, const size_t *bytes,
-                                                   comm_done *done, void *self);
-
-/* all_gather: `bytes` bytes of `send` to every rank, from each rank a piece of `receive`; the own length is in
- * both. */
-HYSGD_MUST_CHECK enum hysgd_status comm_all_gather(struct comm *comm, uint32_t number, const void *send,
-                                                   size_t bytes, void *receive, const size_t *first,
-                                                   const size_t *bytes_of, comm_done *done, void *self);
 
 /* Gives a rank up, dead or not: its requests never complete and what it still sends is ignored. The memory of its
  * requests may be written until comm_close returns, so it has to stay. */

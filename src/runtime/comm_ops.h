@@ -29,26 +29,14 @@ struct comm_peer {
     bool has_left, knows_leave; /* it said so in comm_close; it was told that this one leaves */
 };
 
-/* A collective under way. */
-struct comm_collective {
-    struct comm *comm;
-    struct comm_completion completion;
-    struct comm_collective *next;
-    bool is_under_way;
-    int missing;  /* requests that are not complete */
-    size_t bytes; /* received, the own piece included */
-};
-
 /* The first member of each implementation's own. */
 struct comm {
     const struct comm_ops *ops;
     int rank, size;
     struct bell *bell;       /* of this end; every other that has found it rings it */
     struct comm_peer *peers; /* [size]; belongs to comm.c, which abandons; the rest is filled by who opens */
-    struct comm_collective *collectives; /* all there are; those at rest are used again */
-    int done_collectives;                /* whose `done` is still to be called */
-    int completed;                       /* in the present comm_progress */
-    bool is_bound;                       /* to the thread that opened it; filled by who opens */
+    int completed;           /* in the present comm_progress */
+    bool is_bound;           /* to the thread that opened it; filled by who opens */
     bool is_closing;
     bool has_slack;       /* comm_rest has set the timer slack of its thread */
     bool is_resting;      /* comm_rest was called since something completed */

@@ -147,72 +147,6 @@ static inline void comm_what_is_done_can_begin_the_next(struct comm_rank_run *ru
     comm_await(run, &ball.sent, ball.throws);
 }
 
-/* The piece that one rank sends another: empty for some pairs. */
-static inline size_t comm_piece(int from, int to) {
-    return (size_t)((from * 3 + to * 5) % 4) * 30011;
-}
-
-#define COMM_PIECE_MOST ((size_t)3 * 30011)
-
-/* Several at a time. */
-static inline void comm_all_to_all_brings_every_piece_to_its_place(struct comm_rank_run *run) {
-    struct comm *comm = run->comm;
-    int rank = comm_rank(comm), size = comm_size(comm);
-    size_t sent_at[COMM_MOST_RANKS], sent[COMM_MOST_RANKS], got_at[COMM_MOST_RANKS], got[COMM_MOST_RANKS];
-    char *send[3], *receive[3];
-    struct comm_tally tally = {0};
-    for (int i = 0; i < size; i++) {
-        sent_at[i] = got_at[i] = (size_t)i * COMM_PIECE_MOST;
-        sent[i] = comm_piece(rank, i);
-        got[i] = comm_piece(i, rank);
-    }
-    for (int k = 0; k < 3; k++) {
-        send[k] = malloc((size_t)size * COMM_PIECE_MOST);
-        receive[k] = malloc((size_t)size * COMM_PIECE_MOST);
-        for (int i = 0; i < size; i++)
-            for (size_t j = 0; j < sent[i]; j++)
-                send[k][sent_at[i] + j] = comm_byte(rank, i, k, j);
-        COMM_EXPECT(run, comm_all_to_all(comm, (uint32_t)k, send[k], sent_at, sent, receive[k], got_at, got,
-                                         comm_count, &tally) == HYSGD_OK);
-    }
-    comm_await(run, &tally, 3);
-    size_t bytes = 0;
-    for (int i = 0; i < size; i++)
-        bytes += 3 * got[i];
-    COMM_EXPECT(run, tally.bytes == bytes && tally.tags[0] + tally.tags[1] + tally.tags[2] == 3);
-    for (int k = 0; k < 3; k++) {
-        for (int i = 0; i < size; i++)
-            COMM_EXPECT(run, comm_is_message(receive[k] + got_at[i], i, rank, k, got[i]));
-        free(send[k]);
-        free(receive[k]);
-    }
-}
-
-/* Once from elsewhere and once from the place where the own piece belongs. */
-static inline void comm_all_gather_gives_everyone_everything(struct comm_rank_run *run) {
-    struct comm *comm = run->comm;
-    int rank = comm_rank(comm), size = comm_size(comm);
-    size_t at[COMM_MOST_RANKS], bytes[COMM_MOST_RANKS], all = 0;
-    for (int i = 0; i < size; i++) {
-        at[i] = all;
-        bytes[i] = i == 1 ? 0 : (size_t)(i + 1) * 20011;
-        all += bytes[i];
-    }
-    for (int in_place = 0; in_place < 2; in_place++) {
-        char *receive = malloc(all), *own = comm_message(rank, 0, in_place, bytes[rank]);
-        struct comm_tally tally = {0};
-        memcpy(receive + at[rank], own, bytes[rank]);
-        COMM_EXPECT(run, comm_all_gather(comm, 3, in_place ? receive + at[rank] : own, bytes[rank], receive, at,
-                                         bytes, comm_count, &tally) == HYSGD_OK);
-        comm_await(run, &tally, 1);
-        COMM_EXPECT(run, tally.bytes == all);
-        for (int i = 0; i < size; i++)
-            COMM_EXPECT(run, comm_is_message(receive + at[i], i, 0, in_place, bytes[i]));
-        free(receive);
-        free(own);
-    }
-}
-
 /* Short messages of others only: Open MPI 4.1 tells nothing of the own, and writes beyond the end where a long one
  * comes through shared memory. */
 static inline void comm_a_message_that_is_too_long_is_told(struct comm_rank_run *run) {
@@ -274,8 +208,6 @@ struct comm_case {
 static const struct comm_case comm_cases[] = {
     {COMM_CASE(messages_of_every_length_arrive_in_order), false},
     {COMM_CASE(what_is_done_can_begin_the_next), false},
-    {COMM_CASE(all_to_all_brings_every_piece_to_its_place), false},
-    {COMM_CASE(all_gather_gives_everyone_everything), false},
     {COMM_CASE(a_message_that_is_too_long_is_told), false},
     {COMM_CASE(the_living_go_on_after_a_death), true},
 };
