@@ -112,19 +112,6 @@ static inline float scalar_fma(float a, float b, float c) {
     return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)));
 }
 
-#include "lowrank/kernel_vector.h"
-#include "lowrank/kernel_vector_predict.h"
-
-double kernel_run_avx512(ARGUMENTS) {
-    return choose(&kernel->setup, step, factors->stride)(kernel, factors, tile, step);
-}
-
-void predict_avx512(const struct factors *factors, const struct rating *ratings, uint64_t count, float *out) {
-    predict_all(factors, ratings, count, out);
-}
-
-void score_avx512(const struct scorer *scorer, const float *const *rows, const float *bases, uint32_t row_count,
-                  float *scores_out) {
-    score_all(scorer, rows, bases, row_count, scores_out);
-}
+#define OF_THIS_SET(name) name##_avx512
+#include "lowrank/kernel_vector_entries.h"
 #endif
