@@ -15,6 +15,7 @@
 #include "model/factors.h"
 #include "policy/policy.h"
 #include "train/job.h"
+#include "train/job_words.h"
 
 #define DATA    "planted,users=60,items=60,ratings=2000,signal=1.5,noise=0.3,rank=2"
 #define RANK    3
@@ -32,14 +33,7 @@ static struct hysgd_job *open_job(const char *policy, const char *runtime, const
                                   "runtime",   runtime,
                                   "optimizer", "sgd,rate=0.03",
                                   NULL};
-    const char *const *const lists[] = {common, more};
-    struct hysgd_job *job;
-    assert_int_equal(hysgd_job_alloc(&job), HYSGD_OK);
-    for (size_t i = 0; i < 2; i++)
-        for (const char *const *word = lists[i]; *word != NULL; word += 2)
-            if (hysgd_job_set(job, word[0], word[1]) != HYSGD_OK)
-                fail_msg("%s", hysgd_error_message());
-    return job;
+    return job_of_words(common, more);
 }
 
 static struct hysgd_result run(struct hysgd_job *job, const char *what) {

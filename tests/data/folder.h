@@ -30,6 +30,19 @@ static inline void folder_close(struct folder *folder) {
     assert_int_equal(rmdir(folder->path), 0);
 }
 
+/* For cmocka: `state` becomes a folder. */
+static inline int folder_setup(void **state) {
+    static struct folder folder;
+    *state = &folder;
+    folder_open(&folder);
+    return 0;
+}
+
+static inline int folder_teardown(void **state) {
+    folder_close(*state);
+    return 0;
+}
+
 static inline const char *folder_path(struct folder *folder, const char *name) {
     snprintf(folder->file, sizeof folder->file, "%s/%s", folder->path, name);
     return folder->file;

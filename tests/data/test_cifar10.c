@@ -17,11 +17,6 @@ static int open_folder(void **state) {
     return 0;
 }
 
-static int close_folder(void **state) {
-    folder_close(*state);
-    return 0;
-}
-
 static enum hysgd_status open_in(struct opened *opened, const struct folder *folder, const char *more) {
     char text[400];
     snprintf(text, sizeof text, "cifar10:%s%s", folder->path, more);
@@ -149,7 +144,7 @@ static void the_published_files_are_read(void **state) {
     opened_fini(&opened);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_folder, close_folder)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_folder, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

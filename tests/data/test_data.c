@@ -45,11 +45,6 @@ static int open_folder(void **state) {
     return 0;
 }
 
-static int close_folder(void **state) {
-    folder_close(*state);
-    return 0;
-}
-
 /* Calls the check with every listed plug-in, opened small with seed 5. */
 static void for_each(struct folder *folder, void (*check)(struct opened *opened)) {
     assert_true(data_list.count > 0);
@@ -250,7 +245,7 @@ static void random_training_and_test_samples_differ(void **state) {
     opened_fini(&opened);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_folder, close_folder)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_folder, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

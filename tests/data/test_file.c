@@ -14,18 +14,6 @@
 
 #define LIMIT 1000000
 
-static int open_folder(void **state) {
-    static struct folder folder;
-    *state = &folder;
-    folder_open(&folder);
-    return 0;
-}
-
-static int close_folder(void **state) {
-    folder_close(*state);
-    return 0;
-}
-
 /* Text of which gzip saves little and much by turns. */
 static void fill(uint8_t *bytes, size_t size) {
     for (size_t i = 0; i < size; i++)
@@ -324,7 +312,7 @@ static void a_file_is_opened_with_its_size_and_kind(void **state) {
     close(descriptor);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_folder, close_folder)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -12,18 +12,6 @@
 #include "data/opened.h"
 #include "data/tiny_files.h"
 
-static int open_folder(void **state) {
-    static struct folder folder;
-    *state = &folder;
-    folder_open(&folder);
-    return 0;
-}
-
-static int close_folder(void **state) {
-    folder_close(*state);
-    return 0;
-}
-
 static enum hysgd_status open_in(struct opened *opened, const struct folder *folder, const char *name,
                                  const char *more) {
     char text[400];
@@ -194,7 +182,7 @@ static void the_published_mnist_is_read_and_standardised(void **state) {
     opened_fini(&opened);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_folder, close_folder)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -10,18 +10,6 @@
 #include "data/opened.h"
 #include "data/ratings.h"
 
-static int open_folder(void **state) {
-    static struct folder folder;
-    *state = &folder;
-    folder_open(&folder);
-    return 0;
-}
-
-static int close_folder(void **state) {
-    folder_close(*state);
-    return 0;
-}
-
 /* Writes the text as the file `a` and opens ratings:a with the options. */
 static enum hysgd_status open_text(struct opened *opened, struct folder *folder, const char *text,
                                    const char *options) {
@@ -148,7 +136,7 @@ static void what_cannot_be_opened_is_refused(void **state) {
     assert_message("data ratings: no file is given; expected ratings:FILE");
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_folder, close_folder)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -331,19 +331,7 @@ static void movielens_is_read_whole(void **state) {
     ratings_fini(&ratings);
 }
 
-static int open_folder(void **state) {
-    static struct folder folder;
-    *state = &folder;
-    folder_open(&folder);
-    return 0;
-}
-
-static int close_folder(void **state) {
-    folder_close(*state);
-    return 0;
-}
-
-#define CASE(name) cmocka_unit_test_setup_teardown(name, open_folder, close_folder)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

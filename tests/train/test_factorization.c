@@ -15,6 +15,7 @@
 #include "record/history.h"
 #include "train/factorization.h"
 #include "train/job.h"
+#include "train/job_words.h"
 
 #define DATA    "planted,users=150,items=60,ratings=4000,signal=1.5,noise=0.3,rank=3,validation=0.1"
 #define MODEL   "factors,rank=3,step=constant,rate=0.03"
@@ -23,14 +24,7 @@
 /* A job with these options and more, "key", "value", ..., NULL. */
 static struct hysgd_job *open_job(const char *const *more) {
     static const char *const common[] = {"data", DATA, "model", MODEL, "runtime", "virtual", "workers", "3", NULL};
-    const char *const *const lists[] = {common, more};
-    struct hysgd_job *job;
-    assert_int_equal(hysgd_job_alloc(&job), HYSGD_OK);
-    for (size_t i = 0; i < 2; i++)
-        for (const char *const *word = lists[i]; *word != NULL; word += 2)
-            if (hysgd_job_set(job, word[0], word[1]) != HYSGD_OK)
-                fail_msg("%s", hysgd_error_message());
-    return job;
+    return job_of_words(common, more);
 }
 
 #define JOB(...) open_job((const char *const[]){__VA_ARGS__, NULL})
