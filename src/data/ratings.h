@@ -19,6 +19,7 @@ struct ratings {
     uint64_t count;
     struct ids rows, columns; /* every row and column index is below the count of these */
     uint64_t duplicates;      /* ratings left out because the same pair came again */
+    bool are_summed;          /* what they said was added to the one that stayed */
 };
 
 /* A part of the entries, in no particular order. */
@@ -33,20 +34,23 @@ struct ratings_part {
 struct ratings_split {
     struct ratings all; /* without times */
     struct ratings_part train, validation, test;
-    double oracle; /* root mean square error of whoever knows how they were generated; NaN: not known */
+    bool is_by_default; /* nobody has said how to cut, nor given a test file */
+    double oracle;      /* root mean square error of whoever knows how they were generated; NaN: not known */
 };
 
 struct ratings_format {
-    bool wants_times;   /* the fourth column is needed */
-    bool are_pairs;     /* there is no value: a pair stands for the value 1 */
-    int threads;        /* that read; 0: as many as there are cores */
-    size_t piece_bytes; /* that a thread takes at a time; 0: a good size */
+    bool wants_times;      /* the fourth column is needed */
+    bool are_pairs;        /* there is no value: a pair stands for the value 1 */
+    bool refuses_negative; /* values */
+    int threads;           /* that read; 0: as many as there are cores */
+    size_t piece_bytes;    /* that a thread takes at a time; 0: a good size */
 };
 
 /* Reads the lines `user item value [time]` of a file, plain, gzip or xz, into zeroed ratings, or appends
  * them to those that are there, read in the same format. The separator is the first of `::`, tab, comma and spaces
  * that occurs in the first line; columns past those wanted are ignored, and so are empty lines, lines at the top
- * that begin with # or %, and one line above the ratings whose value is no number. The order is that of the file.
+ * that begin with # or %, and one line above the ratings whose value is no number. Between commas, fields may have
+ * quotes (RFC 4180) but no line ends. The order is that of the file.
  * HYSGD_INPUT names file, line and what was expected. On failure the ratings are what ratings_fini accepts. */
 HYSGD_MUST_CHECK enum hysgd_status ratings_read(const char *path, const struct ratings_format *format,
                                                 struct ratings *ratings);

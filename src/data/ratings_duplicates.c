@@ -185,5 +185,6 @@ enum hysgd_status ratings_drop_duplicates(struct ratings *ratings, uint64_t firs
     if (search.dropped > 0)
         close_gaps(ratings, first);
     ratings->duplicates += search.dropped;
+    ratings->are_summed = rule == RATINGS_DUPLICATES_SUM;
     return HYSGD_OK;
 }

@@ -38,6 +38,7 @@ static enum hysgd_status ratings_file_init(void *self, uint64_t seed) {
     if (has_test)
         HYSGD_TRY(read_file(file, file->test, false, &split->all));
     split->oracle = NAN;
+    split->is_by_default = !has_test && strcmp(file->parts.split, "auto") == 0;
     return ratings_split_make(split, &plan, test_first, file->parts.validation,
                               ratings_parts_seed(&file->parts, seed), file->path);
 }

@@ -48,8 +48,24 @@ static inline const char *skip_blanks(enum ratings_separator separator, const ch
     return at;
 }
 
-/* The end of the field that begins here: a separator or the newline. */
+/* Where the field in quotes that begins here ends, its last quote included; NULL: not in this line. */
+static const char *quoted_end(const char *at) {
+    for (at++; *at != '\n'; at++) {
+        if (*at != '"')
+            continue;
+        if (at[1] != '"')
+            return at + 1;
+        at++; /* two stand for one */
+    }
+    return NULL;
+}
+
+/* The end of the field that begins here: a separator or the newline. Between commas, one in quotes may have commas.
+ */
 static const char *field_end(enum ratings_separator separator, const char *at) {
+    const char *quoted = separator == RATINGS_COMMA && *at == '"' ? quoted_end(at) : NULL;
+    if (quoted != NULL)
+        at = quoted;
     while (*at != '\n' && separator_length(separator, at) == 0)
         at++;
     return at;
@@ -78,6 +94,35 @@ static const char *shown(struct field field, char text[SHOWN_BYTES]) {
     return text;
 }
 
+/* Takes the quotes off a field (RFC 4180), which then lies in `text`. */
+static enum hysgd_status unquote(struct field *field, const char *what, char text[MOST_ID_BYTES]) {
+    char seen[SHOWN_BYTES];
+    const char *end = field->text + field->length, *close = quoted_end(field->text);
+    size_t length = 0;
+    if (close == NULL || close > end)
+        return hysgd_fail(HYSGD_INPUT, "the quote of the %s %s is not closed", what, shown(*field, seen));
+    if (close < end)
+        return hysgd_fail(HYSGD_INPUT, "the %s %s goes on behind its quotes; expected \"\" for a quote in it", what,
+                          shown(*field, seen));
+    for (const char *at = field->text + 1; at < end - 1; at += 1 + (*at == '"')) {
+        if (length == MOST_ID_BYTES)
+            return hysgd_fail(HYSGD_INPUT, "the %s %s has more than %d bytes", what, shown(*field, seen),
+                              MOST_ID_BYTES);
+        text[length++] = *at;
+    }
+    *field = (struct field){text, length};
+    return HYSGD_OK;
+}
+
+/* Finds the field that begins here and where it ends. One that had quotes around it is in `text`. */
+static enum hysgd_status read_field(enum ratings_separator separator, const char *at, const char *what,
+                                    char text[MOST_ID_BYTES], struct field *field_out, const char **end_out) {
+    *end_out = field_end(separator, at);
+    *field_out = trim(separator, at, *end_out);
+    bool is_quoted = separator == RATINGS_COMMA && field_out->length > 0 && *field_out->text == '"';
+    return is_quoted ? unquote(field_out, what, text) : HYSGD_OK;
+}
+
 static bool read_real(struct field field, double *value_out) {
     char text[REAL_BYTES];
     if (field.length >= sizeof text || memchr(field.text, '\0', field.length) != NULL)
@@ -89,14 +134,17 @@ static bool read_real(struct field field, double *value_out) {
 
 static enum hysgd_status read_rare_id(enum ratings_separator separator, const char *at, const char *what,
                                       struct ids *ids, uint32_t *index_out, const char **end_out) {
-    char text[SHOWN_BYTES];
-    *end_out = field_end(separator, at);
-    struct field field = trim(separator, at, *end_out);
+    char text[MOST_ID_BYTES], seen[SHOWN_BYTES];
+    struct field field;
+    HYSGD_TRY(read_field(separator, at, what, text, &field, end_out));
     if (field.length == 0)
         return hysgd_fail(HYSGD_INPUT, "the id of the %s is empty", what);
     if (field.length > MOST_ID_BYTES)
         return hysgd_fail(HYSGD_INPUT, "the id of the %s, '%s', has %zu bytes; expected at most %d", what,
-                          shown(field, text), field.length, MOST_ID_BYTES);
+                          shown(field, seen), field.length, MOST_ID_BYTES);
+    if (memchr(field.text, '\0', field.length) != NULL)
+        return hysgd_fail(HYSGD_INPUT, "the id of the %s, '%s', has a NUL byte in it: the file is no text", what,
+                          shown(field, seen));
     return ids_add(ids, field.text, field.length, index_out);
 }
 
@@ -118,13 +166,13 @@ static inline enum hysgd_status read_id(enum ratings_separator separator, const 
 static enum hysgd_status read_rare_value(enum ratings_separator separator, const char *at, float *value_out,
                                          const char **end_out) {
     double value;
-    char text[SHOWN_BYTES];
-    *end_out = field_end(separator, at);
-    struct field field = trim(separator, at, *end_out);
+    char text[MOST_ID_BYTES], seen[SHOWN_BYTES];
+    struct field field;
+    HYSGD_TRY(read_field(separator, at, "value", text, &field, end_out));
     if (!read_real(field, &value))
-        return hysgd_fail(HYSGD_INPUT, "the value '%s' is not a finite number", shown(field, text));
+        return hysgd_fail(HYSGD_INPUT, "the value '%s' is not a finite number", shown(field, seen));
     if (fabs(value) > FLT_MAX)
-        return hysgd_fail(HYSGD_INPUT, "the value %s is too large; expected at most %g", shown(field, text),
+        return hysgd_fail(HYSGD_INPUT, "the value %s is too large; expected at most %g", shown(field, seen),
                           (double)FLT_MAX);
     *value_out = (float)value;
     return HYSGD_OK;
@@ -159,13 +207,13 @@ static inline enum hysgd_status read_value(enum ratings_separator separator, con
 static enum hysgd_status read_time(enum ratings_separator separator, const char *at, int64_t *time_out,
                                    const char **end_out) {
     double value;
-    char text[SHOWN_BYTES];
-    *end_out = field_end(separator, at);
-    struct field field = trim(separator, at, *end_out);
+    char text[MOST_ID_BYTES], seen[SHOWN_BYTES];
+    struct field field;
+    HYSGD_TRY(read_field(separator, at, "time stamp", text, &field, end_out));
     if (ids_read_number(field.text, field.length, time_out))
         return HYSGD_OK;
     if (!read_real(field, &value) || fabs(value) >= 0x1p63)
-        return hysgd_fail(HYSGD_INPUT, "the time stamp '%s' is not a number", shown(field, text));
+        return hysgd_fail(HYSGD_INPUT, "the time stamp '%s' is not a number", shown(field, seen));
     *time_out = (int64_t)value;
     return HYSGD_OK;
 }
@@ -194,6 +242,9 @@ static inline enum hysgd_status read_line(const struct ratings_text *text, enum 
             return fail_missing(text, columns);
         columns++;
         HYSGD_TRY(read_value(separator, at, &rating.value, end_out));
+        if (rating.value < text->least)
+            return hysgd_fail(HYSGD_INPUT, "the value %g: expected none below %g", (double)rating.value,
+                              (double)text->least);
     }
     if (text->wants_times) {
         if ((at = next_field(separator, *end_out)) == NULL)
@@ -236,41 +287,63 @@ enum hysgd_status ratings_text_read(const struct ratings_text *text, const char 
 
 /* ---- The top ---- */
 
-static enum ratings_separator find_separator(const char *line, size_t length) {
-    if (memmem(line, length, "::", 2) != NULL)
-        return RATINGS_COLONS;
-    if (memchr(line, '\t', length) != NULL)
-        return RATINGS_TAB;
-    return memchr(line, ',', length) != NULL ? RATINGS_COMMA : RATINGS_SPACES;
+/* Whether the text is in the line, outside of quotes where these come in pairs. */
+static bool has_outside(const char *line, size_t length, const char *text) {
+    size_t quotes = 0, met = 0, size = strlen(text);
+    for (size_t i = 0; i < length; i++)
+        quotes += line[i] == '"';
+    for (size_t i = 0; i + size <= length; i++) {
+        met += line[i] == '"';
+        if ((quotes % 2 == 1 || met % 2 == 0) && memcmp(line + i, text, size) == 0)
+            return true;
+    }
+    return false;
 }
 
-/* Spelled as a number that is not finite, which is a fault of a rating and not the name of a column. */
-static bool is_not_finite(struct field field) {
-    static const char *const words[] = {"nan", "inf", "infinity"};
-    if (field.length > 0 && (*field.text == '-' || *field.text == '+'))
-        field = (struct field){field.text + 1, field.length - 1};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+static enum ratings_separator find_separator(const char *line, size_t length) {
+    return has_outside(line, length, "::")   ? RATINGS_COLONS
+           : has_outside(line, length, "\t") ? RATINGS_TAB
+           : has_outside(line, length, ",")  ? RATINGS_COMMA
+                                             : RATINGS_SPACES;
+}
+
+/* Whether the field is one of three words, in whatever case. */
+static bool is_word(struct field field, const char *const words[3]) {
+    for (size_t i = 0; i < 3; i++)
         if (strlen(words[i]) == field.length && strncasecmp(words[i], field.text, field.length) == 0)
             return true;
     return false;
 }
 
-/* The field of the line with this number, from 1; empty where there is none. */
+/* Spelled as a number that is not finite, which is a fault of a rating and not the name of a column. */
+static bool is_not_finite(struct field field) {
+    if (field.length > 0 && (*field.text == '-' || *field.text == '+'))
+        field = (struct field){field.text + 1, field.length - 1};
+    return is_word(field, (const char *const[]){"nan", "inf", "infinity"});
+}
+
+/* The field of the line with this number, from 1, without the quotes around it; empty where there is none. */
 static struct field field_at(enum ratings_separator separator, const char *line, int number) {
     const char *at = skip_blanks(separator, line);
     for (; at != NULL && number > 1; number--)
         at = next_field(separator, field_end(separator, at));
-    return at != NULL ? trim(separator, at, field_end(separator, at)) : (struct field){line, 0};
+    if (at == NULL)
+        return (struct field){line, 0};
+    struct field field = trim(separator, at, field_end(separator, at));
+    bool is_quoted = field.length > 1 && field.text[0] == '"' && field.text[field.length - 1] == '"';
+    return is_quoted ? (struct field){field.text + 1, field.length - 2} : field;
 }
 
 /* Whether the line names the columns: neither its first field nor the last that counts is a number, but the latter
- * of the line below is, if there is one. */
+ * of the line below is, if there is one; or, where no value is to tell, the first is called as we and others do. */
 static bool is_header(const struct ratings_text *text, const char *line, const char *below) {
     int last = text->are_pairs ? 2 : 3;
     double number;
     struct field user = field_at(text->separator, line, 1), value = field_at(text->separator, line, last);
     if (value.length == 0 || read_real(user, &number) || read_real(value, &number) || is_not_finite(value))
         return false;
+    if (text->are_pairs && is_word(user, (const char *const[]){"user", "userid", "user_id"}))
+        return true;
     return below != NULL ? read_real(field_at(text->separator, below, last), &number) : !text->are_pairs;
 }
 
@@ -284,7 +357,9 @@ static bool is_remark(const char *line, size_t length) {
 
 void ratings_text_begin(const char *bytes, size_t size, const struct ratings_format *format,
                         struct ratings_text *text_out) {
-    struct ratings_text text = {.wants_times = format->wants_times, .are_pairs = format->are_pairs};
+    struct ratings_text text = {.wants_times = format->wants_times,
+                                .are_pairs = format->are_pairs,
+                                .least = format->refuses_negative ? 0 : -INFINITY};
     bool is_found = false;
     if (size >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) /* the mark that some programs put before UTF-8 */
         text.first = 3;

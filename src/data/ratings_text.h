@@ -12,6 +12,7 @@ enum ratings_separator { RATINGS_SPACES, RATINGS_TAB, RATINGS_COMMA, RATINGS_COL
 struct ratings_text {
     enum ratings_separator separator;
     bool wants_times, are_pairs;
+    float least;  /* that a value may have */
     size_t first; /* byte at which the first line with a rating begins */
     size_t lines; /* lines before it */
 };

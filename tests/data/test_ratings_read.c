@@ -132,6 +132,71 @@ static void pairs_stand_for_the_value_one(void **state) {
     expect_refused("0 5\n1\n", &format, "input:2: 1 column separated by spaces; expected user, item");
 }
 
+/* RFC 4180, but for line ends. */
+static void quotes_between_commas_are_taken_off(void **state) {
+    (void)state;
+    static const char text[] = "\"user\",\"item, or :: so\",\"rating\",\"time\"\n"
+                               "\"17\",\"A, B 8\",\"4.5\",\"10\"\n"
+                               "18, \"say \"\"b\"\"\" ,3,11\n"
+                               "19,\" c \",2,\"12\"\r\n";
+    struct ratings ratings = read_text(text, &(struct ratings_format){.wants_times = true});
+    assert_int_equal(ratings.count, 3);
+    expect_rating(&ratings, 0, "17", "A, B 8", 4.5f);
+    expect_rating(&ratings, 1, "18", "say \"b\"", 3);
+    expect_rating(&ratings, 2, "19", " c ", 2);
+    assert_false(ratings.rows.are_texts);
+    assert_int_equal(ratings.times[2], 12);
+    ratings_fini(&ratings);
+}
+
+static void a_header_of_pairs_is_known_by_its_name(void **state) {
+    (void)state;
+    const struct ratings_format pairs = {.are_pairs = true};
+    struct ratings ratings = read_text("User_ID,item,prediction\nanna,tea,3.5\n", &pairs);
+    assert_int_equal(ratings.count, 1);
+    expect_rating(&ratings, 0, "anna", "tea", 1);
+    ratings_fini(&ratings);
+    ratings = read_text("otto,item\nanna,tea\n", &pairs);
+    assert_int_equal(ratings.count, 2);
+    ratings_fini(&ratings);
+}
+
+static void quotes_elsewhere_belong_to_the_id(void **state) {
+    (void)state;
+    struct ratings ratings = read_text("a 5\" 3\n\"b,c\" d 4\n", &plain);
+    expect_rating(&ratings, 0, "a", "5\"", 3);
+    expect_rating(&ratings, 1, "\"b,c\"", "d", 4);
+    ratings_fini(&ratings);
+    ratings = read_text("a,5\",3\n", &plain);
+    expect_rating(&ratings, 0, "a", "5\"", 3);
+    ratings_fini(&ratings);
+}
+
+static void quotes_that_do_not_fit_are_refused(void **state) {
+    (void)state;
+    expect_refused("1,2,3\n1,\"b,3\n", &plain, "input:2: the quote of the item \"b is not closed");
+    expect_refused("1,2,3\n1,\"b\"c,3\n", &plain, "input:2: the item \"b\"c goes on behind its quotes");
+    expect_refused("1,2,3\n1,\"\",3\n", &plain, "input:2: the id of the item is empty");
+    expect_refused("1,2,3\n1,2,\"x\"\n", &plain, "input:2: the value 'x' is not a finite number");
+}
+
+static void an_id_with_a_nul_byte_is_refused(void **state) {
+    (void)state;
+    static const char text[] = "1,2,3\n1,a\0b,3\n";
+    struct ratings ratings = {0};
+    assert_int_equal(ratings_read_text(text, sizeof text - 1, "input", &plain, &ratings), HYSGD_INPUT);
+    assert_message("input:2: the id of the item, 'a', has a NUL byte in it");
+    ratings_fini(&ratings);
+}
+
+static void values_below_zero_are_refused_where_asked(void **state) {
+    (void)state;
+    const struct ratings_format format = {.refuses_negative = true};
+    struct ratings ratings = read_text("1 2 0\n1 3 -0\n", &format);
+    ratings_fini(&ratings);
+    expect_refused("1 2 3\n1 3 -0.5\n", &format, "input:2: the value -0.5: expected none below 0");
+}
+
 static void faults_are_told_with_their_line(void **state) {
     (void)state;
     static const char *const faults[][2] = {
@@ -341,6 +406,12 @@ int main(void) {
         cmocka_unit_test(ids_beyond_32_bits_are_kept),
         cmocka_unit_test(time_stamps_are_read_where_they_are_wanted),
         cmocka_unit_test(pairs_stand_for_the_value_one),
+        cmocka_unit_test(quotes_between_commas_are_taken_off),
+        cmocka_unit_test(a_header_of_pairs_is_known_by_its_name),
+        cmocka_unit_test(quotes_elsewhere_belong_to_the_id),
+        cmocka_unit_test(quotes_that_do_not_fit_are_refused),
+        cmocka_unit_test(an_id_with_a_nul_byte_is_refused),
+        cmocka_unit_test(values_below_zero_are_refused_where_asked),
         cmocka_unit_test(faults_are_told_with_their_line),
         cmocka_unit_test(a_line_or_an_id_without_end_is_refused),
         cmocka_unit_test(pieces_and_threads_change_nothing),
