@@ -78,6 +78,8 @@ const struct command command_compare = {
         "Numbers are means over the seeds, with the standard deviation after +- where there are several; waiting is the "
         "share of the workers' time spent waiting for others. A target does not end a run here: the table tells when it "
         "was first reached.\n"
+        "Beside schedulers, policies are told as they are: losses by their name, and epochs. Options that only one of the two kinds "
+        "has are for that kind.\n"
         "With the threads runtime the runs share the machine one after another; with the virtual one the table can be "
         "repeated exactly.",
     .examples = "  hysgd compare --policy sync --policy async --policy threshold,step=300 \\\n"

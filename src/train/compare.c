@@ -9,13 +9,16 @@
 
 #include "base/memory.h"
 #include "data/data.h"
+#include "record/history.h"
 #include "record/output.h"
 #include "lowrank/scheduler.h"
+#include "runtime/drive.h"
 #include "train/config.h"
 #include "train/factorization.h"
 #include "train/outcome.h"
 #include "train/output_paths.h"
 #include "train/run.h"
+#include "train/scheduling.h"
 
 #define MOST_POLICIES 64
 
@@ -157,12 +160,30 @@ void compare_stop(struct compare *compare) {
 
 /* ---- Checking ---- */
 
+/* Whether there are policies and schedulers. */
+static bool is_mixed(const struct compare *compare) {
+    size_t schedulers = 0;
+    for (size_t i = 0; i < compare->policy_count; i++)
+        schedulers += compare->are_schedulers[i];
+    return schedulers > 0 && schedulers < compare->policy_count;
+}
+
+/* Beside each other, policies and schedulers have the same limits, and options that only one kind has are for that
+ * kind. */
+static enum hysgd_status describe_mixed(struct description *words, bool is_scheduled) {
+    if (words->epochs == 0 && words->deadline == 0 && words->updates == 0 && words->gradients == 0)
+        words->epochs = scheduling_epochs(words);
+    return scheduling_leave_out(words, is_scheduled);
+}
+
 /* The description of one run of the comparison. */
 static enum hysgd_status describe_run(const struct compare *compare, size_t policy, int64_t repetition,
                                       struct description *description_out) {
     const char *axis = compare->are_schedulers[policy] ? "scheduler" : "policy";
     char *none;
     HYSGD_TRY(description_copy(&compare->description, description_out));
+    if (is_mixed(compare))
+        HYSGD_TRY(describe_mixed(description_out, compare->are_schedulers[policy]));
     HYSGD_TRY(description_set(description_out, axis, compare->policies[policy]));
     HYSGD_TRY(memory_copy_text("", &none));
     description_replace(&description_out->report, none); /* one report about all */
@@ -285,6 +306,7 @@ static enum hysgd_status factorize_one(struct compare *compare, const struct run
     enum hysgd_status status =
         factorization_train(run, &compare->stopper, &outcome->results[repetition], &has_begun);
     const struct factorization_result *result = &run->result;
+    outcome->is_scheduled = true;
     outcome->loss_name = factors_model_loss_name(run->model);
     outcome->fits[repetition] = (struct outcome_fit){
         .epochs = result->epochs,
@@ -295,11 +317,40 @@ static enum hysgd_status factorize_one(struct compare *compare, const struct run
     return status;
 }
 
+/* Beside schedulers, what a policy has trained is told as theirs is: losses by their name, and ratings. */
+static void tell_as_fit(const struct compare *compare, struct outcome *outcome, int64_t repetition) {
+    const struct training *training = &compare->run.training;
+    const struct factors_model *model = scheduling_model(&compare->resolved.model);
+    struct history *history = compare->run.recording.views.history;
+    struct hysgd_result *result = &outcome->results[repetition];
+    double epochs = drive_epochs(training), ratings = epochs * (double)training->shape.train_count;
+    outcome->loss_name = factors_model_loss_name(model);
+    result->test_loss = factors_model_loss(model, result->test_loss);
+    outcome->fits[repetition] =
+        (struct outcome_fit){.epochs = epochs,
+                             .mae = (double)NAN,
+                             .ratings_per_second = result->seconds > 0 ? ratings / result->seconds : (double)NAN,
+                             .scheduling_share = (double)NAN,
+                             .imbalance = (double)NAN};
+    if (history == NULL)
+        return;
+    for (size_t i = 0; i < history->evaluations.count; i++)
+        history->evaluations.points[i].loss = factors_model_loss(model, history->evaluations.points[i].loss);
+    history->evaluations.last.loss = factors_model_loss(model, history->evaluations.last.loss);
+}
+
 static enum hysgd_status train_by_policy(struct compare *compare, const struct run_sink *sinks, size_t sink_count,
-                                         bool wants_history, struct hysgd_result *result_out) {
-    bool has_begun;
+                                         bool wants_history, struct outcome *outcome, int64_t repetition) {
+    bool has_begun, is_fit = is_mixed(compare);
+    struct training_limits *limits = &compare->resolved.limits;
+    if (is_fit && scheduling_model(&compare->resolved.model)->loss == FIT_SQUARED)
+        limits->loss *= limits->loss; /* the target is a root */
     HYSGD_TRY(run_init(&compare->run, &compare->resolved, sinks, sink_count, wants_history));
-    return run_train(&compare->run, &compare->stopper, result_out, &has_begun);
+    enum hysgd_status status =
+        run_train(&compare->run, &compare->stopper, &outcome->results[repetition], &has_begun);
+    if (is_fit && has_begun)
+        tell_as_fit(compare, outcome, repetition);
+    return status;
 }
 
 /* Trains and keeps the result; a run that diverged or missed its target is a result like any other. */
@@ -310,9 +361,9 @@ static enum hysgd_status train_one(struct compare *compare, size_t policy, int64
     bool wants_history = repetition == 0 && compare->description.report[0] != '\0';
     HYSGD_TRY(resolve_run(compare, policy, repetition));
     bool is_scheduled = compare->resolved.scheduler.ops != NULL;
-    enum hysgd_status status =
-        is_scheduled ? factorize_one(compare, &sink, sinks, wants_history, outcome, repetition)
-                     : train_by_policy(compare, &sink, sinks, wants_history, &outcome->results[repetition]);
+    enum hysgd_status status = is_scheduled
+                                   ? factorize_one(compare, &sink, sinks, wants_history, outcome, repetition)
+                                   : train_by_policy(compare, &sink, sinks, wants_history, outcome, repetition);
     if (status == HYSGD_DIVERGED)
         outcome->ends[repetition] = OUTCOME_DIVERGED;
     else if (status == HYSGD_OK || status == HYSGD_TARGET)

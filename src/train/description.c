@@ -86,7 +86,8 @@ const struct hysgd_option description_options[] = {
      "samples, so that the mean over all workers is the gradient of the whole training data; or a weight for each, "
      "\"2,1,1\" or \"2x2,4x1\", relative to their mean; combine=mean divides by the number of gradients all the same"},
     {"epochs", REAL, AT(epochs), "0", 0, 1e9, NULL,
-     "stop after so many passes over the training data; 0: no such limit, but 3 where no limit at all is given"},
+     "stop after so many passes over the training data; 0: no such limit, but 3 where no limit at all is given, and 20 under a "
+     "scheduler (200 with stop-early)"},
     {"deadline", REAL, AT(deadline), "0", 0, 1e12, NULL,
      "stop after so many seconds on the run's clock; 0: no such limit"},
     {"updates", INT, AT(updates), "0", 0, 1e15, NULL, "stop after so many updates; 0: no such limit"},
@@ -163,6 +164,15 @@ enum hysgd_status description_set_default(struct description *description, const
     if (description_is_given(description, key))
         return HYSGD_OK;
     return options_set(description_options, description, "run", key, value);
+}
+
+enum hysgd_status description_clear(struct description *description, const char *key) {
+    const struct hysgd_option *option = description_options;
+    while (option->key != NULL && strcmp(option->key, key) != 0)
+        option++;
+    description->given &= ~bit_of(key);
+    return option->key != NULL ? options_set(description_options, description, "run", key, option->initial)
+                               : HYSGD_OK;
 }
 
 static char **text_field(const struct hysgd_option *option, struct description *description) {

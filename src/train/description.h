@@ -57,6 +57,9 @@ HYSGD_MUST_CHECK enum hysgd_status description_copy(const struct description *de
 HYSGD_MUST_CHECK enum hysgd_status description_set_default(struct description *description, const char *key,
                                                            const char *value);
 
+/* Takes back that the option was given: it is at its default. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status description_clear(struct description *description, const char *key);
+
 /* Whether the option was given, not left at its default. */
 bool description_is_given(const struct description *description, const char *key);
 

@@ -11,7 +11,7 @@
 #include "base/option_text.h"
 #include "train/json.h"
 
-/* Those from EPOCHS on are of schedulers only, and shown where there are some. */
+/* Those from EPOCHS on are of fits only, and shown where there are some. */
 enum quantity {
     SECONDS,
     GRADIENTS,
@@ -208,7 +208,8 @@ static void fill_row(const struct outcome *outcome, struct row *row) {
 }
 
 struct layout {
-    bool are_fits; /* all rows are of schedulers */
+    bool are_fits;      /* a row has fits */
+    bool are_scheduled; /* all rows are of schedulers */
     int widths[QUANTITY_COUNT];
     bool shows[QUANTITY_COUNT];
     int name;     /* width of the first column */
@@ -222,7 +223,7 @@ static int total_width(const struct layout *layout) {
     return total;
 }
 
-/* Of a scheduler nothing is missed as much as the loss. */
+/* Of a fit nothing is missed as much as the loss. */
 static int importance_of(const struct layout *layout, int quantity) {
     return layout->are_fits && quantity == TEST_LOSS ? INT_MAX : columns_of[quantity].importance;
 }
@@ -282,19 +283,22 @@ static size_t count_fits(const struct outcome *outcomes, size_t count) {
 
 /* Which columns there are, space aside, and what they are called. */
 static void choose_columns(const struct outcome *outcomes, size_t count, struct layout *layout, struct row *head) {
-    size_t fits = count_fits(outcomes, count);
-    layout->are_fits = count > 0 && fits == count;
-    *head = (struct row){.policy = layout->are_fits ? "scheduler" : "policy"};
+    const char *loss_name = columns_of[TEST_LOSS].title;
+    layout->are_fits = count_fits(outcomes, count) > 0;
+    layout->are_scheduled = count > 0;
+    for (size_t i = 0; i < count; i++) {
+        layout->are_scheduled = layout->are_scheduled && outcomes[i].is_scheduled;
+        loss_name = outcomes[i].loss_name != NULL ? outcomes[i].loss_name : loss_name;
+    }
+    *head = (struct row){.policy = layout->are_scheduled ? "scheduler" : "policy"};
     for (int i = 0; i < QUANTITY_COUNT; i++) {
         bool is_optional = i == TARGET || i == ACCURACY || i >= EPOCHS;
         bool is_of_policies = i == GRADIENTS || i == UPDATES || i == STALENESS;
-        layout->shows[i] =
-            (!is_optional || exists(outcomes, count, (enum quantity)i)) && !(is_of_policies && layout->are_fits);
-        snprintf(head->cells[i], CELL_BYTES, "%s", columns_of[i].title);
+        layout->shows[i] = (!is_optional || exists(outcomes, count, (enum quantity)i)) &&
+                           !(is_of_policies && layout->are_scheduled);
+        snprintf(head->cells[i], CELL_BYTES, "%s", i == TEST_LOSS ? loss_name : columns_of[i].title);
     }
-    if (layout->are_fits)
-        snprintf(head->cells[TEST_LOSS], CELL_BYTES, "%s", outcomes[0].loss_name);
-    layout->shows[TEST_LOSS] = fits > 0 ? exists(outcomes, count, TEST_LOSS) : !layout->shows[ACCURACY];
+    layout->shows[TEST_LOSS] = layout->are_fits ? exists(outcomes, count, TEST_LOSS) : !layout->shows[ACCURACY];
 }
 
 enum hysgd_status outcomes_print_text(const struct outcome *outcomes, size_t count, int columns, FILE *out) {

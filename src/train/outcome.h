@@ -14,7 +14,7 @@ enum outcome_end {
     OUTCOME_DIVERGED
 };
 
-/* What there is of a run under a scheduler only. */
+/* What there is of a run that trains factors only. */
 struct outcome_fit {
     double epochs, mae, ratings_per_second, scheduling_share, imbalance; /* NaN: not known */
 };
@@ -22,8 +22,9 @@ struct outcome_fit {
 /* The runs of one policy, or of one scheduler. */
 struct outcome {
     char *policy;                 /* in the user's words; owned */
-    const char *loss_name;        /* what a scheduler's test losses are; static; NULL: of a policy */
-    struct outcome_fit *fits;     /* [repeat] likewise; not looked at for a policy; owned */
+    bool is_scheduled;            /* it is a scheduler */
+    const char *loss_name;        /* what the test losses are; static; NULL: the model's loss, and no fits */
+    struct outcome_fit *fits;     /* [repeat] owned */
     size_t repeat;                /* seeds */
     enum outcome_end *ends;       /* [repeat] owned */
     struct hysgd_result *results; /* [repeat] of those that are finished; owned */

@@ -77,11 +77,27 @@ enum hysgd_status scheduling_open(struct resolved *resolved) {
 /* ---- What has no part in the run ---- */
 
 /* Options of the engine, which trains on batches. */
-static const char *const of_policies[] = {
-    "policy",         "policy",           "optimizer",          "correction", "local",       "local-optimizer",
-    "combine",        "staleness-weight", "staleness-exponent", "batch",      "micro-batch", "partition",
-    "worker-weights", "updates",          "gradients",          "delay",      "apply",       "lose",
-    "eval-batch",     "orphans"};
+static const char *const of_policies[] = {"policy",
+                                          "optimizer",
+                                          "correction",
+                                          "local",
+                                          "local-optimizer",
+                                          "combine",
+                                          "staleness-weight",
+                                          "staleness-exponent",
+                                          "batch",
+                                          "micro-batch",
+                                          "partition",
+                                          "worker-weights",
+                                          "delay",
+                                          "apply",
+                                          "lose",
+                                          "eval-batch",
+                                          "orphans",
+                                          "wire"};
+
+/* Limits of theirs, which no comparison leaves out. */
+static const char *const limits_of_policies[] = {"updates", "gradients"};
 
 /* Options of a scheduler's run only. */
 static const char *const of_schedulers[] = {"balance", "deterministic", "layout", "stream", "stop-early"};
@@ -94,6 +110,15 @@ static enum hysgd_status refuse(const struct description *words, const char *con
         if (is_changed)
             return hysgd_fail(HYSGD_USAGE, "run: the option %s has no effect: %s", keys[i], why);
     }
+    return HYSGD_OK;
+}
+
+enum hysgd_status scheduling_leave_out(struct description *words, bool is_scheduled) {
+    const char *const *keys = is_scheduled ? of_policies : of_schedulers;
+    size_t count =
+        is_scheduled ? sizeof of_policies / sizeof of_policies[0] : sizeof of_schedulers / sizeof of_schedulers[0];
+    for (size_t i = 0; i < count; i++)
+        HYSGD_TRY(description_clear(words, keys[i]));
     return HYSGD_OK;
 }
 
@@ -124,8 +149,13 @@ enum hysgd_status scheduling_check(struct resolved *resolved) {
     if (resolved->scheduler.ops == NULL)
         return refuse(words, of_schedulers, sizeof of_schedulers / sizeof of_schedulers[0],
                       "a policy trains, and not a scheduler");
-    HYSGD_TRY(refuse(words, of_policies, sizeof of_policies / sizeof of_policies[0],
-                     "a scheduler trains, a rating at a time; scheduler=none trains by a policy"));
+    static const char why[] = "a scheduler trains, a rating at a time; scheduler=none trains by a policy";
+    HYSGD_TRY(refuse(words, of_policies, sizeof of_policies / sizeof of_policies[0], why));
+    HYSGD_TRY(refuse(words, limits_of_policies, sizeof limits_of_policies / sizeof limits_of_policies[0], why));
+    const char *const slowed[] = {"speeds"};
+    if (!resolved->is_modelled)
+        HYSGD_TRY(refuse(words, slowed, 1,
+                         "a scheduler's threads are as fast as they are; runtime=virtual models speeds"));
     HYSGD_TRY(factors_model_check(scheduling_model(&resolved->model)));
     HYSGD_TRY(check_cadence("eval-every", words->eval_every));
     HYSGD_TRY(check_cadence("save-every", words->save_every));

@@ -15,6 +15,9 @@ HYSGD_MUST_CHECK enum hysgd_status scheduling_open(struct resolved *resolved);
 /* Checks the words of the run against that choice. All plug-ins are open. HYSGD_USAGE. */
 HYSGD_MUST_CHECK enum hysgd_status scheduling_check(struct resolved *resolved);
 
+/* Takes back the options that have no part in a scheduler's run, or in that of a policy. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status scheduling_leave_out(struct description *words, bool is_scheduled);
+
 /* The limit where none is given. */
 double scheduling_epochs(const struct description *words);
 

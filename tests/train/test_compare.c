@@ -141,6 +141,42 @@ static void memory_that_runs_out_anywhere_is_a_status(void **state) {
     assert_true(n > 100);
 }
 
+/* The table of a comparison of factors, with these words and more, "key", "value", ..., NULL. */
+static json_t *compare_factors(const char *const *more) {
+    static const char *const common[] = {
+        "data",    "planted,users=60,items=40,ratings=1500,signal=1.5,noise=0.3,rank=2",
+        "model",   "factors,rank=2",
+        "runtime", "virtual",
+        "workers", "2",
+        NULL};
+    const char *const *const lists[] = {common, more};
+    struct compare *compare;
+    assert_int_equal(compare_alloc(&compare), HYSGD_OK);
+    for (size_t i = 0; i < 2; i++)
+        for (const char *const *word = lists[i]; *word != NULL; word += 2)
+            assert_int_equal(compare_set(compare, word[0], word[1]), HYSGD_OK);
+    assert_int_equal(compare_run(compare), HYSGD_OK);
+    json_t *table = table_of(compare);
+    compare_free(compare);
+    return table;
+}
+
+/* The limits are the same, and the losses of both roots. */
+static void policies_and_schedulers_are_compared_on_equal_terms(void **state) {
+    (void)state;
+    static const char *const both[] = {"scheduler", "dsgd", "policy", "async", "batch", "8", NULL};
+    static const char *const policy[] = {"policy", "async", "batch", "8", "epochs", "20", NULL};
+    static const char *const scheduler[] = {"scheduler", "dsgd", NULL};
+    json_t *table = compare_factors(both), *policies = compare_factors(policy),
+           *schedulers = compare_factors(scheduler);
+    assert_true(mean_of(table, 0, "epochs") == 20 && fabs(mean_of(table, 1, "epochs") - 20) < 0.1);
+    assert_true(mean_of(table, 0, "test_loss") == mean_of(schedulers, 0, "test_loss"));
+    assert_true(fabs(pow(mean_of(table, 1, "test_loss"), 2) - mean_of(policies, 0, "test_loss")) < 1e-12);
+    json_decref(table);
+    json_decref(policies);
+    json_decref(schedulers);
+}
+
 /* ---- Outcomes ---- */
 
 static void fill(struct outcome *outcome, const char *policy, const double *losses, size_t count) {
@@ -211,6 +247,7 @@ int main(void) {
         cmocka_unit_test(a_wrong_policy_is_found_before_the_first_run),
         cmocka_unit_test(options_of_a_single_run_are_refused),
         cmocka_unit_test(a_stopped_comparison_says_what_is_finished),
+        cmocka_unit_test(policies_and_schedulers_are_compared_on_equal_terms),
         cmocka_unit_test(memory_that_runs_out_anywhere_is_a_status),
         cmocka_unit_test(means_and_deviations_are_those_of_the_formula),
         cmocka_unit_test(diverged_runs_are_counted_and_not_averaged),
