@@ -207,6 +207,13 @@ static enum hysgd_status check_same(const struct factorization *run, const struc
     if (file->factors.rank != run->factors.rank)
         return hysgd_fail(HYSGD_INPUT, "%s: has rank %" PRIu32 ", and the run rank=%" PRIu32, path,
                           file->factors.rank, run->factors.rank);
+    if (file->has_biases != run->kernel.setup.has_biases)
+        return hysgd_fail(HYSGD_INPUT, "%s: has %s, and the run has %s", path,
+                          file->has_biases ? "biases" : "no biases", file->has_biases ? "none" : "some");
+    for (int side = 0; side < SIDE_COUNT; side++)
+        if (memcmp(file->counts[side], run->counts[side], ids[side]->count * sizeof *file->counts[side]) != 0)
+            return hysgd_fail(HYSGD_INPUT, "%s: its %s_counts are not those of the training ratings", path,
+                              words[side]);
     return HYSGD_OK;
 }
 

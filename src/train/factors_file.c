@@ -117,6 +117,11 @@ static enum hysgd_status add_numbers(struct ids *ids, const struct safetensors_t
     return HYSGD_OK;
 }
 
+/* What the reader of ratings takes: ids are printed as lines of text. */
+static bool is_id(const char *text, uint64_t length) {
+    return length > 0 && memchr(text, '\0', length) == NULL && memchr(text, '\n', length) == NULL;
+}
+
 static enum hysgd_status add_texts(struct ids *ids, const struct safetensors_tensor *texts,
                                    const struct safetensors_tensor *ends, const char *path) {
     uint64_t first = 0, end;
@@ -127,6 +132,10 @@ static enum hysgd_status add_texts(struct ids *ids, const struct safetensors_ten
             return hysgd_fail(HYSGD_INPUT, "%s: tensor %s: element %" PRIu64 " lies outside of the texts", path,
                               ends->name, i);
         const char *text = (const char *)texts->data + first;
+        if (!is_id(text, end - first))
+            return hysgd_fail(HYSGD_INPUT,
+                              "%s: tensor %s: element %" PRIu64 " is empty or has a NUL byte or a line end in it",
+                              path, texts->name, i);
         HYSGD_TRY(ids_add(ids, text, (size_t)(end - first), &index));
         if (index != i)
             return hysgd_fail(HYSGD_INPUT, "%s: tensor %s: '%.*s' is there twice", path, texts->name,
@@ -153,6 +162,20 @@ static enum hysgd_status read_ids(struct factors_file *model, const char *path, 
                       side_words[side], count);
 }
 
+/* Every rating is one of a row and of a column. */
+static enum hysgd_status check_counts(const struct factors_file *model, const char *path) {
+    uint64_t sums[SIDE_COUNT] = {0};
+    for (int side = 0; side < SIDE_COUNT; side++)
+        for (uint32_t i = 0; i < model->factors.sides[side].count; i++)
+            sums[side] += model->counts[side][i];
+    if (sums[SIDE_ROWS] == sums[SIDE_COLUMNS] && sums[SIDE_ROWS] > 0)
+        return HYSGD_OK;
+    return hysgd_fail(HYSGD_INPUT,
+                      "%s: row_counts are of %" PRIu64 " training ratings and column_counts of %" PRIu64
+                      ": expected as many, and more than none",
+                      path, sums[SIDE_ROWS], sums[SIDE_COLUMNS]);
+}
+
 /* A model of training under a policy has no ids; those of the data stand for them. */
 static enum hysgd_status read_names(struct factors_file *model, const char *path) {
     const struct safetensors_file *file = model->file;
@@ -164,7 +187,7 @@ static enum hysgd_status read_names(struct factors_file *model, const char *path
         HYSGD_TRY(safetensors_read(file, NAME((enum factors_side_name)side, "_counts"), SAFETENSORS_U32, count,
                                    model->counts[side]));
     }
-    return HYSGD_OK;
+    return model->has_ids ? check_counts(model, path) : HYSGD_OK;
 }
 
 /* ---- The whole ---- */
@@ -174,10 +197,11 @@ static enum hysgd_status read_progress(struct factors_file *model, const char *p
     const char *seconds = safetensors_metadata(model->file, "progress.seconds");
     const char *checksum = safetensors_metadata(model->file, "train_checksum");
     int64_t count = 0, sum = 0;
-    bool is_good = epochs == NULL || (options_read_int(epochs, &count) && count >= 0);
+    bool is_good =
+        epochs == NULL || (options_read_int(epochs, &count) && count >= 0 && count <= FACTORS_MOST_EPOCHS);
     is_good = is_good && (seconds == NULL ||
                           (options_read_real(seconds, &model->progress.seconds) && model->progress.seconds >= 0));
-    is_good = is_good && (checksum == NULL || (options_read_int(checksum, &sum) && sum >= 0));
+    is_good = is_good && (checksum == NULL || (options_read_int(checksum, &sum) && sum >= 0 && sum <= UINT32_MAX));
     if (!is_good)
         return hysgd_fail(HYSGD_INPUT, "%s: its metadata do not tell how far the training came", path);
     model->progress.epochs = (uint64_t)count;

@@ -10,10 +10,12 @@
 #include "data/ids.h"
 #include "lowrank/factors.h"
 
+#define FACTORS_MOST_EPOCHS 1000000000
+
 /* How far the training has come. */
 struct factors_progress {
-    uint64_t epochs;
-    double seconds; /* on the run's clock */
+    uint64_t epochs; /* at most FACTORS_MOST_EPOCHS */
+    double seconds;  /* on the run's clock */
 };
 
 struct rating;
@@ -49,8 +51,9 @@ struct factors_file {
     uint64_t train_checksum;
 };
 
-/* HYSGD_INPUT names the tensor that is missing, does not fit or holds a value that is not finite, or the id that is
- * there twice. Safe to close when it fails. */
+/* HYSGD_INPUT names the tensor that is missing, does not fit or holds a value that is not finite, the id that is
+ * there twice or that no file of ratings can have, or the counts that contradict each other. Safe to close when it
+ * fails. */
 HYSGD_MUST_CHECK enum hysgd_status factors_file_open(const char *path, struct factors_file *file_out);
 void factors_file_close(struct factors_file *file);
 

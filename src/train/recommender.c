@@ -16,13 +16,28 @@ static const char *const side_words[SIDE_COUNT] = {"user", "item"};
 
 /* ---- Opening ---- */
 
+/* The options say of what kind the tensors are. */
+static enum hysgd_status check_options(const struct recommender *recommender) {
+    const struct factors_file *file = &recommender->file;
+    if ((uint64_t)recommender->options->rank != file->factors.rank)
+        return hysgd_fail(HYSGD_INPUT, "%s: says rank=%" PRId64 " and has %" PRIu32 " factors", recommender->path,
+                          recommender->options->rank, file->factors.rank);
+    if (factors_model_kernel(recommender->options).has_biases == file->has_biases)
+        return HYSGD_OK;
+    return hysgd_fail(HYSGD_INPUT, "%s: has %s biases, and its options say %s", recommender->path,
+                      file->has_biases ? "tensors of" : "no tensors of", file->has_biases ? "none" : "biases=yes");
+}
+
 static enum hysgd_status open_options(struct recommender *recommender) {
     const char *text = safetensors_metadata(recommender->file.file, "model");
     enum hysgd_status status = model_open(text, &recommender->model);
+    if (status == HYSGD_OK) {
+        recommender->options = scheduling_model(&recommender->model);
+        status = factors_model_check(recommender->options);
+    }
     if (status != HYSGD_OK)
         return status == HYSGD_USAGE ? status_locate(HYSGD_INPUT, recommender->path) : status;
-    recommender->options = scheduling_model(&recommender->model);
-    return HYSGD_OK;
+    return check_options(recommender);
 }
 
 /* Whether the file says that it is a model of factors. */
@@ -143,10 +158,32 @@ static enum hysgd_status open_data(struct recommender *recommender) {
     return HYSGD_OK;
 }
 
+bool recommender_has_trained(const struct recommender *recommender) {
+    const struct ratings_part *train = &recommender->split->train;
+    return recommender->file.train_checksum == 0 ||
+           recommender->file.train_checksum == factors_file_checksum(train->entries, train->count);
+}
+
+/* A file that the user gives, without a word on its parts, is judged as a whole; but for the one of the training,
+ * of which the model knows the most. */
+static void choose_parts(struct recommender *recommender) {
+    const struct ratings_split *split = recommender->split;
+    bool is_other = recommender->data_given[0] != '\0' && recommender->file.has_ids;
+    recommender->parts[RECOMMENDER_TRAIN] = split->train;
+    recommender->parts[RECOMMENDER_TEST] = split->test;
+    recommender->parts[RECOMMENDER_VALIDATION] = split->validation;
+    recommender->is_whole = is_other && split->is_by_default && !recommender_has_trained(recommender);
+    if (!recommender->is_whole)
+        return;
+    recommender->parts[RECOMMENDER_TRAIN] = (struct ratings_part){0};
+    recommender->parts[RECOMMENDER_TEST] = ratings_part(&split->all, 0, split->all.count);
+}
+
 enum hysgd_status recommender_load(struct recommender *recommender) {
     if (recommender->split != NULL)
         return HYSGD_OK;
     HYSGD_TRY(open_data(recommender));
+    choose_parts(recommender);
     if (!recommender->file.has_ids)
         HYSGD_TRY(take_ids(recommender));
     HYSGD_TRY(map_ids(recommender, SIDE_ROWS, &recommender->split->all.rows));
@@ -154,10 +191,7 @@ enum hysgd_status recommender_load(struct recommender *recommender) {
 }
 
 const struct ratings_part *recommender_part(const struct recommender *recommender, enum recommender_part part) {
-    const struct ratings_split *split = recommender->split;
-    return part == RECOMMENDER_TRAIN        ? &split->train
-           : part == RECOMMENDER_VALIDATION ? &split->validation
-                                            : &split->test;
+    return &recommender->parts[part];
 }
 
 enum hysgd_status recommender_known(const struct recommender *recommender, const struct rating *entries,
@@ -204,8 +238,8 @@ enum hysgd_status recommender_pair(const struct recommender *recommender, uint32
 /* ---- Ids ---- */
 
 static void print_csv(const char *text, size_t length, FILE *out) {
-    bool is_plain = memchr(text, ',', length) == NULL && memchr(text, '"', length) == NULL;
-    if (is_plain) {
+    bool has_blanks = text[0] == ' ' || text[length - 1] == ' ';
+    if (!has_blanks && memchr(text, ',', length) == NULL && memchr(text, '"', length) == NULL) {
         fwrite(text, 1, length, out);
         return;
     }

@@ -208,7 +208,8 @@ static bool has_pairs(const struct recommender *recommender) {
 
 static enum hysgd_status fold_audience(const struct recommender *recommender, const struct recommender_wish *wish,
                                        struct audience *audience) {
-    const struct ratings_format format = {.are_pairs = has_pairs(recommender)};
+    const struct ratings_format format = {.are_pairs = has_pairs(recommender),
+                                          .refuses_negative = recommender->options->loss == FIT_KL};
     struct factors_side *rows = &audience->factors.sides[SIDE_ROWS];
     struct rating *known;
     uint64_t count;
@@ -228,11 +229,21 @@ static enum hysgd_status fold_audience(const struct recommender *recommender, co
     return status;
 }
 
+/* Leaving out what is in a file that is no longer the one of the training would leave out too little. */
+static enum hysgd_status check_seen(const struct recommender *recommender) {
+    if (recommender->data_given[0] != '\0' || !recommender->file.has_ids || recommender_has_trained(recommender))
+        return HYSGD_OK;
+    return hysgd_fail(HYSGD_INPUT,
+                      "%s: the data are not those that it was trained on: give --data to say what users have seen",
+                      recommender->path);
+}
+
 /* What the rows have in the data; of one row only, where one is asked for. */
 static enum hysgd_status find_seen(struct recommender *recommender, uint32_t wanted, struct audience *audience) {
     struct rating *known;
     uint64_t count, kept = 0;
     HYSGD_TRY(recommender_load(recommender));
+    HYSGD_TRY(check_seen(recommender));
     const struct ratings *all = &recommender->split->all;
     HYSGD_TRY(recommender_known(recommender, all->entries, all->count, &known, &count));
     for (uint64_t i = 0; i < count; i++)

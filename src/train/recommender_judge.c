@@ -23,10 +23,8 @@ struct verdict {
 
 /* A model that says nothing of these data would get figures all the same: those of its mean. */
 static enum hysgd_status check_data(const struct recommender *recommender) {
-    const struct ratings_part *train = &recommender->split->train;
     bool is_own = recommender->data_given[0] == '\0' && recommender->file.has_ids;
-    if (is_own && recommender->file.train_checksum > 0 &&
-        recommender->file.train_checksum != factors_file_checksum(train->entries, train->count))
+    if (is_own && !recommender_has_trained(recommender))
         return hysgd_fail(HYSGD_INPUT,
                           "%s: the data are not those that it was trained on: give --data to evaluate it on others",
                           recommender->path);
@@ -91,7 +89,7 @@ static enum hysgd_status judge_ranking(const struct recommender *recommender,
                                        const struct recommender_judging *judging, uint64_t count,
                                        struct verdict *verdict) {
     const struct ratings_part *part = recommender_part(recommender, judging->part);
-    const struct ratings_part *train = &recommender->split->train;
+    const struct ratings_part *train = recommender_part(recommender, RECOMMENDER_TRAIN);
     struct lists seen = {0}, relevant = {0};
     struct ranking sums;
     bool is_train = judging->part == RECOMMENDER_TRAIN;
@@ -115,11 +113,13 @@ static enum hysgd_status judge(const struct recommender *recommender, const stru
     bool is_one_class = factors_model_is_one_class(recommender->options);
     struct rating *seen;
     if (count == 0)
-        return hysgd_fail(HYSGD_USAGE, "data %s have no %s ratings; split=train judges what was not split off",
-                          recommender->data.ops->name,
+        return hysgd_fail(HYSGD_USAGE, "data %s have no %s ratings; %s", recommender->data.ops->name,
                           judging->part == RECOMMENDER_TRAIN  ? "training"
                           : judging->part == RECOMMENDER_TEST ? "test"
-                                                              : "validation");
+                                                              : "validation",
+                          recommender->is_whole
+                              ? "they are others than those of the training: without --split all are judged"
+                              : "--split train judges what was not split off");
     verdict->top = judging->top > 0 ? judging->top : is_one_class ? DEFAULT_TOP : 0;
     HYSGD_TRY(memory_alloc((size_t)count, sizeof *seen, &seen));
     enum hysgd_status status = sort_ratings(recommender, part->entries, count, seen, verdict);
@@ -145,6 +145,8 @@ static void print_text(const struct recommender *recommender, const struct verdi
     const struct factors_model *options = recommender->options;
     const struct ranking *ranking = &verdict->ranking;
     fprintf(out, "%-14s%" PRIu64, "ratings", verdict->ratings);
+    if (recommender->is_whole)
+        fprintf(out, ", all of data that it was not trained on");
     if (verdict->unseen > 0)
         fprintf(out, ", %" PRIu64 " of a user or item without training ratings%s", verdict->unseen,
                 verdict->skipped > 0 ? " and without prediction" : "");
@@ -161,6 +163,10 @@ static void print_text(const struct recommender *recommender, const struct verdi
     }
     if (verdict->top == 0)
         return;
+    if (ranking->rows == 0) {
+        fprintf(out, "%-14s%s\n", "users ranked", "0: none has both an item to find and one that is none");
+        return;
+    }
     print_row(out, "AUC", 0, ranking->auc);
     print_row(out, "precision", verdict->top, ranking->precision);
     print_row(out, "recall", verdict->top, ranking->recall);

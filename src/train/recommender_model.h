@@ -21,6 +21,8 @@ struct recommender {
     struct plugin data; /* empty until they are needed */
     bool data_is_ready;
     const struct ratings_split *split;   /* of the data */
+    struct ratings_part parts[3];        /* by enum recommender_part */
+    bool is_whole;                       /* all ratings of the data are its test part */
     const struct ids *ids[SIDE_COUNT];   /* of the model; its own, or those of the data where it has none */
     uint32_t *numbers[SIDE_COUNT];       /* of a row or column of the data in the model; IDS_NONE: none */
     uint32_t *counts[SIDE_COUNT];        /* of training ratings, where the model has none of its own; owned */
@@ -30,6 +32,9 @@ struct recommender {
 
 /* Reads the data, if that has not been done. HYSGD_INPUT, HYSGD_USAGE. */
 HYSGD_MUST_CHECK enum hysgd_status recommender_load(struct recommender *recommender);
+
+/* Whether the training part of the data are the ratings that the model was trained on, as far as it knows. */
+bool recommender_has_trained(const struct recommender *recommender);
 
 /* The parts of the data: entries with the numbers of the data. */
 const struct ratings_part *recommender_part(const struct recommender *recommender, enum recommender_part part);
