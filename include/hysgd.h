@@ -96,7 +96,10 @@ HYSGD_API HYSGD_MUST_CHECK enum hysgd_status hysgd_job_run(struct hysgd_job *job
  * HYSGD_INTERRUPTED. Safe in a signal handler and from any thread. */
 HYSGD_API void hysgd_job_stop(struct hysgd_job *job);
 
-/* The trained parameters after hysgd_job_run, owned by the job: [count] floats in the layout of the model. */
+/* The trained parameters after hysgd_job_run, owned by the job: [count] floats in the layout of the model. Those of
+ * the model factors are rows [users][rank], columns [items][rank], the mean [1] and, where it has biases, those of
+ * the users and of the items; users and items are in the order in which the ratings first name them. NULL: there
+ * are none. */
 HYSGD_API const float *hysgd_job_parameters(const struct hysgd_job *job, size_t *count_out);
 
 /* ---- What every plug-in begins with ---- */

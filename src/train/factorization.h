@@ -19,6 +19,7 @@
 /* What held-out ratings say; NaN: not judged. */
 struct judgement {
     uint64_t count, unseen; /* ratings; of them, those of a row or column without training ratings */
+    uint64_t skipped;       /* of those, without a prediction: unseen=error */
     double loss;            /* as factors_model_loss_name says: for squared losses its root */
     double accuracy;        /* as factors_model_accuracy_name says */
     double rmse, mae;
@@ -96,6 +97,11 @@ HYSGD_MUST_CHECK enum hysgd_status factorization_train(struct factorization *fac
 HYSGD_MUST_CHECK enum hysgd_status factorization_judge(const struct factorization *factorization,
                                                        const struct held_out *held_out,
                                                        struct judgement *judgement_out);
+
+/* The factors as the model `factors` lays them out under a policy: rows, columns, mean, and where there are biases,
+ * those of the rows and of the columns; in the order of the data. The caller frees them. HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status factorization_parameters(const struct factorization *factorization,
+                                                            float **vector_out, size_t *count_out);
 
 /* The result as text, or as one JSON object. HYSGD_MEMORY. */
 void factorization_print(const struct factorization *factorization, const struct event_summary *summary, FILE *out);

@@ -16,12 +16,15 @@ static enum hysgd_status judge_ratings(const struct factorization *run, const st
                                        struct judgement *judgement) {
     enum fit_loss loss = (enum fit_loss)run->model->loss;
     double prediction;
-    bool is_value = factors_model_unseen(run->model, &prediction) == UNSEEN_VALUE;
-    uint64_t known = held_out->part.count - (is_value ? held_out->unseen : 0);
+    enum factors_unseen unseen = factors_model_unseen(run->model, &prediction);
+    uint64_t known = held_out->part.count - (unseen != UNSEEN_MEAN ? held_out->unseen : 0);
     struct figures figures;
     HYSGD_TRY(figures_of_ratings(run->team, &run->factors, loss, held_out->part.entries, known, &figures));
-    if (is_value)
+    if (unseen == UNSEEN_VALUE)
         add_unseen(held_out, prediction, loss, &figures);
+    judgement->skipped = unseen == UNSEEN_ERROR ? held_out->unseen : 0;
+    if (figures.count == 0)
+        return HYSGD_OK;
     judgement->rmse = figures_rmse(&figures);
     judgement->mae = figures_mae(&figures);
     judgement->loss = factors_model_loss(run->model, figures.loss / (double)figures.count);

@@ -19,19 +19,34 @@ static void print_judgement(const struct factorization *run, const char *part, c
         fprintf(out, "MAE %.4f  ", judgement->mae);
     if (factors_model_has_signs(run->model) && isfinite(judgement->accuracy))
         fprintf(out, "accuracy %.2f %%  ", 100 * judgement->accuracy);
+    if (factors_model_is_one_class(run->model) && judgement->ranking.rows == 0)
+        fprintf(out, "nothing to rank: no row has both a column to find here and one that it has nowhere  ");
     if (judgement->ranking.rows > 0)
         fprintf(out, "AUC %.4f  precision@%d %.4f  recall@%d %.4f  NDCG@%d %.4f  ", judgement->ranking.auc,
                 FACTORIZATION_TOP, judgement->ranking.precision, FACTORIZATION_TOP, judgement->ranking.recall,
                 FACTORIZATION_TOP, judgement->ranking.ndcg);
     fprintf(out, "of %" PRIu64 " ratings", judgement->count);
     if (judgement->unseen > 0)
-        fprintf(out, ", %" PRIu64 " of a row or column without training ratings", judgement->unseen);
+        fprintf(out, ", %" PRIu64 " of a row or column without training ratings%s", judgement->unseen,
+                judgement->skipped > 0 ? " and without prediction" : "");
     fputc('\n', out);
 }
 
 /* NaN: not known. */
 static double oracle(const struct factorization *run) {
     return data_ratings(&run->resolved->data)->oracle;
+}
+
+/* Ratings that are of another kind than the loss takes them for; NULL: none. */
+static const char *warning(const struct factorization *run) {
+    bool is_bpr = run->model->loss == FIT_BPR_ROWS || run->model->loss == FIT_BPR_COLUMNS;
+    if (factors_model_has_signs(run->model) && run->train.least > 0)
+        return "all ratings are above 0, which this loss takes for yes: a model of them says yes to everything";
+    if (factors_model_has_signs(run->model) && run->train.most <= 0)
+        return "no rating is above 0, and this loss takes the others for no: a model of them says no to everything";
+    if (is_bpr && run->train.least <= 0)
+        return "loss=bpr takes every pair for one that was chosen, also those with ratings of 0 or below";
+    return NULL;
 }
 
 void factorization_print(const struct factorization *run, const struct event_summary *summary, FILE *out) {
@@ -54,9 +69,13 @@ void factorization_print(const struct factorization *run, const struct event_sum
     print_judgement(run, "test", &result->test, out);
     if (run->model->loss == FIT_SQUARED && isfinite(oracle(run)))
         fprintf(out, "%-11sRMSE %.4f  of whoever knows the planted factors\n", "oracle", oracle(run));
-    if (run->ratings->duplicates > 0)
-        fprintf(out, "%-11s%" PRIu64 " ratings left out, of a user and an item that came again\n", "duplicates",
-                run->ratings->duplicates);
+    uint64_t duplicates = run->ratings->duplicates;
+    if (duplicates > 0)
+        fprintf(out, "%-11s%" PRIu64 " rating%s %s\n", "duplicates", duplicates, duplicates > 1 ? "s" : "",
+                run->ratings->are_summed ? "added to a later one of the same user and item"
+                                         : "left out, of a user and an item that came again");
+    if (warning(run) != NULL)
+        fprintf(out, "%-11s%s\n", "warning", warning(run));
 }
 
 /* ---- JSON ---- */
@@ -97,5 +116,7 @@ enum hysgd_status factorization_print_json(const struct factorization *run, cons
         failed |= json_object_set_new(json, "oracle_rmse", json_number(oracle(run)));
     if (!failed)
         failed |= json_object_set_new(json, "duplicates", json_integer((json_int_t)run->ratings->duplicates));
+    if (!failed && warning(run) != NULL)
+        failed |= json_object_set_new(json, "warning", json_string(warning(run)));
     return json_print(failed ? json_drop(json) : json, JSON_COMPACT, out);
 }

@@ -10,9 +10,6 @@
 #include "train/identity.h"
 #include "train/result.h"
 
-/* Without a limit of epochs. */
-#define MOST_EPOCHS 1000000000
-
 /* ---- Events ---- */
 
 static double now(const struct factorization *run) {
@@ -127,11 +124,23 @@ static void copy_factors(const struct factors *from, struct factors *to) {
     copy_side(from, to, SIDE_COLUMNS);
 }
 
+/* A validation part that has no figure would never be better. */
+static enum hysgd_status check_validation(const struct factorization *run) {
+    const struct judgement *judgement = &run->result.validation;
+    bool is_ranked = factors_model_is_one_class(run->model);
+    if (is_ranked ? judgement->ranking.rows > 0 : judgement->skipped < judgement->count)
+        return HYSGD_OK;
+    return hysgd_fail(HYSGD_USAGE, "run: stop-early: the validation part says nothing: %s",
+                      is_ranked ? "no row has both a column to find there and one that it has nowhere"
+                                : "all of it is of rows or columns without training ratings, and unseen=error");
+}
+
 /* Keeps the model if it is the best so far. */
-static void compare_with_best(struct factorization *run) {
+static enum hysgd_status compare_with_best(struct factorization *run) {
     int64_t patience = run->resolved->description.stop_early;
     if (patience == 0)
-        return;
+        return HYSGD_OK;
+    HYSGD_TRY(check_validation(run));
     double measure = measure_of(run, &run->result.validation);
     if (measure < run->best_measure) {
         run->best_measure = measure;
@@ -141,6 +150,7 @@ static void compare_with_best(struct factorization *run) {
     } else if (++run->worse >= patience && run->reason == NULL) {
         run->reason = "no better for stop-early evaluations";
     }
+    return HYSGD_OK;
 }
 
 static enum hysgd_status judge(struct factorization *run) {
@@ -164,8 +174,7 @@ static enum hysgd_status evaluate(struct factorization *run) {
                                  .epochs = (double)run->progress.epochs,
                                  .received = run->progress.epochs * (uint64_t)run->resolved->description.workers}});
     check_target(run);
-    compare_with_best(run);
-    return HYSGD_OK;
+    return compare_with_best(run);
 }
 
 /* ---- Checkpoints ---- */
@@ -260,14 +269,13 @@ static enum hysgd_status judge_resumed(struct factorization *run) {
     if (run->progress.epochs == 0 || run->resolved->description.stop_early == 0)
         return HYSGD_OK;
     HYSGD_TRY(judge(run));
-    compare_with_best(run);
-    return HYSGD_OK;
+    return compare_with_best(run);
 }
 
 static enum hysgd_status train(struct factorization *run, const atomic_bool *is_stopping) {
     const struct resolved *resolved = run->resolved;
     HYSGD_TRY(judge_resumed(run));
-    double epochs = resolved->limits.epochs > 0 ? resolved->limits.epochs : MOST_EPOCHS;
+    double epochs = resolved->limits.epochs > 0 ? resolved->limits.epochs : FACTORS_MOST_EPOCHS;
     struct plugin scheduler = resolved->scheduler;
     const struct factorize_virtual modelled = {.threads = (int)resolved->description.workers,
                                                .speeds = run->speeds,
@@ -414,6 +422,29 @@ static void fill_shares(struct factorization *run) {
     double total = run->busy_seconds + run->scheduling_seconds + run->waiting_seconds;
     run->result.waiting_share = total > 0 ? run->waiting_seconds / total : 0;
     run->result.scheduling_share = total > 0 ? run->scheduling_seconds / total : 0;
+}
+
+enum hysgd_status factorization_parameters(const struct factorization *run, float **vector_out, size_t *count_out) {
+    const struct factors *factors = &run->factors;
+    const uint32_t *const places[SIDE_COUNT] = {run->blocks.row_places, run->blocks.column_places};
+    bool has_biases = run->kernel.setup.has_biases;
+    size_t rank = factors->rank,
+           ends = (size_t)factors->sides[SIDE_ROWS].count + factors->sides[SIDE_COLUMNS].count;
+    size_t count = ends * (rank + has_biases) + 1;
+    float *vector;
+    HYSGD_TRY(memory_alloc_vector(count, sizeof *vector, &vector));
+    float *at = vector, *bias = vector + ends * rank;
+    *bias++ = factors->mean;
+    for (int side = 0; side < SIDE_COUNT; side++)
+        for (uint32_t i = 0; i < factors->sides[side].count; i++, at += rank) {
+            size_t place = places[side][i];
+            memcpy(at, factors->sides[side].values + place * factors->stride, rank * sizeof *at);
+            if (has_biases)
+                *bias++ = factors->sides[side].extra[place].bias;
+        }
+    *vector_out = vector;
+    *count_out = count;
+    return HYSGD_OK;
 }
 
 enum hysgd_status factorization_train(struct factorization *run, struct stopper *stopper,

@@ -19,6 +19,8 @@ struct hysgd_job {
     struct resolved resolved;
     struct run run;
     struct factorization factorization; /* in its place where a scheduler trains */
+    float *factors;                     /* [factor_count] what that trained, as a vector; NULL: not asked for */
+    size_t factor_count;
 };
 
 enum hysgd_status hysgd_job_alloc(struct hysgd_job **job_out) {
@@ -45,6 +47,7 @@ void hysgd_job_free(struct hysgd_job *job) {
     plugin_close(&job->own.policy);
     plugin_close(&job->own.model);
     plugin_close(&job->own.data);
+    memory_free(job->factors);
     description_fini(&job->description);
     memory_free(job);
 }
@@ -151,13 +154,20 @@ int job_ranks(const struct hysgd_job *job) {
 bool job_has_chosen_runtime(const struct hysgd_job *job) {
     return job_ranks(job) > 1 && !description_is_given(&job->resolved.description, "runtime");
 }
+
 const struct factorization *job_factorization(const struct hysgd_job *job) {
     return job->run_is_ready && job->resolved.scheduler.ops != NULL ? &job->factorization : NULL;
 }
 
 enum hysgd_status hysgd_job_run(struct hysgd_job *job, struct hysgd_result *result_out) {
     bool has_begun;
-    return job_run(job, result_out, &has_begun);
+    enum hysgd_status status = job_run(job, result_out, &has_begun);
+    bool has_model = status == HYSGD_OK || status == HYSGD_TARGET || status == HYSGD_INTERRUPTED;
+    if (!has_begun || !has_model || job_factorization(job) == NULL)
+        return status;
+    /* A copy, for while training factors are padded and in another order. */
+    enum hysgd_status copied = factorization_parameters(&job->factorization, &job->factors, &job->factor_count);
+    return status == HYSGD_OK ? copied : status;
 }
 
 void hysgd_job_stop(struct hysgd_job *job) {
@@ -166,6 +176,10 @@ void hysgd_job_stop(struct hysgd_job *job) {
 
 const float *hysgd_job_parameters(const struct hysgd_job *job, size_t *count_out) {
     const struct training *training = &job->run.training;
+    if (job->factors != NULL) {
+        *count_out = job->factor_count;
+        return job->factors;
+    }
     if (!job->run_is_ready || training_vector(training) == NULL) {
         *count_out = 0;
         return NULL;

@@ -41,5 +41,32 @@ hysgd recommend run.safetensors --all --top 2 | wc -l
 printf 'anna 1 5\nanna 2 1\nanna 3 4\n"b,c" 1 2\n' >new
 hysgd recommend run.safetensors --ratings new --top 2 --skip-seen
 hysgd recommend run.safetensors --ratings new --user anna --top 1 --format json
+echo "--- ids in quotes, as they are printed:"
+printf 'user,item,value\n"a, b","say ""c""",3\nd,"say ""c""",4\nd,e,5\n"a, b",e,2\n' >quoted.csv
+hysgd train -q --data ratings:quoted.csv,split=none --model factors,rank=1,instructions=plain --epochs 1 --runtime virtual --save quoted.safetensors >/dev/null
+hysgd recommend quoted.safetensors --all --top 1 >top.csv
+sed 's/,[0-9]*,/,/; s/,place//' top.csv >pairs.csv
+cut -d, -f1-4 pairs.csv | sed 's/,[-0-9.]*$//'
+hysgd predict quoted.safetensors --pairs pairs.csv | cmp - pairs.csv && echo the same
+echo "--- a file of ratings that it was not trained on, and its own in another place:"
+printf 'd,e,1\n"a, b",e,1\nnew,e,1\n' >other.csv
+hysgd evaluate quoted.safetensors --data ratings:other.csv | head -n 1
+hysgd predict quoted.safetensors --data ratings:other.csv | cut -d, -f1-2
+awk 'BEGIN { for (i = 0; i < 400; i++) print i % 20, (i * 7 + int(i / 20)) % 40, i * i % 5 + 1 }' >own.csv
+hysgd train -q --data ratings:own.csv --model factors,rank=1,instructions=plain --epochs 1 --runtime virtual --save own.safetensors >/dev/null
+mv own.csv moved.csv
+hysgd evaluate own.safetensors --data ratings:moved.csv | head -n 1
+hysgd evaluate own.safetensors --data ratings:moved.csv,split=none || echo $?
+echo "--- what is wrong with the data for the loss:"
+awk 'BEGIN { for (i = 0; i < 16; i++) print int(i / 4), i % 4, 1 + i % 5 }' >full
+hysgd train -q --data ratings:full --model factors,rank=1,loss=logistic --epochs 1 --runtime virtual | grep warning
+hysgd train -q --data ratings:full --model factors,rank=1,loss=bpr --epochs 1 --runtime virtual | grep -e test -e warning
+hysgd train -q --data ratings:full --model factors,rank=1,loss=bpr --epochs 1 --runtime virtual --save full.safetensors >/dev/null
+hysgd evaluate full.safetensors
+cat full full >twice
+hysgd train -q --data ratings:twice,duplicates=sum --model factors,rank=1 --epochs 1 --runtime virtual | grep duplicates
+echo "--- beside policies:"
+hysgd compare $run --epochs 2 --policy async --scheduler dsgd --batch 8 --optimizer sgd,rate=0.05
+hysgd compare $run --policy async --scheduler dsgd --dry-run | grep epochs
 echo "--- the log:"
 hysgd export run.hylog --csv again.csv && cmp run.csv again.csv && echo the same

@@ -28,6 +28,8 @@ train --data ratings:constant --model lenet --scheduler dsgd
 train --data ratings:constant --model factors --scheduler dsgx
 train --data ratings:constant --model factors --scheduler dsgd --batch 64
 train --data ratings:constant --model factors --scheduler dsgd --policy async
+train --data ratings:constant --model factors --scheduler dsgd --wire int8
+train --data ratings:constant --model factors --scheduler dsgd --speeds 1,0.5
 train --data ratings:constant --model factors --eval-every updates=5
 train --data ratings:constant --model factors,rank=0
 train --data ratings:constant --model factors,unseen=never
@@ -46,6 +48,7 @@ try evaluate model.safetensors --data digits
 hysgd train -q --data ratings:constant,split=none --model factors,rank=1 --save small.safetensors >/dev/null || exit
 printf '1 1 4\n1 2 3\n2 1 3\n2 2 3\n3 1 3\n3 2 3\n' >constant
 try evaluate small.safetensors --split train
+try recommend small.safetensors --user 1 --skip-seen
 train --resume small.safetensors --epochs 30
 train --resume model.safetensors --data ratings:constant,split=none --epochs 3
 echo "--- questions:"
@@ -54,6 +57,10 @@ try recommend model.safetensors
 try recommend model.safetensors --all --user 3
 try recommend model.safetensors --user nobody
 try recommend model.safetensors --ratings empty
+printf '1 1 1\n1 2 2\n2 1 3\n2 2 3\n' >counts
+hysgd train -q --data ratings:counts,split=none --model factors,rank=1,loss=kl --epochs 1 --save counts.safetensors >/dev/null || exit
+printf '7 1 1\n7 2 -1\n' >negative
+try recommend counts.safetensors --ratings negative
 printf 'hello' >text
 try recommend text --all
 hysgd train -q --data $data --model factors,rank=2,unseen=error --runtime virtual --epochs 1 --save strict.safetensors >/dev/null || exit

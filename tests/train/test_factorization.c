@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "data/data.h"
 #include "lowrank/scheduler.h"
+#include "model/model.h"
 #include "record/history.h"
 #include "train/factorization.h"
 #include "train/job.h"
@@ -166,6 +168,56 @@ static void workers_of_modelled_time_keep_their_accounts(void **state) {
     hysgd_job_free(job);
 }
 
+/* The root mean square error on the test part of factors as the model has them under a policy. */
+static double rmse_of(const float *vector, size_t count) {
+    struct plugin model, data;
+    struct hysgd_data_shape shape;
+    struct hysgd_model_layout layout;
+    struct hysgd_metrics metrics = {0};
+    assert_int_equal(plugin_open(&data_list, DATA, &data), HYSGD_OK);
+    assert_int_equal(data_ops(&data)->init(data.self, 1), HYSGD_OK);
+    data_ops(&data)->describe(data.self, &shape);
+    assert_int_equal(model_open(MODEL, &model), HYSGD_OK);
+    assert_int_equal(model_ops(&model)->init(model.self, &shape), HYSGD_OK);
+    model_ops(&model)->describe(model.self, &layout);
+    assert_int_equal(count, layout.parameter_count);
+    for (uint64_t i = 0; i < shape.test_count; i++) {
+        float input[2], target;
+        const struct hysgd_batch batch = {.count = 1, .inputs = input, .targets = &target};
+        data_ops(&data)->gather(data.self, HYSGD_TEST, &i, 1, input, NULL, &target);
+        assert_int_equal(model_ops(&model)->evaluate(model.self, NULL, vector, &batch, &metrics), HYSGD_OK);
+    }
+    plugin_close(&model);
+    data_ops(&data)->fini(data.self);
+    plugin_close(&data);
+    return sqrt(metrics.loss / (double)metrics.count);
+}
+
+static void the_factors_are_there_after_the_run(void **state) {
+    (void)state;
+    struct hysgd_result result;
+    size_t count;
+    struct hysgd_job *job = JOB("epochs", "10");
+    assert_null(hysgd_job_parameters(job, &count));
+    assert_int_equal(count, 0);
+    assert_int_equal(hysgd_job_run(job, &result), HYSGD_OK);
+    const float *vector = hysgd_job_parameters(job, &count);
+    assert_non_null(vector);
+    assert_true(fabs(rmse_of(vector, count) - result.test_loss) < 1e-5);
+    assert_true(result.test_loss < 1.4); /* 1.5 for the mean of all */
+    hysgd_job_free(job);
+}
+
+static void a_validation_part_that_cannot_be_ranked_is_refused(void **state) {
+    (void)state;
+    struct hysgd_result result;
+    struct hysgd_job *job = JOB("model", "factors,rank=1,loss=bpr", "data",
+                                "planted,users=4,items=2,ratings=8,validation=0.3", "stop-early", "2");
+    assert_int_equal(hysgd_job_run(job, &result), HYSGD_USAGE);
+    assert_non_null(strstr(hysgd_error_message(), "the validation part says nothing"));
+    hysgd_job_free(job);
+}
+
 /* In the order of requests, whatever is asked for. */
 static void memory_failures_leave_nothing_behind(void **state) {
     (void)state;
@@ -196,6 +248,8 @@ int main(void) {
         cmocka_unit_test(a_run_that_is_stopped_says_so),
         cmocka_unit_test(divergence_is_an_error_with_advice),
         cmocka_unit_test(workers_of_modelled_time_keep_their_accounts),
+        cmocka_unit_test(the_factors_are_there_after_the_run),
+        cmocka_unit_test(a_validation_part_that_cannot_be_ranked_is_refused),
         cmocka_unit_test(memory_failures_leave_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
