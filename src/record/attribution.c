@@ -98,6 +98,7 @@ void attribution_add(struct attribution *attribution, const struct event *event)
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
     case EVENT_RESTORED:
+    case EVENT_CLOCK:
         break;
     }
 }

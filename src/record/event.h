@@ -20,7 +20,8 @@ enum event_kind {
     EVENT_ABANDONED,  /* a worker gave up its gradient, which never arrives */
     EVENT_ESTIMATE,   /* a policy that estimates has new estimates; after the update that completed them */
     EVENT_FOLD,       /* gradients were added to the server's sum, of which a policy that estimates sees the time */
-    EVENT_RESTORED    /* after the loss of a process the run went back to an earlier state */
+    EVENT_RESTORED,   /* after the loss of a process the run went back to an earlier state */
+    EVENT_CLOCK       /* how far the clock of a rank is from the coordinator's was measured */
 };
 
 struct event {
@@ -39,10 +40,13 @@ struct event {
             double loss;            /* of its batches */
             double compute_seconds; /* computing */
             double transit_seconds; /* on the way */
-            double queue_seconds;   /* at the server before the verdict */
-            double data_seconds;    /* of compute_seconds, until it had its samples; 0 where that is not measured */
-            uint64_t threshold;     /* K at the verdict */
-            uint64_t held;          /* gradients held after the verdict, this one included, before any update */
+            double pull_seconds;    /* of transit_seconds, from the start until computing began; NaN: not known */
+            double push_seconds; /* of transit_seconds, from the end of computing until all servers had it; NaN: not
+                                    known. The rest: until the coordinator knew that */
+            double queue_seconds; /* at the server before the verdict */
+            double data_seconds;  /* of compute_seconds, until it had its samples; 0 where that is not measured */
+            uint64_t threshold;   /* K at the verdict */
+            uint64_t held;        /* gradients held after the verdict, this one included, before any update */
         } arrival;
         struct {
             uint64_t gradients;     /* applied by it */
@@ -85,6 +89,11 @@ struct event {
             uint64_t undone;   /* gradients received since, as far as is known */
             int32_t rank;      /* lost lately */
         } restored;
+        struct {
+            int32_t rank;
+            double offset_seconds; /* the coordinator's clock less that of the rank */
+            double error_seconds;  /* at most; 0 of the coordinator itself */
+        } clock;
     };
 };
 

@@ -35,6 +35,10 @@ static const struct record_field arrival_fields[] = {
     {"transit_seconds", REAL, AT(arrival.transit_seconds), "s", "on the way"},
     {"queue_seconds", REAL, AT(arrival.queue_seconds), "s", "at the server before the verdict"},
     {"data_seconds", REAL, AT(arrival.data_seconds), "s", "of compute_seconds, until it had its samples"},
+    {"pull_seconds", REAL, AT(arrival.pull_seconds), "s",
+     "of transit_seconds, until the worker had the parameters; none: not known"},
+    {"push_seconds", REAL, AT(arrival.push_seconds), "s",
+     "of transit_seconds, until all servers had the gradient; the rest: until that was known"},
     {"threshold", COUNT, AT(arrival.threshold), "gradients", "that make an update, at the verdict"},
     {"held", COUNT, AT(arrival.held), "gradients", "held after the verdict, this one included, before any update"},
     {0},
@@ -100,6 +104,13 @@ static const struct record_field restored_fields[] = {
     {0},
 };
 
+static const struct record_field clock_fields[] = {
+    {"rank", INT, AT(clock.rank), NULL, "whose clock it is"},
+    {"offset_seconds", REAL, AT(clock.offset_seconds), "s", "that it is behind the coordinator's"},
+    {"error_seconds", REAL, AT(clock.error_seconds), "s", "that it may be off at most, by the time that asking took"},
+    {0},
+};
+
 static const struct record_field no_fields[] = {{0}};
 
 const struct record_kind record_event = {"event", "what every event begins with", event_fields, false, false};
@@ -122,6 +133,8 @@ const struct record_kind record_events[] = {
                     false},
     [EVENT_RESTORED] = {"restored", "a rank was lost, and the run went back to an earlier state", restored_fields,
                         false, false},
+    [EVENT_CLOCK] = {"clock", "the clock of a rank was compared with the coordinator's; times in the log are the latter's",
+                     clock_fields, false, false},
 };
 const size_t record_event_count = sizeof record_events / sizeof record_events[0];
 

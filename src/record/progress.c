@@ -392,6 +392,7 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
     case EVENT_CHECKPOINT:
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
+    case EVENT_CLOCK:
         break;
     }
     return HYSGD_OK;

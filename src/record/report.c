@@ -100,7 +100,7 @@ static size_t record_count(const struct history *history) {
     return count;
 }
 
-/* Seven numbers: begin, end, gradients, seconds of each activity; of `count` records together. */
+/* Eleven numbers: begin, end, gradients, seconds of each activity; of `count` records together. */
 static void write_records(FILE *stream, const struct timeline_record *records, size_t count) {
     struct timeline_record sum = {.begin = records[0].begin, .end = records[count - 1].end};
     for (size_t i = 0; i < count; i++) {

@@ -12,12 +12,12 @@ const $ = (id) => document.getElementById(id);
 const PALETTES = {
   light: {
     runs: ['#0072b2', '#d55e00', '#009e73', '#b5508c', '#a87400', '#3f9fd6', '#666e78', '#7a4a1e'],
-    activities: ['#0072b2', '#e69f00', '#d55e00', '#cc79a7', '#d5d9de'],
+    activities: ['#56b4e9', '#0072b2', '#009e73', '#f0e442', '#e69f00', '#d55e00', '#cc79a7', '#d5d9de'],
     text: '#1b1f24', quiet: '#5b6570', line: '#dde1e6', ground: '#ffffff', empty: '#f7f8fa',
   },
   dark: {
     runs: ['#5cb3f0', '#ff8f4a', '#2fc79c', '#e39ac6', '#f0c04a', '#a5d8f7', '#aab4be', '#d6a77a'],
-    activities: ['#3d9ee0', '#e9ae2b', '#f0804a', '#d98bb8', '#3f464e'],
+    activities: ['#9fd3f5', '#3d9ee0', '#2fc79c', '#efe56a', '#e9ae2b', '#f0804a', '#d98bb8', '#3f464e'],
     text: '#e7eaed', quiet: '#9aa5b1', line: '#353b42', ground: '#14171a', empty: '#1c2024',
   },
 };

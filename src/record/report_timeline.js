@@ -3,8 +3,9 @@
  * pointer, wheel and keyboard. Defines functions for report.js, which is loaded after it and lends it texts. */
 'use strict';
 
-const ACTIVITIES = ['computing', 'in transit', 'given up', 'queued at the server', 'waiting for others'];
-const RECORD = 8; /* numbers per record: begin, end, gradients, seconds of each activity */
+const ACTIVITIES = ['pulling', 'computing', 'pushing', 'confirming', 'in transit', 'given up', 'queued at the server',
+  'waiting for others'];
+const RECORD = 3 + ACTIVITIES.length; /* numbers per record: begin, end, gradients, seconds of each activity */
 const canvas = document.getElementById('timeline');
 const AXIS = 30; /* pixels below the rows */
 const view = {run: 0, from: 0, to: 1, drag: null, isWhole: true};

@@ -279,6 +279,7 @@ static enum hysgd_status board_event(void *self, const struct event *event) {
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
     case EVENT_RESTORED:
+    case EVENT_CLOCK:
         break;
     }
     return HYSGD_OK;

@@ -71,6 +71,18 @@ static void open_record(struct timeline_worker *worker, double seconds) {
     worker->is_waiting = false;
 }
 
+/* Where the parts of the way are known, its rest is that of what was to be known. */
+static void divide_transit(struct timeline_record *record, const struct event *event, double transit) {
+    double pull = event->arrival.pull_seconds, push = event->arrival.push_seconds;
+    if (!(pull >= 0 && push >= 0)) {
+        record->seconds[TIMELINE_IN_TRANSIT] = transit;
+        return;
+    }
+    record->seconds[TIMELINE_PULLING] = pull;
+    record->seconds[TIMELINE_PUSHING] = push;
+    record->seconds[TIMELINE_CONFIRMING] = fmax(transit - pull - push, 0);
+}
+
 static void take_arrival(struct timeline_worker *worker, size_t capacity, const struct event *event) {
     double compute = fmax(event->arrival.compute_seconds, 0), transit = fmax(event->arrival.transit_seconds, 0),
            queue = fmax(event->arrival.queue_seconds, 0);
@@ -80,7 +92,7 @@ static void take_arrival(struct timeline_worker *worker, size_t capacity, const 
         open_record(worker, start);
     }
     worker->open.seconds[TIMELINE_COMPUTING] = compute;
-    worker->open.seconds[TIMELINE_IN_TRANSIT] = transit;
+    divide_transit(&worker->open, event, transit);
     worker->open.seconds[TIMELINE_QUEUED] = queue;
     worker->open.end = fmax(event->seconds, worker->open.begin);
     worker->is_waiting = true;
@@ -121,6 +133,7 @@ void timeline_add(struct timeline *timeline, const struct event *event) {
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
     case EVENT_RESTORED:
+    case EVENT_CLOCK:
         break;
     }
 }

@@ -8,15 +8,18 @@
 #include "record/event.h"
 
 #define TIMELINE_MOST_WORKERS 512
-#define TIMELINE_MOST_RECORDS 50000 /* of five activities each */
+#define TIMELINE_MOST_RECORDS 50000 /* of eight activities each */
 
 /* In the order in which a worker goes through them for a gradient. */
 enum timeline_activity {
+    TIMELINE_PULLING, /* until the parameters had come */
     TIMELINE_COMPUTING,
-    TIMELINE_IN_TRANSIT,
-    TIMELINE_ABANDONED, /* at a gradient that was given up, in place of the above */
-    TIMELINE_QUEUED,    /* at the server, before the verdict */
-    TIMELINE_WAITING,   /* from the verdict to the next start */
+    TIMELINE_PUSHING,    /* until all servers had the gradient */
+    TIMELINE_CONFIRMING, /* until that was known */
+    TIMELINE_IN_TRANSIT, /* in place of these three, where they are not known */
+    TIMELINE_ABANDONED,  /* at a gradient that was given up, in place of all above */
+    TIMELINE_QUEUED,     /* at the server, before the verdict */
+    TIMELINE_WAITING,    /* from the verdict to the next start */
     TIMELINE_ACTIVITIES
 };
 

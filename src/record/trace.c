@@ -167,7 +167,13 @@ static void take_arrival(struct trace *trace, const struct event *event) {
     double delivered = event->seconds - event->arrival.queue_seconds,
            computed = delivered - event->arrival.transit_seconds;
     double begun = state->activity == COMPUTING ? state->since : computed - event->arrival.compute_seconds;
+    double pull = event->arrival.pull_seconds, push = event->arrival.push_seconds;
     state->version = event->arrival.read;
+    if (pull >= 0 && push >= 0) {
+        begun = delivered - event->arrival.transit_seconds - event->arrival.compute_seconds + pull;
+        computed = begun + event->arrival.compute_seconds;
+        add_activity(trace, event->worker, "receiving", begun - pull, begun);
+    }
     add_activity(trace, event->worker, "computing", begun, computed);
     add_activity(trace, event->worker, "sending", computed, delivered);
     state->activity = WAITING;
@@ -276,6 +282,7 @@ static enum hysgd_status trace_event(void *self, const struct event *event) {
         break;
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
+    case EVENT_CLOCK:
         break;
     }
     return output_check(&trace->output);

@@ -73,6 +73,15 @@ void drive_note_restored(struct training *training, double seconds, int rank, ui
                                          .restored = {progress->received, undone, rank}});
 }
 
+void drive_note_clock(struct training *training, double seconds, int rank, double offset_seconds,
+                      double error_seconds) {
+    drive_emit(training, &(struct event){.kind = EVENT_CLOCK,
+                                         .worker = -1,
+                                         .seconds = seconds,
+                                         .version = training->engine.progress.version,
+                                         .clock = {rank, offset_seconds, error_seconds}});
+}
+
 void drive_restart(struct training *training, double seconds) {
     const struct engine *engine = &training->engine;
     training->engine.progress.seconds = seconds;
@@ -204,6 +213,8 @@ enum hysgd_status drive_arrive(struct training *training, const struct drive_arr
                                                      .loss = worker->loss,
                                                      .compute_seconds = arrival->compute_seconds,
                                                      .transit_seconds = arrival->transit_seconds,
+                                                     .pull_seconds = arrival->pull_seconds,
+                                                     .push_seconds = arrival->push_seconds,
                                                      .queue_seconds = arrival->queue_seconds,
                                                      .data_seconds = arrival->data_seconds,
                                                      .threshold = verdict->threshold,

@@ -33,6 +33,10 @@ void drive_go_on(struct training *training, bool also_asked);
 /* Records that it is, since a rank was lost. */
 void drive_note_restored(struct training *training, double seconds, int rank, uint64_t undone);
 
+/* Records how far the clock of a rank is behind, and how well that is known. */
+void drive_note_clock(struct training *training, double seconds, int rank, double offset_seconds,
+                      double error_seconds);
+
 void drive_restart(struct training *training, double seconds);
 
 /* Whether a released worker reads the present version; else it goes on at the one that it has. */
@@ -47,12 +51,13 @@ void drive_started(struct training *training, int worker, uint64_t version, doub
 /* A gradient has reached the server. */
 struct drive_arrival {
     int worker;
-    double seconds;         /* of the verdict */
-    double compute_seconds; /* it took to compute */
-    double transit_seconds; /* it was on the way */
-    double queue_seconds;   /* it waited for the server before the verdict */
-    double receive_seconds; /* of them, the server took it in; NaN: not known */
-    double data_seconds;    /* of compute_seconds, until the worker had its samples; 0 where that is not measured */
+    double seconds;                    /* of the verdict */
+    double compute_seconds;            /* it took to compute */
+    double transit_seconds;            /* it was on the way */
+    double pull_seconds, push_seconds; /* of them, see EVENT_ARRIVAL; NaN: not known */
+    double queue_seconds;              /* it waited for the server before the verdict */
+    double receive_seconds;            /* of them, the server took it in; NaN: not known */
+    double data_seconds; /* of compute_seconds, until the worker had its samples; 0 where that is not measured */
 };
 
 /* Checks the loss, asks the engine, keeps the account, emits the event. HYSGD_DIVERGED names worker, update and

@@ -181,6 +181,8 @@ static enum hysgd_status repeat_arrival(struct replay *replay) {
                                     .seconds = event->seconds,
                                     .compute_seconds = event->arrival.compute_seconds,
                                     .transit_seconds = event->arrival.transit_seconds,
+                                    .pull_seconds = event->arrival.pull_seconds,
+                                    .push_seconds = event->arrival.push_seconds,
                                     .queue_seconds = event->arrival.queue_seconds,
                                     .receive_seconds = (double)NAN,
                                     .data_seconds = event->arrival.data_seconds};
@@ -276,6 +278,9 @@ static enum hysgd_status bring_about(struct replay *replay) {
         return repeat_evaluation(replay);
     case EVENT_CHECKPOINT:
         repeat_checkpoint(replay);
+        return HYSGD_OK;
+    case EVENT_CLOCK: /* of the machines, not of the training */
+        drive_emit(replay->training, event);
         return HYSGD_OK;
     case EVENT_ESTIMATE:
     case EVENT_JOINED:

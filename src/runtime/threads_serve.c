@@ -158,6 +158,8 @@ static enum hysgd_status take_delivery(struct threads_run *run, const struct lan
                                     .seconds = seconds,
                                     .compute_seconds = lane->compute_seconds,
                                     .transit_seconds = lane->transit_seconds,
+                                    .pull_seconds = NAN,
+                                    .push_seconds = NAN,
                                     .queue_seconds = seconds - lane->delivered,
                                     .receive_seconds = NAN,
                                     .data_seconds = lane->data_seconds};

@@ -124,6 +124,8 @@ static enum hysgd_status process_arrival(struct virtual_run *run, const struct a
                                     .seconds = verdict_at,
                                     .compute_seconds = flight->compute_seconds,
                                     .transit_seconds = flight->transit_seconds,
+                                    .pull_seconds = NAN,
+                                    .push_seconds = NAN,
                                     .queue_seconds = verdict_at - entry->seconds,
                                     .receive_seconds = receive};
     struct engine_verdict verdict;

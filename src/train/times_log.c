@@ -140,6 +140,7 @@ static enum hysgd_status take(struct reading *reading, const struct event *event
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
     case EVENT_RESTORED:
+    case EVENT_CLOCK:
         break;
     }
     return HYSGD_OK;

@@ -43,6 +43,8 @@ static inline struct event sample_arrival(int worker, double seconds, double com
                                       .loss = loss,
                                       .compute_seconds = compute,
                                       .transit_seconds = transit,
+                                      .pull_seconds = (double)NAN,
+                                      .push_seconds = (double)NAN,
                                       .threshold = 2,
                                       .held = 1}};
 }

@@ -48,11 +48,31 @@ static void a_gradient_is_followed_through_its_activities(void **state) {
     const struct timeline_worker *worker = &history->timeline.kept[1];
     assert_int_equal(worker->count, 2);
     assert_true(worker->records[0].begin == 1 && worker->records[0].end == 8.5);
-    const double expected[TIMELINE_ACTIVITIES] = {3, 1, 0, 1, 2.5};
+    const double expected[TIMELINE_ACTIVITIES] = {
+        [TIMELINE_COMPUTING] = 3, [TIMELINE_IN_TRANSIT] = 1, [TIMELINE_QUEUED] = 1, [TIMELINE_WAITING] = 2.5};
     assert_memory_equal(worker->records[0].seconds, expected, sizeof expected);
     assert_true(worker->records[1].end == 10); /* cut off at the end of the run */
     assert_true(worker->records[1].seconds[TIMELINE_COMPUTING] == 1.5);
     assert_int_equal(history->timeline.kept[0].count, 0);
+    history_free(history);
+}
+
+static void the_way_is_divided_where_its_parts_are_known(void **state) {
+    (void)state;
+    struct history *history = begin_history(1);
+    struct event arrival = sample_arrival(0, 8, 4, 2, 0.5);
+    arrival.arrival.queue_seconds = 1;
+    arrival.arrival.pull_seconds = 0.5;
+    arrival.arrival.push_seconds = 1.25;
+    feed(history, sample_start(0, 1, 0));
+    feed(history, arrival);
+    end_history(history, 8);
+    const double expected[TIMELINE_ACTIVITIES] = {[TIMELINE_PULLING] = 0.5,
+                                                  [TIMELINE_COMPUTING] = 4,
+                                                  [TIMELINE_PUSHING] = 1.25,
+                                                  [TIMELINE_CONFIRMING] = 0.25,
+                                                  [TIMELINE_QUEUED] = 1};
+    assert_memory_equal(history->timeline.kept[0].records[0].seconds, expected, sizeof expected);
     history_free(history);
 }
 
@@ -84,7 +104,8 @@ static void a_gradient_that_is_given_up_is_a_span_of_its_own(void **state) {
     end_history(history, 6);
     const struct timeline_worker *worker = &history->timeline.kept[0];
     assert_int_equal(worker->count, 2);
-    const double expected[TIMELINE_ACTIVITIES] = {0, 0, 3, 0.5, 0.5};
+    const double expected[TIMELINE_ACTIVITIES] = {
+        [TIMELINE_ABANDONED] = 3, [TIMELINE_QUEUED] = 0.5, [TIMELINE_WAITING] = 0.5};
     assert_memory_equal(worker->records[0].seconds, expected, sizeof expected);
     assert_true(worker->records[0].end == 5);
     history_free(history);
@@ -312,6 +333,7 @@ static void memory_failures_leave_nothing_behind(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gradient_is_followed_through_its_activities),
+        cmocka_unit_test(the_way_is_divided_where_its_parts_are_known),
         cmocka_unit_test(estimates_become_curves_and_a_lost_signal_has_no_ratio),
         cmocka_unit_test(a_gradient_that_is_given_up_is_a_span_of_its_own),
         cmocka_unit_test(a_worker_that_was_away_has_a_gap),

@@ -99,7 +99,7 @@ static void an_arrival_reads_as_documented(void **state) {
                         "{\"t\":0.3,\"event\":\"arrival\",\"worker\":1,\"version\":5,\"read\":3,\"staleness\":2,"
                         "\"weight\":1,\"batches\":1,\"loss\":null,\"compute_seconds\":0.1,"
                         "\"transit_seconds\":0.33333333333333331,\"queue_seconds\":0,"
-                        "\"data_seconds\":0,\"threshold\":2,"
+                        "\"data_seconds\":0,\"pull_seconds\":null,\"push_seconds\":null,\"threshold\":2,"
                         "\"held\":1}\n");
     free(text);
     sink_jsonl_free(sink);
