@@ -10,6 +10,7 @@
 
 #include "runtime/comm.h"
 #include "runtime/drive.h"
+#include "runtime/ranks_clock.h"
 #include "runtime/ranks_message.h"
 #include "runtime/snapshot_shared.h"
 
@@ -49,7 +50,12 @@ struct ranks_inbox {
 /* What is known of a rank. */
 struct ranks_member {
     struct ranks_inbox inbox;
-    double heard;             /* the latest sign of life, on the machine's clock */
+    double heard;           /* the latest sign of life, on the machine's clock */
+    double asked, asked_at; /* it asks for the time, with its own, at this of the own clock; 0: it does not */
+    bool is_compared;       /* the following are known, at the leader only: */
+    double offset, error;   /* the own clock less that of the rank, as that tells */
+    bool is_noted;          /* in the log: these, at that moment */
+    double noted_offset, noted_error, noted;
     bool has_yet_to_take_end; /* the message that the run is over has not left */
     bool hears_leader;        /* it said so lately */
     bool is_lost;
@@ -206,6 +212,8 @@ struct ranks {
     bool has_yielded;             /* another was told that this rank does not hear it either */
     bool has_renewal;             /* this rank is about to go on anew, */
     struct ranks_renewal renewal; /* in this way, once it has nothing under way */
+    struct ranks_clock leaders;   /* of the leader `asked`, */
+    int asked, questions;         /* so many times since the latest beat */
     size_t control_most;          /* bytes of a control message */
     struct ranks_inbox *inboxes;  /* [count] */
     struct ranks_letter *letters; /* pool */
@@ -305,6 +313,17 @@ void ranks_members_step(struct ranks *ranks);
 
 /* Gives a sign of life to all at once, because it tells of a new generation. */
 void ranks_members_tell(struct ranks *ranks);
+
+/* ---- ranks_clocks.c ---- */
+
+/* A time of the own clock on the leader's; NaN: not known yet. */
+double ranks_leader_time(const struct ranks *ranks, double seconds);
+
+/* Adds to a sign of life what it tells of clocks. */
+void ranks_clocks_tell(struct ranks *ranks, int to, struct message_members *message);
+
+/* Takes that in; true: the sender is to get a sign of life at once. */
+bool ranks_clocks_hear(struct ranks *ranks, int from, const struct message_members *message);
 
 /* ---- ranks_worker.c ---- */
 

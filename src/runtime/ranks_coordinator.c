@@ -12,8 +12,12 @@
 /* Between two looks at the recorder, the limits in seconds and the milestones. */
 #define TICK_SECONDS 2e-3
 
+double coordinator_time(const struct ranks_coordinator *self, double seconds) {
+    return self->ranks->training->start_seconds + seconds - self->origin;
+}
+
 double coordinator_now(const struct ranks_coordinator *self) {
-    return self->ranks->training->start_seconds + machine_seconds() - self->origin;
+    return coordinator_time(self, machine_seconds());
 }
 
 /* What is evaluated or saved is the state of this moment. */
@@ -43,6 +47,7 @@ static enum hysgd_status begin_training(struct ranks_coordinator *self) {
     self->phase = PHASE_TRAINING;
     self->origin = machine_seconds();
     drive_restart(training, training->start_seconds);
+    coordinator_note_clocks(self, training->start_seconds);
     coordinator_begin_order(self);
     coordinator_add_released(self, training->start_seconds);
     coordinator_send_order(self);
@@ -60,6 +65,8 @@ static enum hysgd_status watch(struct ranks_coordinator *self) {
     HYSGD_TRY(coordinator_lose_workers(self));
     bool is_over = drive_is_over(training, seconds);
     coordinator_note_stop(self);
+    if (!is_over && !coordinator_is_held(self))
+        coordinator_note_clocks(self, seconds);
     if (!is_over && !coordinator_is_busy(self) && drive_evaluation_is_due(training, seconds))
         return coordinator_begin_evaluation(self);
     if (!is_over && !coordinator_is_held(self) && coordinator_copy_is_due(self))

@@ -26,6 +26,7 @@ struct remote {
     bool has_delivered_last; /* and has */
     bool has_announced;      /* its delivery, of which this many servers have not told that they have their part */
     int missing_parts;
+    double last_part; /* when a server had the latest of them, on the leader's clock; 0: not known */
 };
 
 struct ranks_coordinator {
@@ -75,6 +76,14 @@ void coordinator_send_to_all(struct ranks *ranks, const void *message, size_t by
 
 /* Once for each rank with servers, whatever their number. */
 void coordinator_send_to_servers(struct ranks *ranks, const void *message, size_t bytes);
+
+/* A moment of the leader's clock on the run's. */
+double coordinator_time(const struct ranks_coordinator *self, double seconds);
+
+/* ---- ranks_clocks.c ---- */
+
+/* Notes in the log how the clocks of the ranks compare, where that is new. */
+void coordinator_note_clocks(struct ranks_coordinator *self, double seconds);
 
 /* ---- ranks_verdict.c ---- */
 

@@ -66,8 +66,8 @@ static void say(struct ranks *ranks, int to, enum message_kind kind, const struc
                                         .source = renewal ? (int32_t)renewal->source : 0,
                                         .has_saved = ranks->has_saved,
                                         .received = ranks->received,
-                                        .generation = renewal ? renewal->generation : ranks->generation,
-                                        .seconds = ranks->clock + machine_seconds()};
+                                        .generation = renewal ? renewal->generation : ranks->generation};
+    ranks_clocks_tell(ranks, to, message);
     for (int i = 0; i < ranks->servers; i++)
         hosts_of(message)[i] = renewal ? renewal->hosts[i] : ranks->server_ranks[i];
     for (int i = 0; i < ranks->count; i++)
@@ -234,7 +234,6 @@ static void take_renewal(struct ranks *ranks, int from, const struct message_mem
 }
 
 static void learn_from_leader(struct ranks *ranks, const struct message_members *message) {
-    ranks->clock = message->seconds - machine_seconds();
     ranks->has_saved = ranks->has_saved || message->has_saved;
     if (message->incarnation != ranks->incarnation)
         return;
@@ -269,6 +268,8 @@ static enum hysgd_status hear(struct ranks *ranks, int from, const struct messag
     }
     if (from == message->leader && from == ranks->leader)
         learn_from_leader(ranks, message);
+    if (ranks_clocks_hear(ranks, from, message))
+        send(ranks, from, MESSAGE_BEAT, NULL);
     bool is_right = has_authority(ranks, from, message);
     learn(ranks, from, message);
     if (message->asks)
@@ -414,6 +415,7 @@ static void note_own(struct ranks *ranks, double now) {
 
 static void beat(struct ranks *ranks, double now) {
     ranks->beaten = now;
+    ranks->questions = 0;
     note_own(ranks, now);
     for (int i = 0; i < ranks->count; i++)
         if (i != ranks->rank && !ranks->members[i].is_lost &&

@@ -67,6 +67,7 @@ struct message_arrived {
     double loss;
     double compute_seconds, transit_seconds; /* the latter: injected, besides that of the messages */
     double data_seconds;
+    double begun;        /* computing it, on the leader's clock; NaN: that is not known */
     uint64_t sent_bytes; /* of the gradient */
 };
 
@@ -164,6 +165,7 @@ struct message_reported {
 struct message_has_part {
     struct message_head head;
     int32_t server, worker;
+    double received; /* on the leader's clock; NaN: that is not known */
 };
 
 /* On CHANNEL_MEMBERS. Followed by int32_t hosts[servers], unsigned char losses[ranks]: enum ranks_loss. */
@@ -172,13 +174,16 @@ struct message_members {
     uint32_t incarnation;
     int32_t renewed_by; /* the leader that began it; -1: the first needs none */
     int32_t leader;
-    int32_t source;      /* enum ranks_source; of MESSAGE_RECOVER */
-    bool asks;           /* for such a message: the sender does not hear the leader */
-    bool hears_leader;   /* the sender does */
-    bool has_saved;      /* the run's checkpoint is there */
-    uint64_t received;   /* gradients */
-    uint64_t generation; /* of copies that all ranks have; 0: none */
-    double seconds;      /* on the run's clock, as the sender knows it */
+    int32_t source;       /* enum ranks_source; of MESSAGE_RECOVER */
+    bool asks;            /* for such a message: the sender does not hear the leader */
+    bool hears_leader;    /* the sender does */
+    bool has_saved;       /* the run's checkpoint is there */
+    uint64_t received;    /* gradients */
+    uint64_t generation;  /* of copies that all ranks have; 0: none */
+    double clock;         /* the run's clock less the sender's, as it knows it */
+    double sent;          /* on the sender's clock; this asks the leader for an answer, */
+    double asked, heard;  /* which has: that time, and when it was heard on the leader's clock; 0: is none */
+    double offset, error; /* the leader's clock less the sender's, as it knows it; NaN: not yet */
 };
 
 /* Followed by the text, with its end. */

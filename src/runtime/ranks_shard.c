@@ -44,8 +44,10 @@ static enum hysgd_status await_part(struct ranks_shard *shard, int worker) {
 /* Where a worker may be lost in the midst of a delivery, or its line be slow, the verdict waits until it is whole.
  */
 static void confirm(struct ranks_shard *shard, int worker) {
-    const struct message_has_part message = {
-        .head = {MESSAGE_HAS_PART, sizeof message}, .server = shard->number, .worker = worker};
+    const struct message_has_part message = {.head = {MESSAGE_HAS_PART, sizeof message},
+                                             .server = shard->number,
+                                             .worker = worker,
+                                             .received = ranks_leader_time(shard->ranks, machine_seconds())};
     ranks_send(shard->ranks, shard->ranks->leader, &message, sizeof message);
 }
 

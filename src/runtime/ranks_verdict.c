@@ -119,6 +119,21 @@ static enum hysgd_status act(struct ranks_coordinator *self, const struct engine
 
 /* ---- Verdicts ---- */
 
+/* Between 0 and what is there; in single precision, which the clocks do not have and the log is smaller for. */
+static double part_of(double most, double seconds) {
+    return isnan(seconds) ? seconds : (double)(float)fmin(fmax(seconds, 0), fmax(most, 0));
+}
+
+/* Divides the way of a gradient by the moments that its worker and the servers have told. */
+static void divide_transit(const struct ranks_coordinator *self, const struct message_arrived *message,
+                           struct drive_arrival *arrival) {
+    struct remote *remote = &self->remotes[message->worker];
+    double begun = coordinator_time(self, message->begun), computed = begun + message->compute_seconds;
+    double pushed = remote->last_part > 0 ? coordinator_time(self, remote->last_part) : remote->delivered;
+    arrival->pull_seconds = part_of(arrival->transit_seconds, begun - remote->released);
+    arrival->push_seconds = part_of(arrival->transit_seconds - arrival->pull_seconds, pushed - computed);
+}
+
 static enum hysgd_status take_arrival(struct ranks_coordinator *self, const struct message_arrived *message) {
     struct training *training = self->ranks->training;
     const struct remote *remote = &self->remotes[message->worker];
@@ -131,6 +146,7 @@ static enum hysgd_status take_arrival(struct ranks_coordinator *self, const stru
                                     .queue_seconds = seconds - remote->delivered,
                                     .receive_seconds = NAN,
                                     .data_seconds = message->data_seconds};
+    divide_transit(self, message, &arrival);
     HYSGD_TRY(drive_arrive(training, &arrival, &verdict));
     coordinator_begin_order(self);
     if (verdict.weight <= 0)
@@ -223,6 +239,7 @@ enum hysgd_status coordinator_take_announcement(struct ranks_coordinator *self,
 enum hysgd_status coordinator_take_part(struct ranks_coordinator *self, const struct message_has_part *message) {
     struct remote *remote = &self->remotes[message->worker];
     remote->missing_parts--; /* below 0 where it comes before the announcement */
+    remote->last_part = fmax(remote->last_part, message->received);
     return remote->has_announced && remote->missing_parts == 0 ? take_whole(self, message->worker) : HYSGD_OK;
 }
 

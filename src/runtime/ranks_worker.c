@@ -262,6 +262,7 @@ static enum hysgd_status report_arrival(struct ranks_worker *worker) {
         .compute_seconds = worker->has_given_up ? machine_seconds() - worker->begun : worker->compute_seconds,
         .transit_seconds = worker->transit_seconds,
         .data_seconds = computed->data_seconds,
+        .begun = ranks_leader_time(ranks, worker->begun),
         .sent_bytes = outgoing_bytes(training, worker->worker),
     };
     memcpy(message + 1, training->shares.deliveries + (size_t)worker->worker * samples, samples * sizeof(double));

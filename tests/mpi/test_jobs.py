@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user of several ranks sees: who speaks, what is picked by itself, what is refused and how it is named."""
+import json
 import os
 import re
 import subprocess
@@ -59,6 +60,26 @@ class TestJobs(unittest.TestCase):
             self.train(3, "--policy", policy, "--log", "run.hylog", "--save", "run.safetensors")
             replayed = self.hysgd("replay", "run.hylog", "--check", "run.safetensors")
             self.assertEqual(replayed.returncode, 0, replayed.stderr)
+
+    def test_the_clocks_of_all_ranks_are_compared(self):
+        """They are one clock here, whatever the ways of messages."""
+        self.train(3, "--gradients", "20000", "--log", "run.hylog")
+        found = self.hysgd("inspect", "run.hylog", "--json")
+        self.assertEqual(found.returncode, 0, found.stderr)
+        clocks = json.loads(found.stdout)["clocks"]
+        self.assertEqual([clock["rank"] for clock in clocks], [0, 1, 2])
+        for clock in clocks:
+            self.assertLessEqual(abs(clock["offset_seconds"]), clock["error_seconds"] + 1e-9, clock)
+
+    def test_the_way_of_every_gradient_is_divided(self):
+        for more in ([], ["--tolerate", "1"]):
+            self.job(ranks.launch(3, "--enable-recovery") + [ranks.PROGRAM, *TRAIN, *MPI, "--gradients", "2000", "--log", "run.hylog", *more])
+            arrivals = [event for event in trials.events(self.path("run.hylog")) if event.get("event") == "arrival"]
+            known = [event for event in arrivals if event["pull_seconds"] is not None]
+            self.assertGreater(len(known), len(arrivals) / 2)
+            for event in known:
+                self.assertGreaterEqual(min(event["pull_seconds"], event["push_seconds"]), 0)
+                self.assertLessEqual(event["pull_seconds"] + event["push_seconds"], event["transit_seconds"] * 1.000001)
 
     def test_a_checkpoint_goes_on_with_other_servers_and_in_threads(self):
         self.train(4, "--save", "run.safetensors")

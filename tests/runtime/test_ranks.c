@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
+
 #include "runtime/fixture.h"
 
 static struct run_setup network(const char *runtime, const char *policy) {
@@ -90,6 +92,43 @@ static void what_travels_rounded_gives_the_bits_of_modelled_time(void **state) {
     }
 }
 
+/* What the leader records of times: the ranks of this test share one clock. */
+struct times {
+    int clocks, own, wrong;
+};
+
+static void note_times(void *self, const struct training *training, const struct event *event) {
+    struct times *times = self;
+    (void)training;
+    if (event->kind == EVENT_CLOCK) {
+        times->clocks++;
+        times->wrong += fabs(event->clock.offset_seconds) > event->clock.error_seconds + 1e-9;
+    }
+    double pull = event->arrival.pull_seconds, push = event->arrival.push_seconds;
+    if (event->kind != EVENT_ARRIVAL || isnan(pull))
+        return; /* the rank has not been told the time yet */
+    times->own += event->worker == 0;
+    times->wrong += !(pull >= 0 && push >= 0 && pull + push <= event->arrival.transit_seconds * 1.000001);
+}
+
+static void the_way_of_a_gradient_is_divided_on_one_clock(void **state) {
+    (void)state;
+    static const char *const runtimes[] = {"mpi", "mpi,tolerate=1"};
+    for (size_t i = 0; i < 2; i++) {
+        struct run run;
+        struct times times = {0};
+        struct run_setup from = network(runtimes[i], "sync");
+        from.ring = 4096;
+        from.watch = note_times;
+        from.watch_self = &times;
+        run_expect(&run, &from, HYSGD_OK);
+        assert_true(times.clocks >= 1); /* the leader's own at least */
+        assert_int_equal(times.own, 12);
+        assert_int_equal(times.wrong, 0);
+        run_close(&run);
+    }
+}
+
 static void divergence_ends_the_run_on_every_rank(void **state) {
     (void)state;
     struct run run;
@@ -107,6 +146,7 @@ int main(void) {
         cmocka_unit_test(the_delays_of_messages_change_no_bit_of_synchronous_training),
         cmocka_unit_test(what_servers_find_is_added_up_over_all_of_them),
         cmocka_unit_test(what_travels_rounded_gives_the_bits_of_modelled_time),
+        cmocka_unit_test(the_way_of_a_gradient_is_divided_on_one_clock),
         cmocka_unit_test(divergence_ends_the_run_on_every_rank),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
