@@ -7,7 +7,7 @@
 #include "train/trained.h"
 
 struct options {
-    char *data, *model, *pairs, *user, *item;
+    char *data, *model, *pairs, *user, *item, *new_users, *new_items;
     int split, format;
     int64_t first, count, batch;
 };
@@ -28,6 +28,9 @@ static const struct hysgd_option own_options[] = {
      "model factors: predict for the pairs of this file, lines user item"},
     {"user", HYSGD_OPTION_TEXT, AT(user), "", 0, 0, NULL, "model factors: predict for this user and --item"},
     {"item", HYSGD_OPTION_TEXT, AT(item), "", 0, 0, NULL, "model factors: predict for this item and --user"},
+    {"new-users", HYSGD_OPTION_TEXT, AT(new_users), "", 0, 0, NULL,
+     "model factors: fold in the users of this file, lines user item value, from these ratings"},
+    {"new-items", HYSGD_OPTION_TEXT, AT(new_items), "", 0, 0, NULL, "model factors: the same for the items of this file"},
     {"batch", HYSGD_OPTION_INT, AT(batch), "256", 1, 1e6, NULL, "samples computed at a time"},
     {0},
 };
@@ -35,6 +38,10 @@ static const struct hysgd_option own_options[] = {
 static enum hysgd_status predict_factors(struct recommender *recommender, const struct options *own) {
     enum recommender_format format = (enum recommender_format)own->format;
     bool has_pair = own->user[0] != '\0' && own->item[0] != '\0';
+    if (own->new_users[0] != '\0')
+        HYSGD_TRY(recommender_extend(recommender, RECOMMENDER_USERS, own->new_users));
+    if (own->new_items[0] != '\0')
+        HYSGD_TRY(recommender_extend(recommender, RECOMMENDER_ITEMS, own->new_items));
     if (own->pairs[0] != '\0' || has_pair)
         return recommender_predict(recommender, own->pairs, own->user, own->item, format, stdout);
     return recommender_predict_part(recommender, (enum recommender_part)own->split, (uint64_t)own->first,
@@ -43,8 +50,9 @@ static enum hysgd_status predict_factors(struct recommender *recommender, const 
 
 static enum hysgd_status predict_samples(const char *path, const struct options *own) {
     struct trained *trained;
-    if (own->split == RECOMMENDER_VALIDATION || own->pairs[0] != '\0' || own->user[0] != '\0')
-        return hysgd_fail(HYSGD_USAGE, "predict: pairs and --split=validation are for models of factors");
+    bool has_new = own->new_users[0] != '\0' || own->new_items[0] != '\0';
+    if (own->split == RECOMMENDER_VALIDATION || own->pairs[0] != '\0' || own->user[0] != '\0' || has_new)
+        return hysgd_fail(HYSGD_USAGE, "predict: pairs, new users and items and --split=validation are for models of factors");
     HYSGD_TRY(trained_open(path, own->model, own->data, own->batch, &trained));
     enum hysgd_status status = trained_predict(trained, (enum hysgd_split)own->split, own->first, own->count,
                                                (enum trained_format)own->format, stdout);

@@ -6,7 +6,7 @@
 #include "train/recommender.h"
 
 struct options {
-    char *user, *ratings, *data;
+    char *user, *ratings, *new_items, *data;
     bool all, skip_seen;
     int64_t top;
     int format;
@@ -19,6 +19,8 @@ static const struct hysgd_option own_options[] = {
     {"all", HYSGD_OPTION_BOOL, AT(all), "no", 0, 0, NULL, "for all users"},
     {"ratings", HYSGD_OPTION_TEXT, AT(ratings), "", 0, 0, NULL,
      "for the users of this file, lines user item value, who are folded in from these ratings"},
+    {"new-items", HYSGD_OPTION_TEXT, AT(new_items), "", 0, 0, NULL,
+     "also offer the items of this file, lines user item value, which are folded in from these ratings by users of the model"},
     {"top", HYSGD_OPTION_INT, AT(top), "10", 1, RECOMMENDER_MOST_TOP, NULL, "items for a user"},
     {"skip-seen", HYSGD_OPTION_BOOL, AT(skip_seen), "no", 0, 0, NULL,
      "leave out the items that the user has rated, in the data or in the file"},
@@ -42,8 +44,11 @@ static enum hysgd_status recommend(const char *path, const void *options) {
     HYSGD_TRY(recommender_open(path, own->data, &recommender));
     if (recommender == NULL)
         return hysgd_fail(HYSGD_USAGE, "%s: is no model of factors", path);
-    enum hysgd_status status =
-        recommender_recommend(recommender, &wish, (enum recommender_format)own->format, stdout);
+    enum hysgd_status status = HYSGD_OK;
+    if (own->new_items[0] != '\0')
+        status = recommender_extend(recommender, RECOMMENDER_ITEMS, own->new_items);
+    if (status == HYSGD_OK)
+        status = recommender_recommend(recommender, &wish, (enum recommender_format)own->format, stdout);
     recommender_close(recommender);
     return status;
 }
@@ -64,9 +69,10 @@ const struct command command_recommend = {
     .details =
         "MODEL is what train --model factors --save writes. Items without training ratings are left out. A user whom the "
         "model does not know, or whose ratings have changed, is folded in: the user's factors are found from the ratings "
-        "given, with those of the items as they are.",
+        "given, with those of the items as they are; and a new item likewise from ratings by users that the model knows.",
     .examples = "  hysgd recommend ratings.safetensors --user 17 --top 10 --skip-seen\n"
                 "  hysgd recommend ratings.safetensors --all --skip-seen > top.csv\n"
-                "  hysgd recommend ratings.safetensors --ratings new-users.csv --format json\n",
+                "  hysgd recommend ratings.safetensors --ratings new-users.csv --format json\n"
+                "  hysgd recommend ratings.safetensors --all --new-items first-ratings.csv\n",
     .run = run,
 };

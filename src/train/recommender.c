@@ -90,6 +90,7 @@ void recommender_close(struct recommender *recommender) {
     for (int side = 0; side < SIDE_COUNT; side++) {
         memory_free(recommender->numbers[side]);
         memory_free(recommender->counts[side]);
+        ids_fini(&recommender->joined[side]);
     }
     factors_file_close(&recommender->file);
     memory_free(recommender);
@@ -100,14 +101,9 @@ void recommender_close(struct recommender *recommender) {
 /* The number in the model of every row or column of the data. */
 static enum hysgd_status map_ids(struct recommender *recommender, enum factors_side_name side,
                                  const struct ids *ids) {
-    char buffer[IDS_NUMBER_BYTES];
     HYSGD_TRY(memory_alloc(ids->count, sizeof(uint32_t), &recommender->numbers[side]));
-    for (uint32_t i = 0; i < ids->count; i++) {
-        size_t length;
-        const char *text = ids_text(ids, i, buffer, &length);
-        recommender->numbers[side][i] =
-            recommender->file.has_ids ? ids_find(recommender->ids[side], text, length) : i;
-    }
+    for (uint32_t i = 0; i < ids->count; i++)
+        recommender->numbers[side][i] = recommender->file.has_ids ? recommender_find(recommender, side, ids, i) : i;
     return HYSGD_OK;
 }
 
@@ -211,6 +207,14 @@ enum hysgd_status recommender_known(const struct recommender *recommender, const
 }
 
 /* ---- Pairs ---- */
+
+uint32_t recommender_find(const struct recommender *recommender, enum factors_side_name side, const struct ids *ids,
+                          uint32_t index) {
+    char buffer[IDS_NUMBER_BYTES];
+    size_t length;
+    const char *text = ids_text(ids, index, buffer, &length);
+    return ids_find(recommender->ids[side], text, length);
+}
 
 bool recommender_is_trained(const struct recommender *recommender, enum factors_side_name side, uint32_t number) {
     return number != IDS_NONE && recommender->trained[side][number] > 0;

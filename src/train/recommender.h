@@ -21,6 +21,16 @@ void recommender_close(struct recommender *recommender);
 
 enum recommender_format { RECOMMENDER_CSV, RECOMMENDER_JSON };
 
+/* ---- New users and items ---- */
+
+enum recommender_side { RECOMMENDER_USERS, RECOMMENDER_ITEMS };
+
+/* Folds in the users or items of a file of ratings: those that the model does not know become known, and those that
+ * it does are what they are by these ratings. Ratings whose other end the model does not know, or has not learnt
+ * from an earlier call, do not count. HYSGD_INPUT; HYSGD_USAGE: the loss of the model cannot. */
+HYSGD_MUST_CHECK enum hysgd_status recommender_extend(struct recommender *recommender, enum recommender_side side,
+                                                      const char *path);
+
 /* ---- Evaluating ---- */
 
 enum recommender_part { RECOMMENDER_TRAIN, RECOMMENDER_TEST, RECOMMENDER_VALIDATION };

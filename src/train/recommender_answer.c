@@ -2,18 +2,15 @@
 /* Predictions for pairs, and the best columns of rows, known ones or folded in: see recommender.h. */
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
-#include "lowrank/fold.h"
 #include "lowrank/recommend.h"
 #include "train/recommender_model.h"
 
 /* Rows that are answered and printed at a time. */
 #define PIECE_ROWS 1024
 
-#define FOLD_EPOCHS 30
 #define SHOWN_BYTES 160
 
 /* ---- Predicting ---- */
@@ -44,20 +41,12 @@ static void print_line(const struct line *line, enum recommender_format format, 
     fputs(is_json ? "}\n" : "\n", out);
 }
 
-static uint32_t find(const struct recommender *recommender, enum factors_side_name side, const struct ids *ids,
-                     uint32_t index) {
-    char buffer[IDS_NUMBER_BYTES];
-    size_t length;
-    const char *text = ids_text(ids, index, buffer, &length);
-    return ids_find(recommender->ids[side], text, length);
-}
-
 /* Predicts for a pair that the ids name, and prints it. */
 static enum hysgd_status answer(const struct recommender *recommender, struct line *line,
                                 enum recommender_format format, FILE *out) {
-    enum hysgd_status status =
-        recommender_pair(recommender, find(recommender, SIDE_ROWS, line->rows, line->row),
-                         find(recommender, SIDE_COLUMNS, line->columns, line->column), &line->prediction);
+    enum hysgd_status status = recommender_pair(
+        recommender, recommender_find(recommender, SIDE_ROWS, line->rows, line->row),
+        recommender_find(recommender, SIDE_COLUMNS, line->columns, line->column), &line->prediction);
     if (status == HYSGD_OK) {
         print_line(line, format, out);
         return HYSGD_OK;
@@ -131,102 +120,22 @@ struct audience {
     struct factors factors; /* rows of the model, or those that were folded in; the columns are the model's */
     const struct ids *rows; /* that name them */
     struct lists seen;      /* empty: everything is offered */
-    bool is_folded;         /* the rows of factors are owned */
-    struct ratings ratings; /* of those folded in */
+    struct recommender_folded folded; /* zeroed: none was folded in */
 };
 
 static void audience_fini(struct audience *audience) {
-    if (audience->is_folded) {
-        memory_free(audience->factors.sides[SIDE_ROWS].values);
-        memory_free(audience->factors.sides[SIDE_ROWS].extra);
-    }
     lists_fini(&audience->seen);
-    ratings_fini(&audience->ratings);
-}
-
-/* The ratings that are there, with the numbers of the model. The caller frees them. */
-static enum hysgd_status find_columns(const struct recommender *recommender, struct audience *audience,
-                                      struct rating **known_out, uint64_t *count_out) {
-    const struct ratings *ratings = &audience->ratings;
-    struct rating *known;
-    uint32_t *numbers;
-    uint64_t kept = 0;
-    HYSGD_TRY(memory_alloc(ratings->columns.count, sizeof *numbers, &numbers));
-    for (uint32_t i = 0; i < ratings->columns.count; i++)
-        numbers[i] = find(recommender, SIDE_COLUMNS, &ratings->columns, i);
-    enum hysgd_status status = memory_alloc((size_t)ratings->count, sizeof *known, &known);
-    for (uint64_t i = 0; status == HYSGD_OK && i < ratings->count; i++) {
-        struct rating rating = ratings->entries[i];
-        rating.column = numbers[rating.column];
-        if (recommender_is_trained(recommender, SIDE_COLUMNS, rating.column))
-            known[kept++] = rating;
-    }
-    memory_free(numbers);
-    if (status == HYSGD_OK) {
-        *known_out = known;
-        *count_out = kept;
-    }
-    return status;
-}
-
-static int compare_rows(const void *one, const void *other) {
-    const struct rating *a = one, *b = other;
-    return a->row != b->row ? (a->row > b->row) - (a->row < b->row)
-                            : (a->column > b->column) - (a->column < b->column);
-}
-
-/* Folds in each row from its ratings, which are sorted by row. */
-static enum hysgd_status fold_rows(const struct recommender *recommender, struct audience *audience,
-                                   const struct rating *ratings, uint64_t count) {
-    const struct kernel_setup kernel = factors_model_kernel(recommender->options);
-    const struct fold_setup setup = {.kernel = &kernel,
-                                     .side = SIDE_ROWS,
-                                     .rate = (float)factors_model_rate(recommender->options),
-                                     .epochs = FOLD_EPOCHS,
-                                     .seed = 1};
-    struct factors_side *rows = &audience->factors.sides[SIDE_ROWS];
-    struct fold_rating *own;
-    uint64_t next = 0;
-    HYSGD_TRY(memory_alloc((size_t)count, sizeof *own, &own));
-    enum hysgd_status status = HYSGD_OK;
-    for (uint32_t row = 0; status == HYSGD_OK && row < rows->count; row++) {
-        uint32_t held = 0;
-        for (; next < count && ratings[next].row == row; next++)
-            own[held++] = (struct fold_rating){ratings[next].column, ratings[next].value};
-        status = fold_in(&setup, &recommender->file.factors, own, held, factors_row(&audience->factors, row),
-                         &rows->extra[row].bias);
-    }
-    memory_free(own);
-    return status;
-}
-
-/* Whether the ratings of the training had no values. */
-static bool has_pairs(const struct recommender *recommender) {
-    const char *data = safetensors_metadata(recommender->file.file, "data");
-    return data != NULL && strstr(data, ",pairs=yes") != NULL;
+    recommender_folded_fini(&audience->folded);
 }
 
 static enum hysgd_status fold_audience(const struct recommender *recommender, const struct recommender_wish *wish,
                                        struct audience *audience) {
-    const struct ratings_format format = {.are_pairs = has_pairs(recommender),
-                                          .refuses_negative = recommender->options->loss == FIT_KL};
-    struct factors_side *rows = &audience->factors.sides[SIDE_ROWS];
-    struct rating *known;
-    uint64_t count;
-    HYSGD_TRY(ratings_read(wish->ratings, &format, &audience->ratings));
-    audience->rows = &audience->ratings.rows;
-    *rows = (struct factors_side){.count = audience->ratings.rows.count};
-    audience->is_folded = true;
-    HYSGD_TRY(
-        memory_alloc_vector((size_t)rows->count * audience->factors.stride, sizeof *rows->values, &rows->values));
-    HYSGD_TRY(memory_alloc(rows->count, sizeof *rows->extra, &rows->extra));
-    HYSGD_TRY(find_columns(recommender, audience, &known, &count));
-    qsort(known, (size_t)count, sizeof *known, compare_rows);
-    enum hysgd_status status = fold_rows(recommender, audience, known, count);
-    if (status == HYSGD_OK && wish->skips_seen)
-        status = lists_init(&audience->seen, known, count, rows->count);
-    memory_free(known);
-    return status;
+    struct recommender_folded *folded = &audience->folded;
+    HYSGD_TRY(recommender_fold(recommender, SIDE_ROWS, wish->ratings, folded));
+    audience->rows = folded->ids;
+    audience->factors.sides[SIDE_ROWS] = folded->factors;
+    return wish->skips_seen ? lists_init(&audience->seen, folded->known, folded->known_count, folded->factors.count)
+                            : HYSGD_OK;
 }
 
 /* Leaving out what is in a file that is no longer the one of the training would leave out too little. */
@@ -264,7 +173,7 @@ static enum hysgd_status gather(struct recommender *recommender, const struct re
         return hysgd_fail(HYSGD_USAGE, "recommend: user '%s' is unknown to %s%s", wish->row,
                           wish->ratings[0] != '\0' ? wish->ratings : recommender->path,
                           wish->ratings[0] != '\0' ? "" : ": --ratings FILE with ratings of this user folds it in");
-    if (wish->skips_seen && !audience->is_folded)
+    if (wish->skips_seen && wish->ratings[0] == '\0')
         HYSGD_TRY(find_seen(recommender, *wanted_out, audience));
     return HYSGD_OK;
 }

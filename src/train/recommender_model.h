@@ -25,8 +25,9 @@ struct recommender {
     bool is_whole;                       /* all ratings of the data are its test part */
     const struct ids *ids[SIDE_COUNT];   /* of the model; its own, or those of the data where it has none */
     uint32_t *numbers[SIDE_COUNT];       /* of a row or column of the data in the model; IDS_NONE: none */
-    uint32_t *counts[SIDE_COUNT];        /* of training ratings, where the model has none of its own; owned */
+    uint32_t *counts[SIDE_COUNT];        /* of training ratings, where those of the file do not do; owned */
     const uint32_t *trained[SIDE_COUNT]; /* the ones that count */
+    struct ids joined[SIDE_COUNT];       /* of the model with those folded in; empty: none were */
     struct team *team;
 };
 
@@ -45,6 +46,10 @@ HYSGD_MUST_CHECK enum hysgd_status recommender_known(const struct recommender *r
                                                      const struct rating *entries, uint64_t count,
                                                      struct rating **known_out, uint64_t *known_count_out);
 
+/* The number in the model of what others call so; IDS_NONE: it does not know it. */
+uint32_t recommender_find(const struct recommender *recommender, enum factors_side_name side, const struct ids *ids,
+                          uint32_t index);
+
 /* Whether the row or column (IDS_NONE: unknown) has been trained. */
 bool recommender_is_trained(const struct recommender *recommender, enum factors_side_name side, uint32_t number);
 
@@ -52,6 +57,23 @@ bool recommender_is_trained(const struct recommender *recommender, enum factors_
  * HYSGD_USAGE where that is an error; `row` and `column` are for its message. */
 HYSGD_MUST_CHECK enum hysgd_status recommender_pair(const struct recommender *recommender, uint32_t row_number,
                                                     uint32_t column_number, float *prediction_out);
+
+/* What a file names, folded in from its ratings with the other side as it is. Zeroed: none. */
+struct recommender_folded {
+    enum factors_side_name side;
+    struct ratings ratings;      /* of the file */
+    const struct ids *ids;       /* of that side in it */
+    struct factors_side factors; /* [ids] without state; owned */
+    struct rating *known; /* [known_count] the ratings that count, by `row`: the index in `ids`, and `column`:
+                             the number of the other side in the model; owned */
+    uint64_t known_count;
+};
+
+/* HYSGD_INPUT, HYSGD_MEMORY; HYSGD_USAGE: the loss cannot; HYSGD_DIVERGED. Safe to fini when it fails. */
+HYSGD_MUST_CHECK enum hysgd_status recommender_fold(const struct recommender *recommender,
+                                                    enum factors_side_name side, const char *path,
+                                                    struct recommender_folded *folded);
+void recommender_folded_fini(struct recommender_folded *folded);
 
 /* Prints an id as a field of CSV, in quotes where it needs them, or as a JSON string or number. */
 void recommender_print_id(const struct ids *ids, uint32_t index, enum recommender_format format, FILE *out);

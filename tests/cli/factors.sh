@@ -41,6 +41,16 @@ hysgd recommend run.safetensors --all --top 2 | wc -l
 printf 'anna 1 5\nanna 2 1\nanna 3 4\n"b,c" 1 2\n' >new
 hysgd recommend run.safetensors --ratings new --top 2 --skip-seen
 hysgd recommend run.safetensors --ratings new --user anna --top 1 --format json
+echo "--- new items, and new users who rate them:"
+awk 'BEGIN { for (i = 1; i <= 60; i++) print i, "new", i % 2 ? 8 : 1 }' >items
+printf 'anna new 8\nanna 2 8\nanna 3 7\nberta 2 1\n' >users
+for item in new 2; do hysgd predict run.safetensors --new-items items --user 8 --item $item | tail -n 1; done
+hysgd predict run.safetensors --user 8 --item 2 | tail -n 1
+for user in anna berta; do hysgd predict run.safetensors --new-users users --user $user --item 3 | tail -n 1; done
+hysgd recommend run.safetensors --new-items items --user 1 --top 60 | grep -c new
+hysgd recommend run.safetensors --new-items items --ratings users --skip-seen --top 60 | cut -d, -f1 | sort | uniq -c | sed 's/^ *//'
+hysgd train $run --epochs 1 --policy sync --partition rows --save policy.safetensors >/dev/null
+hysgd recommend policy.safetensors --new-items items --user 1 --top 61 | grep -c new
 echo "--- ids in quotes, as they are printed:"
 printf 'user,item,value\n"a, b","say ""c""",3\nd,"say ""c""",4\nd,e,5\n"a, b",e,2\n' >quoted.csv
 hysgd train -q --data ratings:quoted.csv,split=none --model factors,rank=1,instructions=plain --epochs 1 --runtime virtual --save quoted.safetensors >/dev/null

@@ -61,7 +61,11 @@ printf '1 1 1\n1 2 2\n2 1 3\n2 2 3\n' >counts
 hysgd train -q --data ratings:counts,split=none --model factors,rank=1,loss=kl --epochs 1 --save counts.safetensors >/dev/null || exit
 printf '7 1 1\n7 2 -1\n' >negative
 try recommend counts.safetensors --ratings negative
+hysgd train -q --data $data --model factors,rank=2,loss=bpr --runtime virtual --epochs 1 --save bpr.safetensors >/dev/null || exit
+try recommend bpr.safetensors --all --new-items other
+try recommend model.safetensors --all --new-items nan
 printf 'hello' >text
+try predict text --new-items other
 try recommend text --all
 hysgd train -q --data $data --model factors,rank=2,unseen=error --runtime virtual --epochs 1 --save strict.safetensors >/dev/null || exit
 try predict strict.safetensors --user 3 --item nothing

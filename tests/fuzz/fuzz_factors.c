@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 /* Of models whose rows and columns have no ids. */
 #define DATA "planted,users=4,items=3,ratings=9,split=none"
 
-static char folder[64], path[80], again[80];
+static char folder[64], path[80], again[80], ratings[80];
 static uint8_t written[2][MOST_BYTES]; /* with numbers as ids, with texts */
 static size_t sizes[2];
 static FILE *nowhere;
@@ -35,6 +35,7 @@ static void check(bool is_true) {
 static void remove_folder(void) {
     unlink(path);
     unlink(again);
+    unlink(ratings);
     rmdir(folder);
 }
 
@@ -87,10 +88,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     check(mkdtemp(folder) != NULL);
     snprintf(path, sizeof path, "%s/model", folder);
     snprintf(again, sizeof again, "%s/again", folder);
+    snprintf(ratings, sizeof ratings, "%s/ratings", folder);
     nowhere = fopen("/dev/null", "w");
     check(nowhere != NULL && atexit(remove_folder) == 0);
     write_model(0);
     write_model(1);
+    FILE *file = fopen(ratings, "w");
+    check(file != NULL && fputs("7,new,3\nuser 7,new,2\nnew,7,1\nuser 107,107,4\n", file) >= 0 &&
+          fclose(file) == 0);
     return 0;
 }
 
@@ -134,6 +139,11 @@ static void ask(void) {
     check(recommender_recommend(recommender, &wish, RECOMMENDER_JSON, nowhere) == HYSGD_OK);
     status = recommender_predict(recommender, "", "user 107", "7", RECOMMENDER_CSV, nowhere);
     check(status == HYSGD_OK || status == HYSGD_USAGE); /* unseen=error */
+    for (enum recommender_side side = RECOMMENDER_USERS; side <= RECOMMENDER_ITEMS; side++) {
+        status = recommender_extend(recommender, side, ratings);
+        check(status == HYSGD_OK || strncmp(hysgd_error_message(), ratings, strlen(ratings)) == 0);
+        check(recommender_recommend(recommender, &wish, RECOMMENDER_CSV, nowhere) == HYSGD_OK);
+    }
     recommender_close(recommender);
 }
 
