@@ -12,6 +12,10 @@
 #include "runtime/ranks_hello.h"
 #include "runtime/ranks_vigil.h"
 
+/* What the calling thread asks of the scheduler: messages cost little and hold others up, which gradients that are
+ * computed on the same core do not. */
+#define TURN_SECONDS 100e-6
+
 static const struct hysgd_option ranks_option_table[] = {
     {"servers", HYSGD_OPTION_INT, offsetof(struct ranks_options, servers), "0", 0, 1000000, NULL,
      "ranks, the last ones, that hold the parameters and compute nothing; 0: every rank does both"},
@@ -266,6 +270,7 @@ static enum hysgd_status turn(struct ranks *ranks, bool *has_acted) {
 }
 
 static void take_turns(struct ranks *ranks) {
+    machine_ask_turns(TURN_SECONDS);
     while (!ranks->is_ended) {
         bool has_acted = false;
         enum hysgd_status status = turn(ranks, &has_acted);
@@ -274,6 +279,7 @@ static void take_turns(struct ranks *ranks) {
         else if (!has_acted)
             rest(ranks);
     }
+    machine_ask_turns(0);
 }
 
 static bool has_yet_to_end(struct ranks *ranks) {
