@@ -3,6 +3,7 @@
 #include "record/attribution.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/memory.h"
 
@@ -31,6 +32,16 @@ void attribution_fini(struct attribution *attribution) {
     memory_free(attribution->states);
     memory_free(attribution->triggers);
     *attribution = (struct attribution){0};
+}
+
+void attribution_copy(struct attribution *to, const struct attribution *from) {
+    struct attribution kept = *to;
+    memcpy(kept.states, from->states, (size_t)from->workers * sizeof *kept.states);
+    memcpy(kept.triggers, from->triggers, (size_t)from->trigger_count * sizeof *kept.triggers);
+    *to = *from;
+    to->states = kept.states;
+    to->triggers = kept.triggers;
+    to->accounts = kept.accounts;
 }
 
 void attribution_restore(struct attribution *attribution, int worker, double delivered, uint64_t version) {
@@ -99,6 +110,7 @@ void attribution_add(struct attribution *attribution, const struct event *event)
     case EVENT_FOLD:
     case EVENT_RESTORED:
     case EVENT_CLOCK:
+    case EVENT_COPIED:
         break;
     }
 }

@@ -43,6 +43,9 @@ void attribution_fini(struct attribution *attribution);
 /* Takes the next event; its worker exists. O(1). */
 void attribution_add(struct attribution *attribution, const struct event *event);
 
+/* Makes one what another is, of the same run; each has memory and accounts of its own. */
+void attribution_copy(struct attribution *to, const struct attribution *from);
+
 /* A worker's state at the beginning of a resumed run. */
 void attribution_restore(struct attribution *attribution, int worker, double delivered, uint64_t version);
 

@@ -21,8 +21,12 @@ enum event_kind {
     EVENT_ESTIMATE,   /* a policy that estimates has new estimates; after the update that completed them */
     EVENT_FOLD,       /* gradients were added to the server's sum, of which a policy that estimates sees the time */
     EVENT_RESTORED,   /* after the loss of a process the run went back to an earlier state */
-    EVENT_CLOCK       /* how far the clock of a rank is from the coordinator's was measured */
+    EVENT_CLOCK,      /* how far the clock of a rank is from the coordinator's was measured */
+    EVENT_COPIED      /* a copy of the state was begun in the memory of the ranks, to which it may go back */
 };
+
+/* Of restored.kept. */
+#define EVENT_NOT_HERE UINT64_MAX
 
 struct event {
     enum event_kind kind;
@@ -86,7 +90,10 @@ struct event {
         } fold;
         struct {
             uint64_t received; /* gradients in the state gone back to */
+            uint64_t batches;  /* behind them */
             uint64_t undone;   /* gradients received since, as far as is known */
+            uint64_t kept;     /* events of this log that led to that state, the first ones; those between them and
+                                  this one are undone. EVENT_NOT_HERE: it is of before this log */
             int32_t rank;      /* lost lately */
         } restored;
         struct {
@@ -94,6 +101,9 @@ struct event {
             double offset_seconds; /* the coordinator's clock less that of the rank */
             double error_seconds;  /* at most; 0 of the coordinator itself */
         } clock;
+        struct {
+            uint64_t received;
+        } copied;
     };
 };
 
@@ -115,8 +125,9 @@ struct event_run {
     uint64_t first_batches;                  /* likewise, the batches behind them */
     uint64_t first_version;                  /* likewise, the updates */
     double first_seconds;                    /* likewise, where the run's clock stood */
-    const char *program;                     /* version of the program and of the kernels that it computes with */
-    uint64_t train_checksum, test_checksum;  /* of the data, see train/identity.h; 0: not looked at */
+    uint64_t first_event; /* events of the log that sinks begun later are not given; not recorded */
+    const char *program;  /* version of the program and of the kernels that it computes with */
+    uint64_t train_checksum, test_checksum; /* of the data, see train/identity.h; 0: not looked at */
     uint64_t start_checksum;   /* of the parameters and statistics at the beginning; 0: not looked at */
     const char *loss_name;     /* what the losses are, as "RMSE"; NULL or "": the model's loss */
     const char *accuracy_name; /* what the accuracies are, as "AUC"; NULL or "": the share of right classes */
@@ -144,8 +155,8 @@ struct event_traffic {
     uint64_t received; /* of the versions of the parameters that it was sent, each once */
 };
 
-/* The account of one worker. received = applied + dropped + held; what was abandoned was begun and never received.
- */
+/* The account of one worker. received = applied + dropped + held; what was abandoned was begun and never received,
+ * and what was undone, because the run went back, is in no other number. */
 struct event_account {
     uint64_t received, applied, dropped, held;
     uint64_t batches; /* behind the gradients received: more than those where a worker takes local steps */
@@ -157,6 +168,7 @@ struct event_account {
     double data_seconds;      /* of compute_seconds, until it had its samples; 0 where that is not measured */
     double caused_seconds;    /* of the other workers' waiting, for this one; see attribution.h */
     uint64_t delays;          /* updates that others waited for it to complete */
+    uint64_t undone;          /* gradients received and then undone, as far as is known */
     struct event_share share;
     struct event_traffic traffic;
 };
@@ -166,7 +178,8 @@ struct event_summary {
     const char *reason; /* "epochs", "deadline", "target", "interrupted", "diverged: ..." */
     double seconds;
     uint64_t updates, forced_updates, unfinished;
-    double server_seconds;         /* in which the server was busy */
+    uint64_t returns, undone; /* times that the run went back after a loss; gradients undone, as far as is known */
+    double server_seconds;    /* in which the server was busy */
     double server_waiting_seconds; /* of the workers' waiting, for the server and not for each other */
     double open_waiting_seconds;   /* of the workers' waiting, not over at the end */
     double train_loss, test_loss, test_accuracy, target_seconds; /* NaN where there is none */

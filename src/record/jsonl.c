@@ -111,6 +111,11 @@ static enum hysgd_status lines_pulse(void *self, double seconds) {
     return output_pulse(&lines->output);
 }
 
+static enum hysgd_status lines_flush(void *self) {
+    struct lines *lines = self;
+    return output_flush(&lines->output);
+}
+
 static enum hysgd_status lines_end(void *self, const struct event_summary *summary) {
     struct lines *lines = self;
     HYSGD_TRY(write_line(lines, json_pack("{ss}", "event", "end"), encode_summary(summary)));
@@ -118,4 +123,4 @@ static enum hysgd_status lines_end(void *self, const struct event_summary *summa
 }
 
 const struct sink_ops sink_jsonl = {
-    .begin = lines_begin, .event = lines_event, .pulse = lines_pulse, .end = lines_end};
+    .begin = lines_begin, .event = lines_event, .pulse = lines_pulse, .flush = lines_flush, .end = lines_end};

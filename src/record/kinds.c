@@ -99,8 +99,17 @@ static const struct record_field fold_fields[] = {
 
 static const struct record_field restored_fields[] = {
     {"received", COUNT, AT(restored.received), "gradients", "in the state gone back to"},
+    {"batches", COUNT, AT(restored.batches), NULL, "behind them"},
     {"undone", COUNT, AT(restored.undone), "gradients", "received since then, as far as is known"},
     {"rank", INT, AT(restored.rank), NULL, "that was lost"},
+    {"kept", COUNT, AT(restored.kept), "events",
+     "of this log, the first ones, which led to that state: those between them and this one are undone; 2^64 - 1: the state is of before "
+     "this log"},
+    {0},
+};
+
+static const struct record_field copied_fields[] = {
+    {"received", COUNT, AT(copied.received), "gradients", "so far"},
     {0},
 };
 
@@ -135,6 +144,8 @@ const struct record_kind record_events[] = {
                         false, false},
     [EVENT_CLOCK] = {"clock", "the clock of a rank was compared with the coordinator's; times in the log are the latter's",
                      clock_fields, false, false},
+    [EVENT_COPIED] = {"copy", "a copy of the state was begun in the ranks' memory, to which the run may go back", copied_fields, false,
+                      false},
 };
 const size_t record_event_count = sizeof record_events / sizeof record_events[0];
 
@@ -202,6 +213,7 @@ static const struct record_field account_fields[] = {
     {"delays", COUNT, AT(delays), "updates", "that others waited for it to complete"},
     {"sent_bytes", COUNT, AT(traffic.sent), "B", "of its gradients, as encoded for the wire"},
     {"received_bytes", COUNT, AT(traffic.received), "B", "of the parameters that it was sent"},
+    {"undone", COUNT, AT(undone), "gradients", "received, and undone when the run went back; in no other number"},
     {0},
 };
 
@@ -237,6 +249,8 @@ static const struct record_field end_fields[] = {
     {"test_accuracy", REAL, AT(test_accuracy), NULL, "at the latest evaluation, 0 to 1"},
     {"target_seconds", REAL, AT(target_seconds), "s", "when the target was first seen reached"},
     {"checksum", COUNT, AT(checksum), NULL, "CRC-32 of the parameters and statistics; 0: there are none"},
+    {"returns", COUNT, AT(returns), NULL, "times that the run went back after a loss"},
+    {"undone", COUNT, AT(undone), "gradients", "received, and undone by that"},
     {0},
 };
 /* clang-format on */

@@ -199,6 +199,12 @@ static enum hysgd_status log_pulse(void *self, double seconds) {
     return output_flush(&log->output);
 }
 
+static enum hysgd_status log_flush(void *self) {
+    struct log *log = self;
+    HYSGD_TRY(close_block(log));
+    return output_flush(&log->output);
+}
+
 static enum hysgd_status log_end(void *self, const struct event_summary *summary) {
     struct log *log = self;
     for (int i = 0; i < summary->workers; i++)
@@ -210,4 +216,5 @@ static enum hysgd_status log_end(void *self, const struct event_summary *summary
     return output_close(&log->output);
 }
 
-const struct sink_ops sink_log = {.begin = log_begin, .event = log_event, .pulse = log_pulse, .end = log_end};
+const struct sink_ops sink_log = {
+    .begin = log_begin, .event = log_event, .pulse = log_pulse, .flush = log_flush, .end = log_end};

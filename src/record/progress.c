@@ -328,6 +328,10 @@ static void take_restored(struct progress *progress, const struct event *event) 
         show_text(progress, line.text);
     progress->version = event->version;
     progress->received = event->restored.received;
+    if (event->restored.batches > 0) /* logs of earlier versions do not tell */
+        progress->batches = event->restored.batches;
+    if (progress->shown_batches > progress->batches)
+        progress->shown_batches = progress->batches;
     for (int i = 0; i < progress->run.workers; i++)
         turn(progress, i, event->seconds, WAITING);
 }
@@ -393,6 +397,7 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
     case EVENT_CLOCK:
+    case EVENT_COPIED:
         break;
     }
     return HYSGD_OK;

@@ -148,6 +148,17 @@ enum hysgd_status recorder_notice(struct recorder *recorder, const char *text) {
     return outcome(recorder);
 }
 
+enum hysgd_status recorder_flush(struct recorder *recorder, double seconds) {
+    enum hysgd_status drained = recorder_drain(recorder, seconds);
+    (void)drained; /* kept, and returned below */
+    for (int i = 0; i < recorder->sink_count; i++) {
+        struct sink *sink = &recorder->sinks[i];
+        if (!sink->has_failed && sink->ops->flush != NULL)
+            note(recorder, sink, sink->ops->flush(sink->self));
+    }
+    return outcome(recorder);
+}
+
 enum hysgd_status recorder_end(struct recorder *recorder, const struct event_summary *summary) {
     drain_ring(recorder);
     for (int i = 0; i < recorder->sink_count; i++) {

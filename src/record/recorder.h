@@ -14,6 +14,7 @@ struct sink_ops {
     enum hysgd_status (*begin)(void *self, const struct event_run *run);
     enum hysgd_status (*event)(void *self, const struct event *event);
     enum hysgd_status (*pulse)(void *self, double seconds); /* after each drain, for live views; run clock */
+    enum hysgd_status (*flush)(void *self);                 /* what is written so far can be read */
     enum hysgd_status (*end)(void *self, const struct event_summary *summary);
     enum hysgd_status (*notice)(void *self, const char *text); /* see recorder_notice */
 };
@@ -43,6 +44,9 @@ HYSGD_MUST_CHECK enum hysgd_status recorder_drain(struct recorder *recorder, dou
 /* Drains, and hands a line to those who watch the run; it is in no log. Whoever tells of a loss so, before its
  * event, knows more of it than the event: views do not tell of it again. One draining thread. */
 HYSGD_MUST_CHECK enum hysgd_status recorder_notice(struct recorder *recorder, const char *text);
+
+/* Drains, and flushes every sink; otherwise as recorder_drain. */
+HYSGD_MUST_CHECK enum hysgd_status recorder_flush(struct recorder *recorder, double seconds);
 
 /* Drains and ends every sink; returns the first failure of any. */
 HYSGD_MUST_CHECK enum hysgd_status recorder_end(struct recorder *recorder, const struct event_summary *summary);

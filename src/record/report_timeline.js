@@ -180,6 +180,8 @@ function fillAccounts(run) {
   const rows = run.summary ? run.summary.accounts : [];
   if (rows.some((account) => account.abandoned > 0))
     columns.splice(4, 0, ['abandoned', count], ['abandoned_seconds', number]);
+  if (rows.some((account) => account.undone > 0))
+    columns.splice(4, 0, ['undone', count]);
   const body = element('tbody');
   rows.forEach((account, worker) => {
     const row = body.appendChild(element('tr'));

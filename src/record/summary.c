@@ -79,6 +79,7 @@ enum column {
     STALENESS,
     MOST_STALENESS,
     ABANDONED,
+    UNDONE,
     COMPUTE_SECONDS,
     TRANSIT_SECONDS,
     WAITING_SECONDS,
@@ -91,9 +92,10 @@ enum column {
     COLUMN_COUNT
 };
 
-static const char *const titles[COLUMN_COUNT] = {
-    "worker",    "received",  "applied",   "dropped",  "held",       "waiting %", "staleness", "most",   "given up",
-    "compute s", "transit s", "waiting s", "caused s", "given up s", "compute %", "transit %", "sent B", "read B"};
+static const char *const titles[COLUMN_COUNT] = {"worker",    "received",  "applied",   "dropped",  "held",
+                                                 "waiting %", "staleness", "most",      "given up", "undone",
+                                                 "compute s", "transit s", "waiting s", "caused s", "given up s",
+                                                 "compute %", "transit %", "sent B",    "read B"};
 
 static void print_cell(const struct row *row, enum column column, bool is_short, char cell[CELL_SIZE]) {
     const struct event_account *account = &row->account;
@@ -124,6 +126,9 @@ static void print_cell(const struct row *row, enum column column, bool is_short,
         break;
     case ABANDONED:
         print_count(account->abandoned, is_short, cell);
+        break;
+    case UNDONE:
+        print_count(account->undone, is_short, cell);
         break;
     case COMPUTE_SECONDS:
         print_seconds(account->compute_seconds, cell);
@@ -177,6 +182,7 @@ static struct row total(const struct event_summary *summary) {
         sum.account.dropped += account->dropped;
         sum.account.held += account->held;
         sum.account.abandoned += account->abandoned;
+        sum.account.undone += account->undone;
         sum.account.abandoned_seconds += account->abandoned_seconds;
         sum.account.compute_seconds += account->compute_seconds;
         sum.account.transit_seconds += account->transit_seconds;
@@ -273,6 +279,8 @@ static void measure(struct table *table, bool is_short) {
 static bool is_column_shown(enum column column, const struct event_account *sum) {
     if (column == ABANDONED || column == ABANDONED_SECONDS)
         return sum->abandoned > 0;
+    if (column == UNDONE)
+        return sum->undone > 0;
     if (column == SENT_BYTES || column == READ_BYTES)
         return sum->traffic.sent > 0; /* logs of earlier versions do not tell */
     return column != CAUSED_SECONDS || sum->caused_seconds > 0;
@@ -348,6 +356,9 @@ static void say_outcome(const struct event_summary *summary, struct paragraph *p
     if (summary->forced_updates > 0)
         say(paragraph, "%" PRIu64 " of them forced", summary->forced_updates);
     say_batches(summary, paragraph);
+    if (summary->returns > 0)
+        say(paragraph, "went back %" PRIu64 " %s after losses, %" PRIu64 " gradients undone", summary->returns,
+            summary->returns == 1 ? "time" : "times", summary->undone);
     if (summary->unfinished > 0)
         say(paragraph, "%" PRIu64 " gradients unfinished", summary->unfinished);
     if (summary->seconds > 0)

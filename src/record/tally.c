@@ -3,12 +3,16 @@
 #include "record/tally.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/memory.h"
+#include "record/tally_marks.h"
 
-enum hysgd_status tally_init(struct tally *tally, const struct event_run *run) {
+enum hysgd_status tally_init_unmarked(struct tally *tally, const struct event_run *run) {
     size_t count = (size_t)run->workers;
     *tally = (struct tally){.workers = run->workers,
+                            .events = run->first_event,
+                            .first_received = run->first_received,
                             .summary = {.seconds = run->first_seconds,
                                         .updates = run->first_version,
                                         .train_loss = (double)NAN,
@@ -24,7 +28,13 @@ enum hysgd_status tally_init(struct tally *tally, const struct event_run *run) {
     return attribution_init(&tally->attribution, run->workers, run->first_seconds, tally->accounts);
 }
 
+enum hysgd_status tally_init(struct tally *tally, const struct event_run *run) {
+    HYSGD_TRY(tally_init_unmarked(tally, run));
+    return strcmp(run->runtime, "mpi") == 0 ? tally_marks_alloc(run, &tally->marks) : HYSGD_OK;
+}
+
 void tally_fini(struct tally *tally) {
+    tally_marks_free(tally->marks);
     attribution_fini(&tally->attribution);
     memory_free(tally->accounts);
     memory_free(tally->states);
@@ -100,22 +110,62 @@ static void take_start(struct tally *tally, const struct event *event) {
     state->is_under_way = true;
 }
 
-/* What was held is gone, and all workers begin anew; what was counted before has happened, and stays. */
-static void take_restored(struct tally *tally, const struct event *event) {
+/* Where it is not known any more what there was: what was held is gone, and the rest stays. */
+static void forget_held(struct tally *tally, const struct event *event) {
     tally->summary.updates = event->version;
     for (int i = 0; i < tally->workers; i++) {
-        struct tally_worker *state = &tally->states[i];
         tally->accounts[i].held = 0;
-        state->held_staleness = 0;
-        state->held_most_staleness = 0;
-        state->is_under_way = false;
-        state->delivered = event->seconds;
-        attribution_restore(&tally->attribution, i, event->seconds, event->version);
+        tally->states[i].held_staleness = 0;
+        tally->states[i].held_most_staleness = 0;
+        tally->states[i].is_under_way = true;
     }
     tally->contributor_count = 0;
 }
 
+static uint64_t count_received(const struct tally *tally) {
+    uint64_t received = 0;
+    for (int i = 0; i < tally->workers; i++)
+        received += tally->accounts[i].received;
+    return received;
+}
+
+/* What was counted since is undone. False: that is not known. Logs of earlier versions do not tell, and give 0. */
+static bool go_back(struct tally *tally, const struct event *event) {
+    uint64_t kept = event->restored.kept, events = tally->events;
+    if (kept == events - 1)
+        return true;
+    if (!tally->marks || (kept == 0 && event->restored.received != tally->first_received) ||
+        !tally_marks_go_back(tally->marks, kept, tally))
+        return false;
+    tally->events = events;
+    return true;
+}
+
+/* Workers that were computing then begin anew. */
+static void take_restored(struct tally *tally, const struct event *event) {
+    const struct event_summary before = tally->summary;
+    uint64_t received = count_received(tally);
+    for (int i = 0; i < tally->workers; i++)
+        tally->accounts[i].undone += tally->accounts[i].received;
+    bool is_known = go_back(tally, event);
+    if (!is_known)
+        forget_held(tally, event);
+    for (int i = 0; i < tally->workers; i++) {
+        struct tally_worker *state = &tally->states[i];
+        tally->accounts[i].undone -= tally->accounts[i].received;
+        if (!state->is_under_way || state->is_lost)
+            continue;
+        state->is_under_way = false;
+        state->delivered = event->seconds;
+        attribution_restore(&tally->attribution, i, event->seconds, event->version);
+    }
+    tally->summary.seconds = before.seconds;
+    tally->summary.returns = before.returns + 1;
+    tally->summary.undone = before.undone + (is_known ? received - count_received(tally) : event->restored.undone);
+}
+
 void tally_add(struct tally *tally, const struct event *event) {
+    tally->events++;
     if (event->seconds > tally->summary.seconds)
         tally->summary.seconds = event->seconds;
     attribution_add(&tally->attribution, event);
@@ -146,7 +196,11 @@ void tally_add(struct tally *tally, const struct event *event) {
     case EVENT_RESTORED:
         take_restored(tally, event);
         break;
+    case EVENT_COPIED:
     case EVENT_CHECKPOINT:
+        if (tally->marks)
+            tally_marks_set(tally->marks, tally, event->kind == EVENT_COPIED);
+        break;
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
     case EVENT_CLOCK:

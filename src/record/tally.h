@@ -13,21 +13,29 @@ struct tally_worker {
     bool is_lost;
 };
 
+struct tally_marks; /* tally_marks.h */
+
 struct tally {
     int workers;
+    uint64_t events;                /* of the log so far */
     struct event_account *accounts; /* [workers] */
     struct tally_worker *states;    /* [workers] */
     struct attribution attribution;
     int *contributors; /* [contributor_count] workers with gradients held */
     int contributor_count;
-    double loss_sum; /* of the gradients since the latest evaluation */
+    uint64_t first_received; /* gradients before a resumed run began */
+    double loss_sum;         /* of the gradients since the latest evaluation */
     uint64_t loss_count;
     struct event_summary summary;
+    struct tally_marks *marks; /* of a run that may go back; else NULL */
 };
 
 /* HYSGD_MEMORY. Safe to fini when it fails. */
 HYSGD_MUST_CHECK enum hysgd_status tally_init(struct tally *tally, const struct event_run *run);
 void tally_fini(struct tally *tally);
+
+/* The same for one that cannot go back. */
+HYSGD_MUST_CHECK enum hysgd_status tally_init_unmarked(struct tally *tally, const struct event_run *run);
 
 /* Takes the next event; its worker exists. */
 void tally_add(struct tally *tally, const struct event *event);

@@ -280,6 +280,7 @@ static enum hysgd_status board_event(void *self, const struct event *event) {
     case EVENT_FOLD:
     case EVENT_RESTORED:
     case EVENT_CLOCK:
+    case EVENT_COPIED:
         break;
     }
     return HYSGD_OK;

@@ -134,6 +134,7 @@ void timeline_add(struct timeline *timeline, const struct event *event) {
     case EVENT_FOLD:
     case EVENT_RESTORED:
     case EVENT_CLOCK:
+    case EVENT_COPIED:
         break;
     }
 }

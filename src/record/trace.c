@@ -283,6 +283,7 @@ static enum hysgd_status trace_event(void *self, const struct event *event) {
     case EVENT_ESTIMATE:
     case EVENT_FOLD:
     case EVENT_CLOCK:
+    case EVENT_COPIED:
         break;
     }
     return output_check(&trace->output);

@@ -14,6 +14,7 @@
 
 void drive_emit(struct training *training, const struct event *event) {
     attribution_add(&training->attribution, event);
+    training->place.events++;
     if (!training->setup->recorder)
         return;
     while (!recorder_emit(training->setup->recorder, event)) {
@@ -22,6 +23,13 @@ void drive_emit(struct training *training, const struct event *event) {
         else
             sched_yield(); /* the draining thread is behind */
     }
+}
+
+void drive_flush(struct training *training, double seconds) {
+    if (!training->setup->recorder)
+        return;
+    enum hysgd_status kept = recorder_flush(training->setup->recorder, seconds);
+    (void)kept; /* as below */
 }
 
 void drive_drain(struct training *training, double seconds) {
@@ -64,13 +72,62 @@ void drive_go_on(struct training *training, bool also_asked) {
     atomic_store(&training->is_stopping, false);
 }
 
-void drive_note_restored(struct training *training, double seconds, int rank, uint64_t undone) {
+void drive_count_received(const struct training *training, uint64_t *received) {
+    for (int i = 0; i < training->setup->workers; i++) {
+        const struct engine_worker *worker = &training->engine.workers[i];
+        received[i] = worker->applied + worker->dropped + worker->held;
+    }
+}
+
+void drive_go_back(struct training *training, double seconds) {
+    struct hysgd_progress *progress = &training->engine.progress;
+    training->start_seconds = seconds;
+    training->evaluated_version = UINT64_MAX;
+    progress->seconds = seconds;
+    progress->fraction = drive_fraction(training, seconds);
+    for (int i = 0; i < training->setup->workers; i++)
+        training->workers[i].is_under_way = false;
+}
+
+/* Counts what is undone, of each worker where that is known; returns how much more that is. Less, where the run
+ * went back too far before, because somebody else was lost meanwhile. */
+static int64_t count_undone(struct training *training, const struct drive_return *back) {
+    int64_t undone = 0;
+    if (!back->received)
+        return (int64_t)back->undone;
+    for (int i = 0; i < training->setup->workers; i++) {
+        const struct engine_worker *worker = &training->engine.workers[i];
+        int64_t more = (int64_t)(back->received[i] - (worker->applied + worker->dropped + worker->held));
+        training->accounts[i].undone += (uint64_t)more;
+        undone += more;
+    }
+    return undone;
+}
+
+void drive_note_restored(struct training *training, const struct drive_return *back) {
     const struct hysgd_progress *progress = &training->engine.progress;
+    bool is_here = back->place.log == training->place.log;
+    int64_t undone = count_undone(training, back);
+    training->returns++;
+    training->undone += (uint64_t)undone;
     drive_emit(training, &(struct event){.kind = EVENT_RESTORED,
+                                         .worker = -1,
+                                         .seconds = training->start_seconds,
+                                         .version = progress->version,
+                                         .restored = {.received = progress->received,
+                                                      .batches = training->engine.received_batches,
+                                                      .undone = undone > 0 ? (uint64_t)undone : 0,
+                                                      .kept = is_here ? back->place.events : EVENT_NOT_HERE,
+                                                      .rank = back->rank}});
+}
+
+void drive_note_copied(struct training *training, double seconds) {
+    const struct hysgd_progress *progress = &training->engine.progress;
+    drive_emit(training, &(struct event){.kind = EVENT_COPIED,
                                          .worker = -1,
                                          .seconds = seconds,
                                          .version = progress->version,
-                                         .restored = {progress->received, undone, rank}});
+                                         .copied = {.received = progress->received}});
 }
 
 void drive_note_clock(struct training *training, double seconds, int rank, double offset_seconds,

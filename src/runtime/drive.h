@@ -18,25 +18,44 @@ void drive_drain(struct training *training, double seconds);
  * drive_note_restored. By the draining thread. */
 void drive_notice(struct training *training, const char *text);
 
+/* The same, and what is written so far can then be read. */
+void drive_flush(struct training *training, double seconds);
+
 /* Notes a failure of the calling thread, with its message, and stops; the first failure counts. */
 void drive_fail(struct training *training, enum hysgd_status status);
 
 /* Stops for a reason that is no failure. */
 void drive_stop(struct training *training, const char *reason);
 
-/* As engine_restart, at the start of a process: the engine has released every computing worker, and the time of
- * what is gone counts neither as computing nor as waiting. */
 /* After a loss the state is an earlier one: a limit that had been reached has to be reached again. `also_asked`:
  * what training_stop has asked for is meant otherwise. */
 void drive_go_on(struct training *training, bool also_asked);
 
-/* Records that it is, since a rank was lost. */
-void drive_note_restored(struct training *training, double seconds, int rank, uint64_t undone);
+/* Gradients received of each worker, so far. */
+void drive_count_received(const struct training *training, uint64_t *received_out);
 
 /* Records how far the clock of a rank is behind, and how well that is known. */
 void drive_note_clock(struct training *training, double seconds, int rank, double offset_seconds,
                       double error_seconds);
 
+/* The state has become an earlier one, from which the run goes on at `seconds`: nothing that is no part of it tells
+ * the future from the past. In a replay too. */
+void drive_go_back(struct training *training, double seconds);
+
+/* What is recorded of that. */
+struct drive_return {
+    struct training_place place; /* where the record was then */
+    const uint64_t *received;    /* [workers] gradients received until the loss; NULL: not known of each worker */
+    uint64_t undone;             /* then, as far as is known */
+    int rank;                    /* lost lately */
+};
+void drive_note_restored(struct training *training, const struct drive_return *back);
+
+/* Records that a copy of the present state is being made, to which the run may go back. */
+void drive_note_copied(struct training *training, double seconds);
+
+/* As engine_restart, at the start of a process: the engine has released every computing worker, and the time of
+ * what is gone counts neither as computing nor as waiting. */
 void drive_restart(struct training *training, double seconds);
 
 /* Whether a released worker reads the present version; else it goes on at the one that it has. */

@@ -211,6 +211,7 @@ bool estimate_restore(struct estimator *estimator, const double *row) {
         return false;
     estimator->is_empty = row[0] == 0;
     estimator->has_before = row[1] == 1;
+    estimator->is_new = false;
     memcpy(&estimator->state, row + FLAGS, sizeof estimator->state);
     memcpy(estimator->cycles, row + FLAGS + STATE_FIELDS, (size_t)estimator->workers * sizeof(double));
     return true;

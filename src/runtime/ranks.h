@@ -95,6 +95,7 @@ struct ranks_copy {
     bool has_plan;
     unsigned char *plan; /* struct ranks_state */
     float **packed; /* [servers] slices of servers of this rank, and of those that it would inherit; else NULL */
+    float *own;     /* what the worker of this rank keeps; NULL: nothing */
     int under_way;  /* messages that are being sent or received */
 };
 
@@ -113,7 +114,7 @@ struct ranks_past {
     int shard_count;
     struct ranks_coordinator *coordinator;
     struct ranks_inbox *inboxes;
-    void *memory[5];
+    void *memory[6];
 };
 
 /* The checkpoint that a rank writes its part of. */
@@ -121,6 +122,7 @@ struct ranks_save {
     bool is_expected; /* the coordinator has announced it */
     bool has_plan;
     unsigned char *plan;        /* struct ranks_plan */
+    uint64_t delivered;         /* gradients of this rank's worker, then */
     struct snapshot_part *part; /* being written; NULL: it is not time yet */
 };
 
@@ -151,6 +153,7 @@ struct ranks_worker {
     double begun, gives_up;                  /* on the machine's clock; INFINITY: never */
     double compute_seconds, transit_seconds; /* of the gradient that is done; injected slowness included */
     bool has_given_up;
+    uint64_t delivered; /* gradients, those of an earlier process too */
 };
 
 /* An order that a shard has not carried out yet. */
@@ -202,7 +205,7 @@ struct ranks {
     struct ranks_member *members;            /* [count] */
     struct message_members *members_message; /* the one being sent */
     int lost_count, latest_lost;
-    uint64_t received, undone;    /* gradients, as far as this rank knows: and those that losses have undone */
+    uint64_t received;            /* gradients, as far as this rank knows */
     bool has_saved;               /* this run's checkpoint is there */
     bool has_ended_others;        /* this rank has told them that the run is over */
     bool confirms;                /* a delivery counts once all servers have it, not already when it is announced */
@@ -226,6 +229,7 @@ struct ranks {
     struct ranks_save save;
     struct ranks_copy *copies[RANKS_COPIES], *old_copies;
     unsigned char *beginning; /* struct ranks_state before the first update; NULL where no loss is tolerated */
+    double begun;             /* of it, on the run's clock */
     struct ranks_past *past;
     double clock; /* seconds of the run's clock beyond those of the machine's */
     struct ranks_aside aside;
@@ -342,6 +346,9 @@ HYSGD_MUST_CHECK enum hysgd_status ranks_worker_renew(struct ranks *ranks, struc
 
 /* Sends what the thread has finished, and lets it begin what it may. Returns whether anything happened. */
 bool ranks_worker_step(struct ranks *ranks);
+/* Gradients of a worker that the coordinator's engine has received. */
+uint64_t ranks_worker_received(const struct ranks *ranks, int worker);
+
 void ranks_worker_released(struct ranks *ranks, const struct message_released *message);
 void ranks_worker_cancelled(struct ranks *ranks, bool is_lost);
 

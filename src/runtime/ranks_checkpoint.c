@@ -7,6 +7,14 @@
 #include "base/memory.h"
 #include "runtime/ranks_coordinator.h"
 
+/* Gradients of a rank's worker in the present state. */
+static uint64_t delivered_by(const struct ranks *ranks, int rank) {
+    for (int i = 0; i < ranks->workers; i++)
+        if (ranks->worker_ranks[i] == rank)
+            return ranks_worker_received(ranks, i);
+    return 0;
+}
+
 /* ---- Checkpoints ---- */
 
 /* The plan of the file, to everyone. */
@@ -15,7 +23,7 @@ static enum hysgd_status send_plan(struct ranks_coordinator *self) {
     size_t count;
     const struct snapshot_place *places = snapshot_places(self->file, &count);
     size_t bytes = sizeof(struct ranks_plan) + count * sizeof *places;
-    const struct message_plan message = {.head = {MESSAGE_PLAN, sizeof message}, .plan_bytes = bytes};
+    struct message_plan message = {.head = {MESSAGE_PLAN, sizeof message}, .plan_bytes = bytes};
     struct ranks_parcel *parcel;
     HYSGD_TRY(ranks_parcel_alloc(ranks, bytes, &parcel));
     struct ranks_plan *plan = (void *)parcel->content;
@@ -25,9 +33,11 @@ static enum hysgd_status send_plan(struct ranks_coordinator *self) {
     if (snprintf(plan->temporary, sizeof plan->temporary, "%s", snapshot_temporary(self->file)) >=
         (int)sizeof plan->temporary)
         return hysgd_fail(HYSGD_OUTPUT, "%s: the path is too long", snapshot_temporary(self->file));
-    coordinator_send_to_all(ranks, &message, sizeof message);
-    for (int i = 0; i < ranks->count; i++)
+    for (int i = 0; i < ranks->count; i++) {
+        message.delivered = delivered_by(ranks, i);
+        ranks_send(ranks, i, &message, sizeof message);
         HYSGD_TRY(ranks_parcel_send(ranks, parcel, i, CHANNEL_PLAN, bytes));
+    }
     return HYSGD_OK;
 }
 
@@ -39,10 +49,12 @@ static void keep_save_failure(struct ranks_coordinator *self, enum hysgd_status 
 static void end_save(struct ranks_coordinator *self) {
     struct training *training = self->ranks->training;
     enum hysgd_status status = self->save_status;
-    if (status != HYSGD_OK || self->is_save_void)
+    if (status != HYSGD_OK || self->is_save_void) {
         snapshot_abort(self->file);
-    else
+    } else {
+        drive_flush(training, self->saved_seconds); /* the file names a place in the log */
         status = snapshot_commit(self->file);
+    }
     if (self->save_status != HYSGD_OK)
         status_set_message(self->save_message);
     if (self->is_save_void)
@@ -137,8 +149,10 @@ enum hysgd_status coordinator_begin_copy(struct ranks_coordinator *self) {
                                    .committed = ranks->generation};
     struct ranks_parcel *parcel;
     size_t bytes;
-    HYSGD_TRY(ranks_state_make(ranks, coordinator_moment(self), &parcel, &bytes));
+    double seconds = coordinator_moment(self);
+    HYSGD_TRY(ranks_state_make(ranks, seconds, &parcel, &bytes));
     ranks_parcel_release(parcel);
+    drive_note_copied(ranks->training, seconds);
     message.bytes = bytes;
     self->copied_version = ranks->training->engine.progress.version;
     self->lost_before_copy = ranks->lost_count;
@@ -148,6 +162,7 @@ enum hysgd_status coordinator_begin_copy(struct ranks_coordinator *self) {
         if (ranks->members[i].is_lost)
             continue;
         self->unheld++;
+        message.delivered = delivered_by(ranks, i);
         ranks_send(ranks, i, &message, sizeof message);
         HYSGD_TRY(ranks_parcel_send(ranks, parcel, i, CHANNEL_COPY_PLAN, bytes));
     }
@@ -161,6 +176,7 @@ void coordinator_note_held(struct ranks_coordinator *self, const struct message_
     if (!self->is_copying || message->generation != self->generation || --self->unheld > 0)
         return;
     self->is_copying = false;
+    drive_flush(ranks->training, coordinator_moment(self)); /* whoever goes back to it finds its place in the log */
     ranks->generation = self->generation;
     ranks_members_tell(ranks);
 }

@@ -67,10 +67,11 @@ static enum hysgd_status watch(struct ranks_coordinator *self) {
     coordinator_note_stop(self);
     if (!is_over && !coordinator_is_held(self))
         coordinator_note_clocks(self, seconds);
+    /* Not while an evaluation is under way: a log tells only of those that have ended. But before the next one. */
+    if (!is_over && !coordinator_is_busy(self) && coordinator_copy_is_due(self))
+        HYSGD_TRY(coordinator_begin_copy(self));
     if (!is_over && !coordinator_is_busy(self) && drive_evaluation_is_due(training, seconds))
         return coordinator_begin_evaluation(self);
-    if (!is_over && !coordinator_is_held(self) && coordinator_copy_is_due(self))
-        HYSGD_TRY(coordinator_begin_copy(self));
     if (!is_over && !coordinator_is_busy(self) && drive_save_is_due(training, seconds))
         return coordinator_begin_save(self);
     return HYSGD_OK;

@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "runtime/ranks.h"
+#include "runtime/worker_own.h"
 
 struct ranks_copy *ranks_copy_of(struct ranks *ranks, uint64_t generation) {
     struct ranks_copy *copy = ranks->copies[generation % RANKS_COPIES];
@@ -17,6 +18,7 @@ static void free_copy(struct ranks *ranks, struct ranks_copy *copy) {
     for (int i = 0; copy->packed && i < ranks->servers; i++)
         memory_free(copy->packed[i]);
     memory_free(copy->packed);
+    memory_free(copy->own);
     memory_free(copy->plan);
     memory_free(copy);
 }
@@ -89,7 +91,8 @@ static enum hysgd_status pack_state(struct ranks *ranks, const void *rest, size_
     *bytes_out = sizeof *state + count * sizeof *places + 2 * servers * sizeof(int32_t) + length;
     HYSGD_TRY(ranks_parcel_alloc(ranks, *bytes_out, parcel_out));
     state = (void *)(*parcel_out)->content;
-    *state = (struct ranks_state){.count = count, .servers = servers, .bytes = length};
+    *state =
+        (struct ranks_state){.count = count, .servers = servers, .bytes = length, .place = ranks->training->place};
     memcpy(state->places, places, count * sizeof *places);
     int32_t *holders = (int32_t *)(void *)(state->places + count);
     for (size_t i = 0; i < servers; i++) {
@@ -122,7 +125,9 @@ enum hysgd_status ranks_state_make(struct ranks *ranks, double seconds, struct r
 enum hysgd_status ranks_copies_begin(struct ranks *ranks) {
     struct ranks_parcel *parcel;
     size_t bytes;
-    HYSGD_TRY(ranks_state_make(ranks, ranks->training->start_seconds, &parcel, &bytes));
+    ranks->training->keeps_place = true;
+    ranks->begun = ranks->training->start_seconds;
+    HYSGD_TRY(ranks_state_make(ranks, ranks->begun, &parcel, &bytes));
     enum hysgd_status status = memory_alloc(bytes, 1, &ranks->beginning);
     if (status == HYSGD_OK)
         memcpy(ranks->beginning, parcel->content, bytes);
@@ -140,11 +145,23 @@ static void plan_has_come(void *self, const struct comm_completion *completion, 
     confirm(copy->ranks, copy->generation);
 }
 
+/* At the copy's place in the stream of orders the worker has delivered what the state has, or once more: it has not
+ * been released since, so what it had before is still there. */
+static enum hysgd_status copy_own(struct ranks *ranks, struct ranks_copy *copy, uint64_t delivered) {
+    size_t count = worker_own_count(ranks->training);
+    if (!ranks->worker || count == 0)
+        return HYSGD_OK;
+    HYSGD_TRY(memory_alloc_vector(count, sizeof *copy->own, &copy->own));
+    worker_own_pack(ranks->training, ranks->worker->worker, ranks->worker->delivered > delivered, copy->own);
+    return HYSGD_OK;
+}
+
 enum hysgd_status ranks_copies_expect(struct ranks *ranks, const struct message_copy *message) {
     struct ranks_copy *copy;
     if (message->committed > ranks->generation)
         ranks->generation = message->committed;
     HYSGD_TRY(make_copy(ranks, message->generation, &copy));
+    HYSGD_TRY(copy_own(ranks, copy, message->delivered));
     HYSGD_TRY(memory_alloc(message->bytes, 1, &copy->plan));
     copy->under_way++;
     return comm_receive(ranks->comm, ranks->leader, ranks_tag(ranks, CHANNEL_COPY_PLAN, 0), copy->plan,

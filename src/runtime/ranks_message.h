@@ -105,13 +105,15 @@ struct message_order {
 struct message_plan {
     struct message_head head;
     uint64_t plan_bytes; /* of the struct ranks_plan that follows */
+    uint64_t delivered;  /* gradients of the receiver's worker in the state that is saved */
 };
 
 struct message_copy {
     struct message_head head;
     int32_t server; /* of a slice */
     uint64_t generation, bytes;
-    uint64_t committed; /* the generation that all ranks have; of what the coordinator sends */
+    uint64_t committed; /* the generation that all ranks have; of what the coordinator sends, as is */
+    uint64_t delivered; /* gradients of the receiver's worker in the state that is copied */
 };
 
 struct message_held {
@@ -123,6 +125,7 @@ struct message_held {
  * that hold each server's slice, then the rest of the state, as snapshot_restore_state takes it. */
 struct ranks_state {
     uint64_t count, servers, bytes;
+    struct training_place place; /* of the record */
     struct snapshot_place places[];
 };
 

@@ -6,6 +6,7 @@
 #include "base/machine.h"
 #include "base/memory.h"
 #include "runtime/ranks.h"
+#include "runtime/worker_own.h"
 
 /* ---- Where to ---- */
 
@@ -21,6 +22,12 @@ static bool has_all_slices(const struct ranks *ranks, const struct ranks_copy *c
     return true;
 }
 
+/* The checkpoint that the run continues is the one that it writes: whether it has is for the file to tell. */
+static bool has_one_file(const struct ranks *ranks) {
+    const struct training_setup *setup = ranks->training->setup;
+    return setup->resume_path && setup->save_path && strcmp(setup->resume_path, setup->save_path) == 0;
+}
+
 enum hysgd_status ranks_plan_renewal(struct ranks *ranks, struct ranks_renewal *renewal) {
     const struct ranks_copy *copy = ranks->generation > 0 ? ranks_copy_of(ranks, ranks->generation) : NULL;
     renewal->source = SOURCE_COPIES;
@@ -33,7 +40,7 @@ enum hysgd_status ranks_plan_renewal(struct ranks *ranks, struct ranks_renewal *
         int host = ranks->server_ranks[i];
         renewal->hosts[i] = ranks->members[host].is_lost ? ranks_next_member(ranks, host) : host;
     }
-    renewal->source = ranks->has_saved ? SOURCE_CHECKPOINT : SOURCE_BEGINNING;
+    renewal->source = ranks->has_saved || has_one_file(ranks) ? SOURCE_CHECKPOINT : SOURCE_BEGINNING;
     renewal->generation = 0;
     return HYSGD_OK;
 }
@@ -93,27 +100,57 @@ static enum hysgd_status restore_state(struct training *training, const unsigned
     return snapshot_restore_state(training, ranks_state_rest(state), state->bytes);
 }
 
-static enum hysgd_status restore(struct ranks *ranks, const struct ranks_renewal *renewal) {
+/* What the worker of this rank keeps; `copy` NULL: as before its first delivery. */
+static void restore_own(struct ranks *ranks, const struct ranks_copy *copy) {
+    if (ranks->worker)
+        worker_own_unpack(ranks->training, ranks->worker->worker, copy ? copy->own : NULL);
+}
+
+static enum hysgd_status restore_checkpoint(struct ranks *ranks, struct training_place *place) {
     struct training *training = ranks->training;
-    const struct training_setup *setup = training->setup;
+    const char *path = training->setup->save_path;
+    restore_own(ranks, NULL);
+    snapshot_free(training->resumed);
+    training->resumed = NULL;
+    HYSGD_TRY(training_resume(training, path));
+    if (training->start_seconds > ranks->begun) /* else it is the one that the run continues, of another log */
+        *place = training->resumed->place;
+    HYSGD_TRY(ranks_start_shards(ranks));
+    return ranks_read_slices(ranks, path);
+}
+
+static enum hysgd_status restore_beginning(struct ranks *ranks) {
+    struct training *training = ranks->training;
+    const char *path = training->setup->resume_path;
+    restore_own(ranks, NULL);
+    HYSGD_TRY(restore_state(training, ranks->beginning));
+    if (path)
+        HYSGD_TRY(snapshot_read_own(training, path));
+    HYSGD_TRY(ranks_start_shards(ranks));
+    return path ? ranks_read_slices(ranks, path) : HYSGD_OK;
+}
+
+/* `place_out`: where the record was then. */
+static enum hysgd_status restore(struct ranks *ranks, const struct ranks_renewal *renewal,
+                                 struct training_place *place) {
+    struct training *training = ranks->training;
     const struct ranks_copy *copy = NULL;
+    *place = (struct training_place){0};
     switch (renewal->source) {
     case SOURCE_COPIES:
         copy = ranks_copy_of(ranks, renewal->generation);
         if (!copy || !copy->has_plan)
             return hysgd_fail(HYSGD_FAILED, "rank %d has no copy %llu of the state", ranks->rank,
                               (unsigned long long)renewal->generation);
+        *place = ((const struct ranks_state *)(const void *)copy->plan)->place;
         HYSGD_TRY(restore_state(training, copy->plan));
+        restore_own(ranks, copy);
         HYSGD_TRY(ranks_start_shards(ranks));
         return unpack_shards(ranks, copy);
     case SOURCE_CHECKPOINT:
-        HYSGD_TRY(training_resume(training, setup->save_path));
-        HYSGD_TRY(ranks_start_shards(ranks));
-        return ranks_read_slices(ranks, setup->save_path);
+        return restore_checkpoint(ranks, place);
     default:
-        HYSGD_TRY(restore_state(training, ranks->beginning));
-        HYSGD_TRY(ranks_start_shards(ranks));
-        return setup->resume_path ? ranks_read_slices(ranks, setup->resume_path) : HYSGD_OK;
+        return restore_beginning(ranks);
     }
 }
 
@@ -123,6 +160,8 @@ static enum hysgd_status lead(struct ranks *ranks, bool is_new) {
     const struct training_setup *setup = training->setup;
     bool leaves = is_new && ranks->has_asked_to_leave;
     drive_go_on(training, leaves);
+    if (is_new)
+        training->place = (struct training_place){.log = ranks->incarnation};
     if (is_new && setup->take_over)
         HYSGD_TRY(setup->take_over(setup->take_over_self));
     HYSGD_TRY(ranks_coordinator_start(ranks));
@@ -153,6 +192,19 @@ static void forget_stop(struct training *training) {
     atomic_store(&training->is_stopping, false);
 }
 
+/* `back_out`: what is to be recorded of it, but who delivered what. */
+static enum hysgd_status go_back(struct ranks *ranks, const struct ranks_renewal *renewal,
+                                 struct drive_return *back) {
+    struct training *training = ranks->training;
+    *back = (struct drive_return){.rank = ranks->latest_lost};
+    HYSGD_TRY(restore(ranks, renewal, &back->place));
+    drive_go_back(training, ranks->clock + machine_seconds());
+    uint64_t received = training->engine.progress.received;
+    back->undone = ranks->received > received ? ranks->received - received : 0;
+    ranks->received = received;
+    return HYSGD_OK;
+}
+
 enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *renewal) {
     struct training *training = ranks->training;
     struct ranks_past *past;
@@ -165,17 +217,20 @@ enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *r
     for (int i = 0; i < ranks->servers; i++)
         ranks->server_ranks[i] = renewal->hosts[i];
     HYSGD_TRY(ranks_open_inboxes(ranks));
-    HYSGD_TRY(restore(ranks, renewal));
-    training->start_seconds = ranks->clock + machine_seconds();
-    uint64_t received = training->engine.progress.received;
-    uint64_t undone = ranks->received > received ? ranks->received - received : 0;
-    ranks->undone += undone;
-    ranks->received = received;
+    struct drive_return back;
+    uint64_t *received;
+    HYSGD_TRY(memory_alloc((size_t)ranks->workers, sizeof *received, &received));
+    past->memory[5] = received;
+    drive_count_received(training, received);
+    if (past->coordinator)
+        ranks->received = training->engine.progress.received;
+    HYSGD_TRY(go_back(ranks, renewal, &back));
     forget_stop(training);
     if (ranks->rank == ranks->leader) {
+        back.received = past->coordinator ? received : NULL;
         HYSGD_TRY(lead(ranks, past->coordinator == NULL));
-        ranks_tell_restored(ranks, text, sizeof text, undone);
-        drive_note_restored(training, training->start_seconds, ranks->latest_lost, undone);
+        ranks_tell_restored(ranks, text, sizeof text, back.undone);
+        drive_note_restored(training, &back);
     } else {
         ranks->has_asked_to_leave = false; /* the one who was asked may not have known it any more */
     }

@@ -20,6 +20,7 @@ enum hysgd_status ranks_save_expect(struct ranks *ranks, const struct message_pl
     save->plan = NULL;
     save->has_plan = false;
     save->is_expected = true;
+    save->delivered = message->delivered;
     HYSGD_TRY(memory_alloc(message->plan_bytes, 1, &save->plan));
     return comm_receive(ranks->comm, ranks->leader, ranks_tag(ranks, CHANNEL_PLAN, 0), save->plan,
                         message->plan_bytes, plan_has_come, ranks);
@@ -41,6 +42,12 @@ static bool is_time(const struct ranks *ranks) {
     return true;
 }
 
+/* At the place of the image the worker has delivered what the state has, or once more, and is not released
+ * meanwhile. */
+static bool has_delivered_since(const struct ranks *ranks) {
+    return ranks->worker && ranks->worker->delivered > ranks->save.delivered;
+}
+
 static enum hysgd_status begin(struct ranks *ranks) {
     struct ranks_save *save = &ranks->save;
     const struct ranks_plan *plan = (const void *)save->plan;
@@ -51,7 +58,8 @@ static enum hysgd_status begin(struct ranks *ranks) {
     const struct snapshot_holdings holdings = {.slices = slices,
                                                .slice_count = ranks->shard_count,
                                                .training = ranks->training,
-                                               .worker = ranks->worker ? ranks->worker->worker : -1};
+                                               .worker = ranks->worker ? ranks->worker->worker : -1,
+                                               .is_before = has_delivered_since(ranks)};
     enum hysgd_status status = snapshot_take_part(&holdings, plan->places, plan->count, false, &save->part);
     memory_free(slices);
     HYSGD_TRY(status);

@@ -131,11 +131,17 @@ static enum hysgd_status alloc_encoded(struct ranks_worker *worker) {
     return memory_alloc_vector(bytes, 1, &worker->encoded);
 }
 
+uint64_t ranks_worker_received(const struct ranks *ranks, int worker) {
+    const struct engine_worker *state = &ranks->training->engine.workers[worker];
+    return state->applied + state->dropped + state->held;
+}
+
 enum hysgd_status ranks_worker_start(struct ranks *ranks, int index) {
     struct ranks_worker *worker;
     size_t count = ranks->training->server.count;
     HYSGD_TRY(memory_alloc(1, sizeof *worker, &worker));
-    *worker = (struct ranks_worker){.ranks = ranks, .worker = index};
+    *worker =
+        (struct ranks_worker){.ranks = ranks, .worker = index, .delivered = ranks_worker_received(ranks, index)};
     pthread_cond_init(&worker->wake, NULL);
     ranks->worker = worker;
     HYSGD_TRY(memory_alloc_vector(count, sizeof(float), &worker->vector));
@@ -183,6 +189,7 @@ enum hysgd_status ranks_worker_renew(struct ranks *ranks, struct ranks_past *pas
     worker->awaited = worker->pushing = 0;
     worker->is_announced = false; /* to the new incarnation, */
     worker->is_lost = false;      /* in which it may not have left yet */
+    worker->delivered = ranks_worker_received(ranks, worker->worker);
     HYSGD_TRY(memory_alloc_vector(count, sizeof(float), &worker->vector));
     HYSGD_TRY(memory_alloc_vector(count, sizeof(float), &worker->gradient));
     ranks->training->workers[worker->worker].gradient = worker->gradient;
@@ -285,6 +292,7 @@ static enum hysgd_status deliver(struct ranks_worker *worker) {
     if (worker->has_given_up)
         return HYSGD_OK;
     worker_settle(ranks->training, worker->worker);
+    worker->delivered++;
     return push(worker);
 }
 

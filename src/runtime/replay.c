@@ -31,7 +31,7 @@ __attribute__((format(printf, 2, 3))) static enum hysgd_status differ(struct rep
     if (event->worker >= 0)
         snprintf(who, sizeof who, " of worker %d", event->worker);
     replay->has_differed = true;
-    return hysgd_fail(HYSGD_FAILED, "%s: event %" PRIu64 ", %s%s at %.9g s: %s", replay->path, replay->repeated + 1,
+    return hysgd_fail(HYSGD_FAILED, "%s: event %" PRIu64 ", %s%s at %.9g s: %s", replay->path, replay->read,
                       record_events[event->kind].name, who, event->seconds, what);
 }
 
@@ -63,12 +63,16 @@ static bool find_difference(const struct record_kind *kind, const void *actual, 
 
 /* The oldest event that came out must be the log's latest. */
 static enum hysgd_status compare_event(struct replay *replay) {
-    const struct event *actual = &replay->emitted[0];
+    struct event *actual = &replay->emitted[0];
     if (replay->emitted_count == 0)
         return differ(replay, "nothing of this kind happens here");
     if (actual->kind != replay->expected.kind)
         return differ(replay, "%s of version %" PRIu64 " comes here instead", record_events[actual->kind].name,
                       actual->version);
+    if (actual->kind == EVENT_RESTORED) { /* of what is undone only the log knows */
+        actual->restored.kept = replay->expected.restored.kept;
+        actual->restored.undone = replay->expected.restored.undone;
+    }
     char text[128];
     if (find_difference(&record_event, actual, &replay->expected, text, sizeof text) ||
         find_difference(&record_events[actual->kind], actual, &replay->expected, text, sizeof text))
@@ -150,8 +154,18 @@ static enum hysgd_status act(struct replay *replay) {
     return replay->action_is_due ? HYSGD_OK : end_action(replay, 0);
 }
 
+/* After a return, as at the beginning of a run. */
+static void restart(struct replay *replay) {
+    if (!replay->restart_is_due)
+        return;
+    replay->restart_is_due = false;
+    drive_restart(replay->training, replay->now);
+    release(replay);
+}
+
 static enum hysgd_status repeat_start(struct replay *replay) {
     const struct event *event = &replay->expected;
+    restart(replay);
     if (engine_worker(replay)->activity != ENGINE_COMPUTING || training_worker(replay)->is_under_way)
         return differ(replay, "the worker has not been released");
     struct snapshot_flight *flight = &replay->flights[event->worker];
@@ -257,6 +271,40 @@ static void repeat_checkpoint(struct replay *replay) {
                                                  .checkpoint = {.received = progress->received}});
 }
 
+static void repeat_copy(struct replay *replay) {
+    drive_note_copied(replay->training, replay->expected.seconds);
+}
+
+/* What a state goes through that is copied and gone back to. The vectors are as they were: what the run has undone
+ * is not repeated. */
+static enum hysgd_status copy_and_restore(struct training *training) {
+    struct snapshot_image *image;
+    unsigned char *bytes = NULL;
+    size_t length = 0;
+    HYSGD_TRY(snapshot_take(training, 0, NULL, &image));
+    enum hysgd_status status = snapshot_store_state(image, training->setup, &bytes, &length);
+    snapshot_discard(image);
+    if (status == HYSGD_OK)
+        status = snapshot_restore_state(training, bytes, length);
+    memory_free(bytes);
+    return status;
+}
+
+static enum hysgd_status repeat_return(struct replay *replay) {
+    struct training *training = replay->training;
+    HYSGD_TRY(check_idle(replay));
+    for (int i = 0; i < training->setup->workers; i++)
+        if (training->workers[i].is_under_way)
+            server_has_read(&training->server, i);
+    const struct drive_return back = {.place = training->place, .rank = replay->expected.restored.rank};
+    HYSGD_TRY(copy_and_restore(training));
+    drive_go_back(training, replay->now);
+    replay->restart_is_due = true;
+    replay->is_evaluating = false;
+    drive_note_restored(training, &back);
+    return HYSGD_OK;
+}
+
 static enum hysgd_status bring_about(struct replay *replay) {
     const struct event *event = &replay->expected;
     if (!record_events[event->kind].may_be_earlier)
@@ -286,9 +334,29 @@ static enum hysgd_status bring_about(struct replay *replay) {
     case EVENT_JOINED:
         break;
     case EVENT_RESTORED:
-        return differ(replay, "a rank was lost, and the run went back; what follows cannot be repeated");
+        return repeat_return(replay);
+    case EVENT_COPIED:
+        repeat_copy(replay);
+        return HYSGD_OK;
     }
     return differ(replay, "nothing brings it about here");
+}
+
+/* What comes next in the log is undone, or the return itself: what begins here begins after it. */
+static bool return_is_due(const struct replay *replay) {
+    const struct replay_plan *plan = replay->plan;
+    return replay->returns < plan->return_count && replay->read == plan->returns[replay->returns].kept;
+}
+
+/* The next event of the log that is not undone. */
+static enum hysgd_status read_event(struct replay *replay, bool *has_event) {
+    bool returns = return_is_due(replay);
+    uint64_t wanted = returns ? replay->plan->returns[replay->returns++].at : replay->read + 1;
+    do {
+        HYSGD_TRY(log_reader_next(replay->reader, &replay->expected, has_event));
+        replay->read++;
+    } while (*has_event && replay->read < wanted);
+    return HYSGD_OK;
 }
 
 /* Evaluates at the moment at which the recorded run did; the log tells it only when that was over. */
@@ -296,7 +364,7 @@ static enum hysgd_status begin_evaluation(struct replay *replay) {
     const struct replay_plan *plan = replay->plan;
     struct training *training = replay->training;
     const struct hysgd_progress *progress = &training->engine.progress;
-    if (replay->is_evaluating || replay->evaluations == plan->evaluation_count)
+    if (replay->is_evaluating || replay->evaluations == plan->evaluation_count || return_is_due(replay))
         return HYSGD_OK;
     const struct replay_evaluation *next = &plan->evaluations[replay->evaluations];
     if (next->version != progress->version || next->received != progress->received)
@@ -371,7 +439,7 @@ static enum hysgd_status repeat_events(struct replay *replay) {
     bool has_event = true;
     HYSGD_TRY(begin_evaluation(replay));
     while (training->reason || !atomic_load(&training->is_stopping)) {
-        HYSGD_TRY(log_reader_next(replay->reader, &replay->expected, &has_event));
+        HYSGD_TRY(read_event(replay, &has_event));
         if (!has_event)
             return HYSGD_OK;
         if (is_beyond_until(replay)) {
@@ -407,10 +475,14 @@ static enum hysgd_status compare_end(struct replay *replay, const struct event_s
     struct event_summary summary;
     training_summarize(replay->training, recorded->seconds, &summary);
     summary.server_seconds = recorded->server_seconds;
+    summary.returns = recorded->returns;
+    summary.undone = recorded->undone;
     bool has_failed = strcmp(recorded->reason, "diverged") == 0 || strcmp(recorded->reason, "failed") == 0;
     if (has_failed) /* perhaps in an evaluation, which is not recorded then */
         summary.train_loss = recorded->train_loss;
     HYSGD_TRY(compare_part(replay, &record_end, -1, &summary, recorded));
+    for (int i = 0; i < summary.workers; i++)
+        replay->training->accounts[i].undone = recorded->accounts[i].undone;
     for (int i = 0; i < summary.workers; i++)
         HYSGD_TRY(compare_part(replay, &record_account, i, &summary.accounts[i], &recorded->accounts[i]));
     for (int i = 0; i < summary.class_count && i < recorded->class_count; i++)
@@ -511,8 +583,10 @@ static enum hysgd_status go_on(struct replay *replay, double *seconds_out) {
     HYSGD_TRY(memory_alloc(1, sizeof *snapshot, &snapshot));
     snapshot_free(training->resumed);
     training->resumed = snapshot;
-    *snapshot = (struct snapshot){true, replay->flights, replay->server_free_at,
-                                  (double)(replay->next_order + training->setup->workers)};
+    *snapshot = (struct snapshot){.has_flights = true,
+                                  .flights = replay->flights,
+                                  .server_free_at = replay->server_free_at,
+                                  .next_order = (double)(replay->next_order + training->setup->workers)};
     replay->flights = NULL;
     for (int i = 0; i < training->setup->workers; i++)
         if (training->engine.workers[i].activity == ENGINE_COMPUTING && snapshot->flights[i].is_computed > 0)

@@ -13,15 +13,23 @@
 struct replay_evaluation {
     double seconds;
     uint64_t version, received;
+    uint64_t event; /* its number, from 1 */
+};
+
+/* A return after a loss: of the events, counted from 1, those after `kept` and before `at` are undone. */
+struct replay_return {
+    uint64_t kept, at;
 };
 
 /* What must be known of a log before it is repeated. */
 struct replay_plan {
     struct replay_evaluation *evaluations; /* [evaluation_count] in their order */
     size_t evaluation_count, evaluation_room;
-    uint64_t events;
-    bool is_cut;    /* the log ends before its run */
-    uint64_t bytes; /* of the log, up to its end or its cut */
+    struct replay_return *returns; /* [return_count] that stand, in their order */
+    size_t return_count, return_room;
+    uint64_t events, undone; /* of them, undone */
+    bool is_cut;             /* the log ends before its run */
+    uint64_t bytes;          /* of the log, up to its end or its cut */
 };
 
 /* Reads what is left of the log. HYSGD_INPUT: it is damaged, or has what this program does not know. Safe to fini
@@ -61,6 +69,9 @@ struct replay {
     struct event emitted[REPLAY_MOST_EMITTED];
     int emitted_count;
     bool is_comparing;     /* what is emitted must be in the log */
+    uint64_t read;         /* events of the log, those undone too */
+    size_t returns;        /* passed */
+    bool restart_is_due;   /* the workers begin anew, at the next start */
     struct event expected; /* the log's latest event */
     bool action_is_due;    /* that of `verdict` is worked out, but its end has not come yet */
     struct engine_verdict verdict;

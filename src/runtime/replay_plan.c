@@ -1,24 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads a log through before it is repeated: finds damage, and the moments at which evaluations began. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "runtime/replay.h"
 
-static enum hysgd_status add_evaluation(struct replay_plan *plan, const struct event *event) {
-    if (plan->evaluation_count == plan->evaluation_room) {
-        struct replay_evaluation *larger;
-        size_t room = plan->evaluation_room > 0 ? 2 * plan->evaluation_room : 64;
-        HYSGD_TRY(memory_alloc(room, sizeof *larger, &larger));
-        if (plan->evaluation_count > 0)
-            memcpy(larger, plan->evaluations, plan->evaluation_count * sizeof *larger);
-        memory_free(plan->evaluations);
-        plan->evaluations = larger;
-        plan->evaluation_room = room;
-    }
-    plan->evaluations[plan->evaluation_count++] = (struct replay_evaluation){
-        .seconds = event->seconds, .version = event->version, .received = event->evaluation.received};
+/* Room for one more in an array of items of `size` bytes. */
+static enum hysgd_status grow(void *items, size_t count, size_t *room, size_t size) {
+    void *larger, *present;
+    memcpy(&present, items, sizeof present);
+    if (count < *room)
+        return HYSGD_OK;
+    HYSGD_TRY(memory_alloc(*room > 0 ? 2 * *room : 64, size, &larger));
+    if (count > 0)
+        memcpy(larger, present, count * size);
+    memory_free(present);
+    memcpy(items, &larger, sizeof larger);
+    *room = *room > 0 ? 2 * *room : 64;
     return HYSGD_OK;
+}
+
+static enum hysgd_status add_evaluation(struct replay_plan *plan, const struct event *event) {
+    HYSGD_TRY(grow(&plan->evaluations, plan->evaluation_count, &plan->evaluation_room, sizeof *plan->evaluations));
+    plan->evaluations[plan->evaluation_count++] = (struct replay_evaluation){.seconds = event->seconds,
+                                                                             .version = event->version,
+                                                                             .received = event->evaluation.received,
+                                                                             .event = plan->events};
+    return HYSGD_OK;
+}
+
+/* The latest event, a return, undoes earlier ones; with them what they have undone may stand again. */
+static enum hysgd_status add_return(struct replay_plan *plan, const char *path, const struct event *event) {
+    uint64_t kept = event->restored.kept;
+    if (kept == EVENT_NOT_HERE)
+        return hysgd_fail(HYSGD_INPUT,
+                          "%s: event %" PRIu64
+                          ", restored: the run went back to before this log, which cannot be repeated "
+                          "therefore",
+                          path, plan->events);
+    if (kept >= plan->events)
+        return hysgd_fail(HYSGD_INPUT,
+                          "%s: event %" PRIu64 ", restored: has kept %" PRIu64 " events: expected fewer", path,
+                          plan->events, kept);
+    while (plan->return_count > 0 && plan->returns[plan->return_count - 1].at > kept)
+        plan->return_count--;
+    HYSGD_TRY(grow(&plan->returns, plan->return_count, &plan->return_room, sizeof *plan->returns));
+    plan->returns[plan->return_count++] = (struct replay_return){kept, plan->events};
+    return HYSGD_OK;
+}
+
+static void leave_out_undone(struct replay_plan *plan) {
+    size_t count = 0, next = 0;
+    for (size_t i = 0; i < plan->evaluation_count; i++) {
+        const struct replay_evaluation *evaluation = &plan->evaluations[i];
+        while (next < plan->return_count && plan->returns[next].at < evaluation->event)
+            next++;
+        if (next == plan->return_count || evaluation->event <= plan->returns[next].kept)
+            plan->evaluations[count++] = *evaluation;
+    }
+    plan->evaluation_count = count;
+    for (size_t i = 0; i < plan->return_count; i++)
+        plan->undone += plan->returns[i].at - plan->returns[i].kept - 1;
 }
 
 enum hysgd_status replay_plan_init(struct replay_plan *plan, const char *path, struct log_reader *reader) {
@@ -32,7 +75,14 @@ enum hysgd_status replay_plan_init(struct replay_plan *plan, const char *path, s
         plan->events++;
         if (event.kind == EVENT_EVALUATION)
             HYSGD_TRY(add_evaluation(plan, &event));
+        if (event.kind == EVENT_RESTORED && !log_reader_has(reader, "restored", "kept"))
+            return hysgd_fail(HYSGD_INPUT,
+                              "%s: event %" PRIu64 ", restored: does not say where the run went back to", path,
+                              plan->events);
+        if (event.kind == EVENT_RESTORED)
+            HYSGD_TRY(add_return(plan, path, &event));
     }
+    leave_out_undone(plan);
     plan->is_cut = log_reader_summary(reader) == NULL;
     plan->bytes = log_reader_byte(reader);
     if (log_reader_unknown(reader) != NULL)
@@ -43,5 +93,6 @@ enum hysgd_status replay_plan_init(struct replay_plan *plan, const char *path, s
 
 void replay_plan_fini(struct replay_plan *plan) {
     memory_free(plan->evaluations);
+    memory_free(plan->returns);
     *plan = (struct replay_plan){0};
 }

@@ -23,14 +23,15 @@
 #define POLICY_KEY     "state/policy"
 
 /* Tables in a checkpoint, at most. */
-#define MOST_TABLES 9
+#define MOST_TABLES 10
 
 enum {
     WORKER_FIELDS = 31,
     RUN_FIELDS = 31,
     TABLE_FIELDS = 6, /* of a worker */
     FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double),
-    SHARES_FIELDS = sizeof(struct shares_worker) / sizeof(double)
+    SHARES_FIELDS = sizeof(struct shares_worker) / sizeof(double),
+    PLACE_FIELDS = 2
 };
 
 /* Walks over a row of a table, reading it or writing it. */
@@ -181,6 +182,11 @@ static void visit_table(struct engine_table *table, int workers, struct row *row
     visit_count(row, &table->later_batches, MOST_COUNT);
 }
 
+static void visit_place(struct row *row, struct training_place *place) {
+    visit_count(row, &place->log, MOST_COUNT);
+    visit_count(row, &place->events, MOST_COUNT);
+}
+
 static size_t table_size(int workers) {
     return (size_t)workers * TABLE_FIELDS + 3;
 }
@@ -190,7 +196,7 @@ static size_t table_size(int workers) {
 /* The tensors of a checkpoint, and the memory behind those that are not vectors of the server. */
 struct snapshot_image {
     struct snapshot_tensors list;
-    double *workers, *flights, *table, *estimates, *orphans, run[RUN_FIELDS];
+    double *workers, *flights, *table, *estimates, *orphans, run[RUN_FIELDS], place[PLACE_FIELDS];
     struct local_image local;
     struct outgoing_image outgoing;
     char *policy; /* by open_memstream */
@@ -243,6 +249,10 @@ static void gather_tables(struct snapshot_image *image, struct training *trainin
         gather_table(image, "state/table", image->table, 1, table_size(training->setup->workers));
     }
     gather_shares(image, training, in_flight);
+    if (training->keeps_place) {
+        visit_place(&(struct row){.values = image->place}, &training->place);
+        gather_table(image, "state/place", image->place, 1, PLACE_FIELDS);
+    }
     if (image->orphans) {
         snapshot_store_orphans(training, image->orphans);
         gather_table(image, "state/orphans", image->orphans, workers, SNAPSHOT_ORPHAN_FIELDS);
@@ -452,6 +462,17 @@ static enum hysgd_status read_shares(struct training *training, const struct saf
     return shares_restore(shares) ? HYSGD_OK : fail_state(path, "a count of samples is out of range");
 }
 
+static enum hysgd_status read_place(struct training *training, const struct safetensors_file *file,
+                                    const char *path) {
+    double values[PLACE_FIELDS];
+    struct row row = {.values = values, .is_reading = true};
+    if (!safetensors_find(file, "state/place"))
+        return HYSGD_OK;
+    HYSGD_TRY(safetensors_read(file, "state/place", SAFETENSORS_F64, PLACE_FIELDS, values));
+    visit_place(&row, &training->resumed->place);
+    return row.is_bad ? fail_state(path, "the place in the log is out of range") : HYSGD_OK;
+}
+
 static enum hysgd_status read_tables(struct training *training, const struct safetensors_file *file,
                                      const char *path) {
     double run[RUN_FIELDS], *table = NULL;
@@ -483,6 +504,7 @@ static enum hysgd_status read_tables(struct training *training, const struct saf
                             training->attribution.states[i].version);
     HYSGD_TRY(read_flights(training->resumed, file, path, workers));
     HYSGD_TRY(snapshot_read_orphans(training, file, path));
+    HYSGD_TRY(read_place(training, file, path));
     return read_shares(training, file, path);
 }
 

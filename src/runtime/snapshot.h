@@ -34,6 +34,7 @@ struct snapshot {
     bool has_flights;
     struct snapshot_flight *flights; /* [workers] */
     double server_free_at, next_order;
+    struct training_place place; /* of the record; the beginning, where it does not say */
 };
 
 /* The vectors of a checkpoint. */

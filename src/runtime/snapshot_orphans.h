@@ -13,7 +13,8 @@
 void snapshot_store_orphans(const struct training *training, double *table);
 
 /* Brings the partition, and what follows from it, into the state of the file, which has no table where nothing was
- * taken over. After the accounts of the workers have been read, while nobody computes. HYSGD_INPUT, HYSGD_MEMORY. */
+ * taken over. After the accounts of the workers have been read, while nobody computes. HYSGD_INPUT, HYSGD_MEMORY.
+ */
 HYSGD_MUST_CHECK enum hysgd_status snapshot_read_orphans(struct training *training,
                                                          const struct safetensors_file *file, const char *path);
 

@@ -91,10 +91,13 @@ static size_t slice_end(const struct snapshot_slice *slice) {
     return slice->first + slice->server->count;
 }
 
-/* A worker's own vector, as it was after its latest delivery. */
-static const float *worker_vector(const struct training *training, const struct snapshot_place *place) {
-    return place->part == SNAPSHOT_RESIDUAL ? training->outgoing.workers[place->index].settled
-                                            : training->local.workers[place->index].kept[place->part].settled;
+/* A worker's own vector, as it was after its latest delivery, or the one before. */
+static const float *worker_vector(const struct snapshot_holdings *holdings, const struct snapshot_place *place) {
+    const struct outgoing_worker *outgoing = &holdings->training->outgoing.workers[place->index];
+    if (place->part == SNAPSHOT_RESIDUAL)
+        return holdings->is_before ? outgoing->working : outgoing->settled;
+    const struct local_vector *kept = &holdings->training->local.workers[place->index].kept[place->part];
+    return holdings->is_before ? kept->working : kept->settled;
 }
 
 /* ---- A part ---- */
@@ -120,7 +123,7 @@ static enum hysgd_status add_place(struct snapshot_part *part, const struct snap
                                    const struct snapshot_place *place) {
     uint64_t from, until;
     if (place->vector == SNAPSHOT_OF_WORKER && place->index == holdings->worker)
-        return add_piece(part, place, worker_vector(holdings->training, place), place->first, place->end);
+        return add_piece(part, place, worker_vector(holdings, place), place->first, place->end);
     for (int i = 0; i < holdings->slice_count; i++) {
         const struct snapshot_slice *slice = &holdings->slices[i];
         if (!overlap(place, slice->first, slice_end(slice), &from, &until))
@@ -213,6 +216,16 @@ enum hysgd_status snapshot_read_slices(const struct training *training, const ch
     for (int i = 0; status == HYSGD_OK && i < slice_count; i++)
         status = read_slice(&slices[i], training, &list, file, path);
     snapshot_tensors_fini(&list);
+    safetensors_close(file);
+    return status;
+}
+
+enum hysgd_status snapshot_read_own(struct training *training, const char *path) {
+    struct safetensors_file *file;
+    HYSGD_TRY(safetensors_open_header(path, &file));
+    enum hysgd_status status = local_read_vectors(training, file);
+    if (status == HYSGD_OK)
+        status = outgoing_read(training, file, path);
     safetensors_close(file);
     return status;
 }

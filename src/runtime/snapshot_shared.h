@@ -35,6 +35,7 @@ struct snapshot_holdings {
     int slice_count;
     const struct training *training; /* that computes for `worker`, whose deliveries are settled; -1: for none */
     int worker;
+    bool is_before; /* its latest delivery does not count yet */
 };
 
 /* What a process writes: references to vectors that must not change until it is written, or, with `copies`, memory
@@ -51,6 +52,10 @@ HYSGD_MUST_CHECK enum hysgd_status snapshot_write_part(const struct snapshot_par
 /* After training_resume of the same path: fills servers that have just been made. HYSGD_INPUT, HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status snapshot_read_slices(const struct training *training, const char *path,
                                                         const struct snapshot_slice *slices, int slice_count);
+
+/* After training_resume of the same path, or where the state is that which the file had: fills what the worker of
+ * this process keeps. HYSGD_INPUT, HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status snapshot_read_own(struct training *training, const char *path);
 
 /* ---- The same vectors without a file ---- */
 

@@ -182,6 +182,8 @@ void training_summarize(struct training *training, double seconds, struct event_
                                       .seconds = seconds,
                                       .updates = engine->progress.version,
                                       .forced_updates = engine->forced,
+                                      .returns = training->returns,
+                                      .undone = training->undone,
                                       .unfinished = (uint64_t)engine->progress.computing + engine->lost,
                                       .server_seconds = training->server_seconds,
                                       .server_waiting_seconds = training->attribution.server_seconds,

@@ -72,11 +72,12 @@ struct training_setup {
         *metadata)[2]; /* [metadata_count] key, value: the resolved options of the run; kept in checkpoints */
     size_t metadata_count;
     struct recorder *recorder; /* NULL: no events; begun and ended by the caller */
-    /* The process has become the one that reports, because the one before is lost, and may set the recorder; or NULL.
+    /* The process has become the one that reports, because the one before is lost, and may set the recorder; or
+     * NULL.
      */
     enum hysgd_status (*take_over)(void *self);
     void *take_over_self;
-    bool computes_gradients;   /* false: decisions and times only; vectors are not touched */
+    bool computes_gradients; /* false: decisions and times only; vectors are not touched */
     /* Of a run that is spread over processes. False, false: all of it is in this one. */
     bool has_remote_vectors; /* the server's vectors are elsewhere: `server` only describes them */
     bool has_one_worker;     /* no worker but this one computes here; -1: none does */
@@ -84,6 +85,13 @@ struct training_setup {
 };
 
 struct training_worker; /* worker.h */
+
+/* A place in the record of a run: after the first `events` events of its log. A process that takes over from one
+ * that is lost goes on with its log, or begins another. */
+struct training_place {
+    uint64_t log; /* its number; 0: that of the beginning */
+    uint64_t events;
+};
 
 struct training {
     const struct training_setup *setup;
@@ -109,6 +117,9 @@ struct training {
     struct event_account
         *accounts; /* [setup->workers]; the times as the run goes, the counts by training_summarize */
     struct attribution attribution;    /* of the workers' waiting; counts in the accounts */
+    struct training_place place;       /* of what is recorded next */
+    bool keeps_place;                  /* in checkpoints: the run may go back to them */
+    uint64_t returns, undone;          /* times that it went back, and gradients undone by that */
     double start_seconds;              /* on the run's clock when this process began: > 0 after a resume */
     double next_evaluation, next_save; /* in the unit of their cadence */
     uint64_t evaluated_version;        /* version of the latest evaluation; UINT64_MAX: none yet */

@@ -405,15 +405,16 @@ bool replay_job_has_begun(const struct replay_job *job) {
 
 static enum hysgd_status print_json(const struct replay_job *job, FILE *out) {
     const struct replay *replay = &job->replay;
-    return json_print(
-        json_pack("{s:s, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:o, s:I, s:I, s:o, s:o, s:I}", "log", job->path,
-                  "events", (json_int_t)job->plan.events, "repeated", (json_int_t)replay->repeated, "differs",
-                  replay->has_differed, "is_cut", job->plan.is_cut, "is_stopped", replay->is_stopped,
-                  "end_is_equal", replay->has_compared_end, "check_is_equal", job->is_checked, "seconds",
-                  json_number(job->result.seconds), "updates", (json_int_t)job->result.updates, "received",
-                  (json_int_t)job->result.received, "test_loss", json_number(job->result.test_loss),
-                  "test_accuracy", json_number(job->result.test_accuracy), "checksum", (json_int_t)job->checksum),
-        JSON_COMPACT, out);
+    return json_print(json_pack("{s:s, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:o, s:I, s:I, s:o, s:o, s:I}",
+                                "log", job->path, "events", (json_int_t)job->plan.events, "undone",
+                                (json_int_t)job->plan.undone, "repeated", (json_int_t)replay->repeated, "differs",
+                                replay->has_differed, "is_cut", job->plan.is_cut, "is_stopped", replay->is_stopped,
+                                "end_is_equal", replay->has_compared_end, "check_is_equal", job->is_checked,
+                                "seconds", json_number(job->result.seconds), "updates",
+                                (json_int_t)job->result.updates, "received", (json_int_t)job->result.received,
+                                "test_loss", json_number(job->result.test_loss), "test_accuracy",
+                                json_number(job->result.test_accuracy), "checksum", (json_int_t)job->checksum),
+                      JSON_COMPACT, out);
 }
 
 static void print_text(const struct replay_job *job, FILE *out) {
@@ -422,6 +423,8 @@ static void print_text(const struct replay_job *job, FILE *out) {
     fprintf(out, "%" PRIu64 " of %" PRIu64 " events came out as recorded", replay->repeated, job->plan.events);
     if (replay->has_compared_end)
         fputs(", and so did the end", out);
+    if (job->plan.undone > 0)
+        fprintf(out, "; %" PRIu64 " others were undone by losses", job->plan.undone);
     fprintf(out,
             "\nat %.6g s: %" PRIu64 " gradients, %" PRIu64 " updates, parameters with checksum %08" PRIx64 "\n",
             result->seconds, result->received, result->updates, job->checksum);

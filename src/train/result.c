@@ -11,6 +11,7 @@ void result_fill(const struct event_summary *summary, struct hysgd_result *resul
     double staleness = 0, waiting = 0, total = 0;
     *result = (struct hysgd_result){.seconds = summary->seconds,
                                     .updates = summary->updates,
+                                    .undone = summary->undone,
                                     .train_loss = summary->train_loss,
                                     .test_loss = summary->test_loss,
                                     .test_accuracy = summary->test_accuracy,
@@ -43,13 +44,14 @@ void result_fill(const struct event_summary *summary, struct hysgd_result *resul
 enum hysgd_status result_print_json(const struct event_summary *summary, FILE *out) {
     struct hysgd_result result;
     result_fill(summary, &result);
-    json_t *json = json_pack(
-        "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "reason", summary->reason, "seconds",
-        json_number(result.seconds), "received", (json_int_t)result.received, "applied", (json_int_t)result.applied,
-        "dropped", (json_int_t)result.dropped, "unfinished", (json_int_t)summary->unfinished, "abandoned",
-        (json_int_t)result.abandoned, "sent_bytes", (json_int_t)result.sent_bytes, "received_bytes",
-        (json_int_t)result.received_bytes, "updates", (json_int_t)result.updates, "most_staleness",
-        (json_int_t)result.most_staleness, "straggler", result.straggler);
+    json_t *json =
+        json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "reason", summary->reason,
+                  "seconds", json_number(result.seconds), "received", (json_int_t)result.received, "applied",
+                  (json_int_t)result.applied, "dropped", (json_int_t)result.dropped, "unfinished",
+                  (json_int_t)summary->unfinished, "abandoned", (json_int_t)result.abandoned, "undone",
+                  (json_int_t)result.undone, "sent_bytes", (json_int_t)result.sent_bytes, "received_bytes",
+                  (json_int_t)result.received_bytes, "updates", (json_int_t)result.updates, "most_staleness",
+                  (json_int_t)result.most_staleness, "straggler", result.straggler);
     const struct {
         const char *key;
         double value;

@@ -141,6 +141,7 @@ static enum hysgd_status take(struct reading *reading, const struct event *event
     case EVENT_FOLD:
     case EVENT_RESTORED:
     case EVENT_CLOCK:
+    case EVENT_COPIED:
         break;
     }
     return HYSGD_OK;

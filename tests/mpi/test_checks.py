@@ -6,14 +6,15 @@ import unittest
 import trials
 from trials import Plan, Scene
 
-RESULT = {"received": 3, "applied": 2, "dropped": 1, "updates": 2}
+RESULT = {"received": 3, "applied": 2, "dropped": 1, "undone": 0, "updates": 2}
 LOG = [
     {"hysgd_log": 1},
     {"event": "arrival", "t": 1.0, "worker": 0}, {"event": "update", "t": 1.0, "version": 1, "gradients": 1},
     {"event": "arrival", "t": 2.0, "worker": 1}, {"event": "update", "t": 2.0, "version": 2, "gradients": 1},
     {"event": "lost", "t": 2.5, "worker": 1},
     {"event": "arrival", "t": 3.0, "worker": 1},
-    {"event": "end", "t": 3.0, "accounts": [{"received": 1, "applied": 1, "dropped": 0}, {"received": 2, "applied": 1, "dropped": 1}]},
+    {"event": "end", "t": 3.0, "accounts": [{"received": 1, "applied": 1, "dropped": 0, "undone": 0},
+                                          {"received": 2, "applied": 1, "dropped": 1, "undone": 0}]},
 ]
 SCENE = Scene("computing", "sync", "shared")
 
@@ -35,6 +36,22 @@ class TestChecks(unittest.TestCase):
         for i, event in enumerate(LOG):
             if event.get("event") in ("arrival", "update", "end"):
                 self.assertNotEqual(trials.account_wrongs(RESULT, LOG[:i] + LOG[i + 1:]), [], event)
+
+    def test_what_a_return_has_undone_is_in_no_account_but_its_own(self):
+        again = LOG[3:-1]
+        log = LOG[:5] + [{"event": "restored", "t": 2.2, "kept": 2}] + again + LOG[-1:]
+        result = {**RESULT, "undone": 1}
+        log[-1] = copy.deepcopy(LOG[-1])
+        log[-1]["accounts"][1]["undone"] = 1
+        self.assertEqual(trials.account_wrongs(result, log), [])
+        self.assertNotEqual(trials.account_wrongs({**result, "undone": 0}, log), [])
+        log[5]["kept"] = 1
+        self.assertNotEqual(trials.account_wrongs(result, log), [])
+
+    def test_a_return_beyond_an_earlier_one_brings_back_what_that_had_undone(self):
+        log = ["run", "a", "b", {"event": "restored", "kept": 0}, {"event": "restored", "kept": 2}, "c"]
+        log = [event if isinstance(event, dict) else {"event": event} for event in log]
+        self.assertEqual([event["event"] for event in trials.standing(log)], ["run", "a", "b", "restored", "c"])
 
     def test_who_is_lost_must_be_named(self):
         killed = Plan(SCENE, "kill", "worker", 2, 0.5, 1)

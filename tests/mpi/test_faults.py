@@ -31,25 +31,25 @@ class TestFaults(unittest.TestCase):
         self.survives(APART, "kill", "worker", 1, has_replay=True)
 
     def test_a_killed_server_is_replaced_by_its_replica(self):
-        self.survives(APART, "kill", "server", 4)
+        self.survives(APART, "kill", "server", 4, has_replay=True)
 
     def test_a_killed_rank_that_works_and_serves_is_replaced(self):
-        self.survives(SHARED, "kill", "worker and server", 3)
+        self.survives(SHARED, "kill", "worker and server", 3, has_replay=True)
 
     def test_a_killed_coordinator_is_replaced(self):
         self.survives(SHARED, "kill", "coordinator", 0)
 
     def test_a_rank_killed_around_checkpoints_is_replaced(self):
-        self.survives(SAVING, "kill", "worker and server", 2)
+        self.survives(SAVING, "kill", "worker and server", 2, has_replay=True)
 
     def test_a_rank_that_hangs_for_too_long_is_lost(self):
-        self.survives(APART, "hang", "worker", 2)
+        self.survives(APART, "hang", "worker", 2, has_replay=True)
 
     def test_a_rank_that_hangs_shortly_is_only_slow(self):
         self.survives(APART, "pause", "worker", 2)
 
     def test_a_terminated_rank_is_drained(self):
-        self.survives(SHARED, "drain", "worker and server", 1)
+        self.survives(SHARED, "drain", "worker and server", 1, has_replay=True)
 
 
 if __name__ == "__main__":

@@ -124,9 +124,24 @@ def result_wrongs(result):
     return []
 
 
+def standing(log):
+    """The events that no return has undone. An event's number is its place in the log, whose first record is the run."""
+    returns = []
+    for number, event in enumerate(log):
+        if event.get("event") != "restored":
+            continue
+        while returns and returns[-1][1] > event["kept"]:  # undone with the rest, and what it had undone stands again
+            returns.pop()
+        returns.append((event["kept"], number))
+    undone = {number for kept, at in returns for number in range(kept + 1, at)}
+    return [event for number, event in enumerate(log) if number not in undone]
+
+
 def account_wrongs(result, log):
     """What does not add up in the result of a run and the events of its log, a line each."""
     wrongs = result_wrongs(result)
+    all_arrivals = [event for event in log if event.get("event") == "arrival"]
+    log = standing(log)
 
     def same(what, one, other):
         if one != other:
@@ -143,17 +158,19 @@ def account_wrongs(result, log):
     same("the last version, and the updates", updates[-1]["version"] if updates else 0, result["updates"])
     for key in ("received", "applied", "dropped"):
         same(f"{key} of all workers, and in the result", sum(account[key] for account in end["accounts"]), result[key])
+    same("arrivals undone, and those in the result", len(all_arrivals) - len(arrivals), result["undone"])
     for worker, account in enumerate(end["accounts"]):
+        same(f"worker {worker}, arrivals in all, and received + undone", sum(event["worker"] == worker for event in all_arrivals),
+             account["received"] + account["undone"])
         same(f"worker {worker}, received, and applied + dropped", account["received"], account["applied"] + account["dropped"])
         same(f"worker {worker}, arrivals in the log, and received", sum(event["worker"] == worker for event in arrivals),
              account["received"])
     return wrongs
 
 
-def goes_back(plan):
-    """Whether the run returns to a copy of its state. The log keeps what that undoes, and does not say where it returned; one whose
-    coordinator is lost ends there. So of these runs only the result is checked."""
-    return plan.action in ("kill", "hang", "drain") and plan.role != "worker"
+def loses_log(plan):
+    """Whether the log ends with the rank that is hit: of these runs only the result is checked."""
+    return plan.action in ("kill", "hang", "drain") and plan.role == "coordinator"
 
 
 def is_about_loss(line):
@@ -214,7 +231,7 @@ def run(plan, length=None, has_replay=False):
             found = events(log)
             if plan.role != "coordinator":  # with which the log ends
                 recovery = recovery_seconds(done, job.output[-1][0], result["seconds"], found)
-            if goes_back(plan):
+            if loses_log(plan):
                 wrongs += result_wrongs(result)
             else:
                 wrongs += account_wrongs(result, found)

@@ -15,7 +15,8 @@
 /* Checks that versions count 0, 1, 2, ... and notes what was called. */
 struct witness {
     uint64_t next;
-    int begun, pulses, ended;
+    int begun, pulses, flushed, ended;
+    uint64_t seen_by_flush; /* events before the latest one */
     bool is_out_of_order;
     enum hysgd_status answer; /* of begin, event or end, from version `fails_at` on */
     uint64_t fails_at;
@@ -54,7 +55,18 @@ static enum hysgd_status witness_end(void *self, const struct event_summary *sum
     return answer(witness, "end");
 }
 
-static const struct sink_ops sink_witness = {witness_begin, witness_event, witness_pulse, witness_end, NULL};
+static enum hysgd_status witness_flush(void *self) {
+    struct witness *witness = self;
+    witness->flushed++;
+    witness->seen_by_flush = witness->next;
+    return answer(witness, "flush");
+}
+
+static const struct sink_ops sink_witness = {.begin = witness_begin,
+                                             .event = witness_event,
+                                             .pulse = witness_pulse,
+                                             .flush = witness_flush,
+                                             .end = witness_end};
 
 static struct recorder *open_recorder(size_t capacity, struct witness *witness) {
     struct recorder *recorder;
@@ -86,6 +98,19 @@ static void events_reach_every_sink_in_order(void **state) {
     assert_int_equal(first.begun + second.begun, 2);
     assert_int_equal(first.pulses, 4);
     assert_int_equal(second.ended, 1);
+    recorder_free(recorder);
+}
+
+static void a_flush_comes_after_all_events_before_it(void **state) {
+    (void)state;
+    struct witness witness = {0};
+    struct recorder *recorder = open_recorder(8, &witness);
+    for (uint64_t i = 0; i < 3; i++)
+        assert_true(emit_version(recorder, i));
+    assert_int_equal(recorder_flush(recorder, 0), HYSGD_OK);
+    assert_int_equal(witness.flushed, 1);
+    assert_int_equal(witness.seen_by_flush, 3);
+    assert_int_equal(recorder_end(recorder, &sample_summary), HYSGD_OK);
     recorder_free(recorder);
 }
 
@@ -218,6 +243,7 @@ static void memory_failures_leave_nothing_behind(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_reach_every_sink_in_order),
+        cmocka_unit_test(a_flush_comes_after_all_events_before_it),
         cmocka_unit_test(a_full_ring_refuses_and_loses_nothing),
         cmocka_unit_test(a_ring_of_one_works),
         cmocka_unit_test(one_thread_emits_while_another_drains),
