@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Dealing the training set to the workers: at random in equal parts, in the order of the data, class by class in
  * proportions drawn from a Dirichlet distribution, which is how unequal data are modelled in the literature, or row
- * by row of ratings. The part of a lost worker is dealt to the others in partition_lose.c. */
+ * by row of ratings. The part of a lost worker is dealt to the others in partition_lose.c; one that joins gets
+ * its part in partition_join.c. */
 #include "data/partition.h"
 
 #include <inttypes.h>
@@ -288,7 +289,8 @@ enum hysgd_status partition_init(struct partition *partition, const struct plugi
         return hysgd_fail(HYSGD_USAGE, "partition %s: the data are no ratings", ops->about.name);
     HYSGD_TRY(memory_alloc(samples, sizeof *partition->indices, &partition->indices));
     HYSGD_TRY(memory_alloc((size_t)workers + 1, sizeof *partition->first, &partition->first));
-    HYSGD_TRY(memory_alloc((size_t)workers, sizeof *partition->losses, &partition->losses));
+    partition->change_room = workers + 2 * PARTITION_MOST_JOINS; /* each who joins may be lost again */
+    HYSGD_TRY(memory_alloc((size_t)partition->change_room, sizeof *partition->changes, &partition->changes));
     HYSGD_TRY(memory_alloc((size_t)workers, sizeof *partition->counts, &partition->counts));
     for (uint64_t i = 0; i < samples; i++)
         partition->indices[i] = i;
@@ -314,7 +316,7 @@ enum hysgd_status partition_init(struct partition *partition, const struct plugi
 void partition_fini(struct partition *partition) {
     if (partition->counts)
         partition_restore(partition);
-    memory_free(partition->losses);
+    memory_free(partition->changes);
     memory_free(partition->counts);
     memory_free(partition->rows);
     memory_free(partition->indices);

@@ -6,25 +6,30 @@
 
 #include "base/plugin.h"
 
-/* The samples of a lost worker, dealt to those that were left: indices[first[w]] to indices[first[w + 1] - 1] went
- * to worker w. Never changes. */
-struct partition_loss {
-    int worker;        /* whose samples they were */
-    uint64_t *indices; /* all that it had in the end */
+/* A worker was lost: its samples were dealt to those that were left, indices[first[w]] to indices[first[w + 1] - 1]
+ * to worker w. Or one has joined: the same are all that worker w has had since then. Never changes. */
+struct partition_change {
+    int worker; /* that was lost or has joined */
+    bool is_join;
+    uint64_t *indices; /* of a loss, all that it had in the end; of a join, those of all workers */
     uint64_t *first;   /* [workers + 1] */
 };
 
+/* Workers that may join, at most: each takes an array as long as the training set. */
+#define PARTITION_MOST_JOINS 1024
+
 /* The samples of each worker: those that worker w was dealt at first are indices[first[w]] to
- * indices[first[w + 1] - 1], and every loss of another one may have added some. Every sample belongs to one worker,
- * and every worker has at least one at first. What has been dealt stays as it is, so another thread may read the
- * samples after the first so many losses while one more is added. */
+ * indices[first[w + 1] - 1], every loss of another one may have added some, and with every worker that joins all
+ * are dealt anew. Every sample belongs to one worker, and every worker that is there has at least one. What has
+ * been dealt stays as it is, so another thread may read the samples after the first so many changes while one more
+ * is added. */
 struct partition {
     uint64_t *indices; /* [samples] */
     uint64_t *first;   /* [workers + 1] */
     int workers;
-    struct partition_loss *losses; /* [workers], of which loss_count are there, in their order */
-    int loss_count;
-    uint64_t *counts;   /* [workers] samples after all losses; 0 of the lost */
+    struct partition_change *changes; /* [change_room], of which change_count are there, in their order */
+    int change_count, change_room, join_count;
+    uint64_t *counts;   /* [workers] samples after all changes; 0 of the lost */
     uint32_t *rows;     /* [samples] whose rating each one is, where a row stays with one worker; else NULL */
     uint32_t row_count; /* of the data */
 };
@@ -57,19 +62,31 @@ HYSGD_MUST_CHECK enum hysgd_status partition_init(struct partition *partition, c
                                                   const struct plugin *data, int workers, uint64_t seed);
 void partition_fini(struct partition *partition);
 
+/* Adds places for workers that are not there yet, and have no samples until they join. Before any change.
+ * HYSGD_MEMORY. */
+HYSGD_MUST_CHECK enum hysgd_status partition_add_places(struct partition *partition, int places);
+
 /* Deals the samples of a lost worker to those that are left: numbers that differ by at most one, the larger ones to
  * who has the fewest samples, one sample after the other in turn. Where rows stay with one worker, each goes as a
  * whole to who has the fewest samples by then. Depends on the first deal and on the order of the
- * losses only. Nothing to do when it was lost before or nobody is left. HYSGD_MEMORY: nothing is changed. */
+ * changes only. Nothing to do when it was lost before or nobody is left. HYSGD_MEMORY: nothing is changed. */
 HYSGD_MUST_CHECK enum hysgd_status partition_lose(struct partition *partition, int worker);
 
-/* Takes all losses back. Nobody may be reading. */
+/* Gives samples to a worker that has none: as many as it had when it was lost or, where it was not there before, as
+ * all have on average. They come from those who have the most at that moment, one by one: of each first the last
+ * ones that it had, then the last ones. Where rows stay with one worker, whole rows go. Nobody is left without a
+ * sample. Depends on the first deal and on the order of the changes only. Nothing to do when it has some.
+ * HYSGD_FAILED: there is none for it, or PARTITION_MOST_JOINS have joined. HYSGD_MEMORY, too: nothing is changed.
+ */
+HYSGD_MUST_CHECK enum hysgd_status partition_join(struct partition *partition, int worker);
+
+/* Takes all changes back. Nobody may be reading. */
 void partition_restore(struct partition *partition);
 
-/* How many samples a worker has after the first `losses` losses, its own not counted, and which:
- * indices_out [so many]. */
-uint64_t partition_count(const struct partition *partition, int worker, int losses);
-void partition_gather(const struct partition *partition, int worker, int losses, uint64_t *indices_out);
+/* How many samples a worker that is there has after the first `changes` changes, and which: indices_out [so many].
+ */
+uint64_t partition_count(const struct partition *partition, int worker, int changes);
+void partition_gather(const struct partition *partition, int worker, int changes, uint64_t *indices_out);
 
 /* The labels of the training samples with these indices, in their order, to be freed also when it fails.
  * HYSGD_MEMORY. */

@@ -64,7 +64,7 @@ static void deal_by_rows(const struct partition *partition, struct heir *heirs, 
 
 /* Puts the samples into the order of their owners, and otherwise leaves it. */
 static void group(const uint64_t *orphans, const int *owners, uint64_t count, int workers,
-                  struct partition_loss *loss) {
+                  struct partition_change *loss) {
     uint64_t *first = loss->first;
     for (uint64_t n = 0; n < count; n++)
         first[owners[n] + 1]++;
@@ -77,10 +77,10 @@ static void group(const uint64_t *orphans, const int *owners, uint64_t count, in
     first[workers] = count;
 }
 
-static void free_loss(struct partition_loss *loss) {
+static void free_loss(struct partition_change *loss) {
     memory_free(loss->indices);
     memory_free(loss->first);
-    *loss = (struct partition_loss){0};
+    *loss = (struct partition_change){0};
 }
 
 /* What is needed while a loss is dealt. */
@@ -108,7 +108,7 @@ static void free_dealing(struct dealing *dealing) {
 }
 
 static enum hysgd_status make_loss(const struct partition *partition, int lost, struct dealing *dealing,
-                                   struct partition_loss *loss) {
+                                   struct partition_change *loss) {
     uint64_t count = partition->counts[lost];
     HYSGD_TRY(alloc_dealing(partition, count, dealing));
     HYSGD_TRY(memory_alloc((size_t)partition->workers + 1, sizeof *loss->first, &loss->first));
@@ -116,7 +116,7 @@ static enum hysgd_status make_loss(const struct partition *partition, int lost, 
     int heir_count = find_heirs(partition, lost, dealing->heirs);
     if (heir_count == 0)
         return HYSGD_OK;
-    partition_gather(partition, lost, partition->loss_count, dealing->orphans);
+    partition_gather(partition, lost, partition->change_count, dealing->orphans);
     if (partition->rows)
         deal_by_rows(partition, dealing->heirs, heir_count, dealing->orphans, count, dealing->rows,
                      dealing->owners);
@@ -127,11 +127,11 @@ static enum hysgd_status make_loss(const struct partition *partition, int lost, 
 }
 
 enum hysgd_status partition_lose(struct partition *partition, int lost) {
-    struct partition_loss *loss = &partition->losses[partition->loss_count];
+    struct partition_change *loss = &partition->changes[partition->change_count];
     struct dealing dealing = {0};
     if (partition->counts[lost] == 0)
         return HYSGD_OK;
-    *loss = (struct partition_loss){.worker = lost};
+    *loss = (struct partition_change){.worker = lost};
     enum hysgd_status status = make_loss(partition, lost, &dealing, loss);
     free_dealing(&dealing);
     if (status != HYSGD_OK) {
@@ -141,21 +141,32 @@ enum hysgd_status partition_lose(struct partition *partition, int lost) {
     for (int w = 0; w < partition->workers; w++)
         partition->counts[w] += loss->first[w + 1] - loss->first[w];
     partition->counts[lost] = 0;
-    partition->loss_count++;
+    partition->change_count++;
     return HYSGD_OK;
 }
 
 void partition_restore(struct partition *partition) {
-    for (; partition->loss_count > 0; partition->loss_count--)
-        free_loss(&partition->losses[partition->loss_count - 1]);
+    for (; partition->change_count > 0; partition->change_count--)
+        free_loss(&partition->changes[partition->change_count - 1]);
+    partition->join_count = 0;
     for (int w = 0; w < partition->workers; w++)
         partition->counts[w] = partition->first[w + 1] - partition->first[w];
 }
 
-uint64_t partition_count(const struct partition *partition, int worker, int losses) {
-    uint64_t count = partition->first[worker + 1] - partition->first[worker];
-    for (int i = 0; i < losses; i++)
-        count += partition->losses[i].first[worker + 1] - partition->losses[i].first[worker];
+/* Of the first so many changes, the latest after which all samples were dealt anew; -1: none. */
+static int find_deal(const struct partition *partition, int changes) {
+    int found = changes - 1;
+    while (found >= 0 && !partition->changes[found].is_join)
+        found--;
+    return found;
+}
+
+uint64_t partition_count(const struct partition *partition, int worker, int changes) {
+    int deal = find_deal(partition, changes);
+    const uint64_t *first = deal < 0 ? partition->first : partition->changes[deal].first;
+    uint64_t count = first[worker + 1] - first[worker];
+    for (int i = deal + 1; i < changes; i++)
+        count += partition->changes[i].first[worker + 1] - partition->changes[i].first[worker];
     return count;
 }
 
@@ -165,8 +176,11 @@ static uint64_t *copy_part(const uint64_t *indices, const uint64_t *first, int w
     return to + count;
 }
 
-void partition_gather(const struct partition *partition, int worker, int losses, uint64_t *indices_out) {
-    uint64_t *to = copy_part(partition->indices, partition->first, worker, indices_out);
-    for (int i = 0; i < losses; i++)
-        to = copy_part(partition->losses[i].indices, partition->losses[i].first, worker, to);
+void partition_gather(const struct partition *partition, int worker, int changes, uint64_t *indices_out) {
+    int deal = find_deal(partition, changes);
+    const uint64_t *first = deal < 0 ? partition->first : partition->changes[deal].first;
+    uint64_t *to =
+        copy_part(deal < 0 ? partition->indices : partition->changes[deal].indices, first, worker, indices_out);
+    for (int i = deal + 1; i < changes; i++)
+        to = copy_part(partition->changes[i].indices, partition->changes[i].first, worker, to);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The endless shuffled sequence of one worker. Pass p of worker w is shuffled by its own random stream (seed, w,
- * p), so any position can be sought without drawing what lies before it. The passes after a loss are numbered apart
- * from those before. */
+ * p), so any position can be sought without drawing what lies before it. The passes after a change are numbered
+ * apart from those before. */
 #include "data/sampler.h"
 
 #include <string.h>
@@ -24,13 +24,13 @@ void sampler_fini(struct sampler *sampler) {
     *sampler = (struct sampler){0};
 }
 
-enum hysgd_status sampler_take_over(struct sampler *sampler, int losses, uint64_t first) {
-    uint64_t count = partition_count(sampler->partition, (int)sampler->worker, losses), *order;
+enum hysgd_status sampler_take_over(struct sampler *sampler, int changes, uint64_t first) {
+    uint64_t count = partition_count(sampler->partition, (int)sampler->worker, changes), *order;
     HYSGD_TRY(memory_alloc(count, sizeof *order, &order));
     memory_free(sampler->order);
     sampler->order = order;
     sampler->count = count;
-    sampler->losses = losses;
+    sampler->changes = changes;
     sampler->first = first;
     sampler->pass = UINT64_MAX;
     return HYSGD_OK;
@@ -38,9 +38,9 @@ enum hysgd_status sampler_take_over(struct sampler *sampler, int losses, uint64_
 
 static void order_pass(struct sampler *sampler, uint64_t pass) {
     struct random random;
-    uint64_t number = (uint64_t)sampler->losses << 40 | pass;
+    uint64_t number = (uint64_t)sampler->changes << 40 | pass;
     random_init(&random, sampler->seed, sampler->worker, RANDOM_SHUFFLE, number);
-    partition_gather(sampler->partition, (int)sampler->worker, sampler->losses, sampler->order);
+    partition_gather(sampler->partition, (int)sampler->worker, sampler->changes, sampler->order);
     random_shuffle(&random, sampler->order, sampler->count);
     sampler->pass = pass;
 }

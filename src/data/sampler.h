@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order in which a worker trains on its samples: an endless sequence of fresh permutations cut into batches. A
- * worker's batches depend on (seed, worker, its partition) only, and on where it took over samples of lost workers:
- * there a permutation of all that it has begins. */
+ * worker's batches depend on (seed, worker, its partition) only, and on where it took over samples of lost workers,
+ * or gave some to one that joined: there a permutation of all that it has begins. */
 #ifndef HYSGD_DATA_SAMPLER_H
 #define HYSGD_DATA_SAMPLER_H
 
@@ -9,7 +9,7 @@
 
 struct sampler {
     const struct partition *partition; /* borrowed */
-    int losses;                        /* the samples are those after so many */
+    int changes;                       /* the samples are those after so many */
     uint64_t count;
     uint64_t seed;
     uint32_t worker;
@@ -26,8 +26,8 @@ void sampler_fini(struct sampler *sampler);
 /* The next `batch` sample indices; a batch may span two passes and may be larger than the partition. */
 void sampler_next(struct sampler *sampler, size_t batch, uint64_t *indices_out);
 
-/* From the position `first` on the samples are those after so many losses. HYSGD_MEMORY: nothing is changed. */
-HYSGD_MUST_CHECK enum hysgd_status sampler_take_over(struct sampler *sampler, int losses, uint64_t first);
+/* From the position `first` on the samples are those after so many changes. HYSGD_MEMORY: nothing is changed. */
+HYSGD_MUST_CHECK enum hysgd_status sampler_take_over(struct sampler *sampler, int changes, uint64_t first);
 
 /* Continues as if `samples` samples had been drawn; not before `first`. */
 void sampler_seek(struct sampler *sampler, uint64_t samples);

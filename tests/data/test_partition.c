@@ -188,8 +188,8 @@ static void what_cannot_be_dealt_is_refused(void **state) {
 static void expect_samples(const struct partition *partition, int worker, const uint64_t *samples, uint64_t count) {
     uint64_t indices[16];
     assert_int_equal(partition->counts[worker], count);
-    assert_int_equal(partition_count(partition, worker, partition->loss_count), count);
-    partition_gather(partition, worker, partition->loss_count, indices);
+    assert_int_equal(partition_count(partition, worker, partition->change_count), count);
+    partition_gather(partition, worker, partition->change_count, indices);
     assert_memory_equal(indices, samples, count * sizeof *samples);
 }
 
@@ -216,7 +216,7 @@ static void expect_one_owner(const struct partition *partition, int samples) {
     for (int w = 0; w < partition->workers; w++) {
         if (partition->counts[w] == 0)
             continue;
-        partition_gather(partition, w, partition->loss_count, indices);
+        partition_gather(partition, w, partition->change_count, indices);
         for (uint64_t i = 0; i < partition->counts[w]; i++)
             owners[indices[i]]++;
         seen += partition->counts[w];
@@ -238,7 +238,7 @@ static void every_sample_has_one_owner_after_every_loss(void **state) {
             assert_int_equal(partition.counts[losses[k]], 0);
             expect_one_owner(&partition, 1000);
         }
-        assert_int_equal(partition.loss_count, 6);
+        assert_int_equal(partition.change_count, 6);
         assert_int_equal(partition.counts[4], 1000);
         assert_int_equal(partition_lose(&partition, 4), HYSGD_OK); /* nobody is left */
         assert_int_equal(partition.counts[4], 0);
@@ -258,6 +258,100 @@ static void equal_parts_stay_equal_after_losses(void **state) {
         }
         partition_fini(&partition);
     }
+}
+
+static void who_comes_back_has_what_it_had(void **state) {
+    (void)state;
+    for (size_t i = 0; i < partition_list.count; i++) {
+        struct partition partition;
+        uint64_t before[1000], after[1000];
+        const char *dealer = partition_list.entries[i]->name;
+        bool had[1000] = {false};
+        assert_int_equal(deal(&partition, kind_for(dealer), dealer, 1000, 4, 1), HYSGD_OK);
+        uint64_t count = partition.counts[2], kept = 0;
+        partition_gather(&partition, 2, 0, before);
+        for (uint64_t k = 0; k < count; k++)
+            had[before[k]] = true;
+        assert_int_equal(partition_lose(&partition, 2), HYSGD_OK);
+        assert_int_equal(partition_join(&partition, 2), HYSGD_OK);
+        expect_one_owner(&partition, 1000);
+        partition_gather(&partition, 2, 2, after);
+        for (uint64_t k = 0; k < partition.counts[2]; k++)
+            kept += had[after[k]];
+        assert_in_range(partition.counts[2], count, count + 100); /* whole rows, of unequal length */
+        assert_true(strcmp(dealer, "dirichlet") == 0 || kept == count);
+        partition_fini(&partition);
+    }
+}
+
+static void who_is_new_takes_a_fair_share_from_the_richest(void **state) {
+    (void)state;
+    struct partition partition;
+    assert_int_equal(deal(&partition, "none", "contiguous", 11, 3, 1), HYSGD_OK); /* 0-3, 4-7, 8-10 */
+    assert_int_equal(partition_add_places(&partition, 2), HYSGD_OK);
+    assert_int_equal(partition_join(&partition, 4), HYSGD_OK);
+    expect_samples(&partition, 4, (const uint64_t[]){3, 7}, 2);
+    expect_samples(&partition, 0, (const uint64_t[]){0, 1, 2}, 3);
+    assert_int_equal(partition_join(&partition, 4), HYSGD_OK); /* it is there */
+    assert_int_equal(partition.change_count, 1);
+    assert_int_equal(partition_lose(&partition, 1), HYSGD_OK);
+    expect_samples(&partition, 4, (const uint64_t[]){3, 7, 4}, 3);
+    assert_int_equal(partition_join(&partition, 3), HYSGD_OK);
+    expect_samples(&partition, 3, (const uint64_t[]){5, 6}, 2);
+    expect_samples(&partition, 4, (const uint64_t[]){3, 7, 4}, 3);
+    assert_int_equal(partition_count(&partition, 4, 1), 2); /* who has not started since */
+    partition_fini(&partition);
+}
+
+static void every_sample_has_one_owner_after_losses_and_joins(void **state) {
+    (void)state;
+    static const int changes[] = {3, 0, 7, 3, 6, 5, 8,
+                                  0, 7, 6, 7, 1, 1}; /* who is there leaves, who is not joins */
+    for (size_t i = 0; i < partition_list.count; i++) {
+        struct partition partition;
+        const char *dealer = partition_list.entries[i]->name;
+        assert_int_equal(deal(&partition, kind_for(dealer), dealer, 1000, 7, 1), HYSGD_OK);
+        assert_int_equal(partition_add_places(&partition, 2), HYSGD_OK);
+        for (size_t k = 0; k < sizeof changes / sizeof *changes; k++) {
+            bool is_there = partition.counts[changes[k]] > 0;
+            assert_int_equal((is_there ? partition_lose : partition_join)(&partition, changes[k]), HYSGD_OK);
+            assert_int_equal(partition.counts[changes[k]] > 0, !is_there);
+            expect_one_owner(&partition, 1000);
+        }
+        partition_fini(&partition);
+    }
+}
+
+static void nobody_gives_away_all_that_he_has(void **state) {
+    (void)state;
+    struct partition partition;
+    assert_int_equal(deal(&partition, "none", "contiguous", 3, 3, 1), HYSGD_OK);
+    assert_int_equal(partition_add_places(&partition, 1), HYSGD_OK);
+    size_t used = memory_used();
+    assert_int_equal(partition_join(&partition, 3), HYSGD_FAILED);
+    assert_non_null(
+        strstr(hysgd_error_message(), "worker 3 cannot join: the others have no training sample to spare"));
+    assert_int_equal(memory_used(), used);
+    assert_int_equal(partition.change_count, 0);
+    partition_fini(&partition);
+}
+
+static void a_join_without_memory_changes_nothing(void **state) {
+    (void)state;
+    struct partition partition;
+    assert_int_equal(deal(&partition, "planted", "rows", 100, 4, 1), HYSGD_OK);
+    assert_int_equal(partition_lose(&partition, 2), HYSGD_OK);
+    size_t used = memory_used();
+    for (uint64_t n = 1; n <= 11; n++) {
+        memory_fail_at(n);
+        assert_int_equal(partition_join(&partition, 2), HYSGD_MEMORY);
+        memory_fail_at(0);
+        assert_int_equal(memory_used(), used);
+        assert_int_equal(partition.change_count, 1);
+    }
+    assert_int_equal(partition_join(&partition, 2), HYSGD_OK);
+    expect_one_owner(&partition, 100);
+    partition_fini(&partition);
 }
 
 static void losses_can_be_taken_back_and_repeated(void **state) {
@@ -288,7 +382,7 @@ static void a_loss_without_memory_changes_nothing(void **state) {
         assert_int_equal(partition_lose(&partition, 2), HYSGD_MEMORY);
         memory_fail_at(0);
         assert_int_equal(memory_used(), used);
-        assert_int_equal(partition.loss_count, 0);
+        assert_int_equal(partition.change_count, 0);
         assert_int_equal(partition.counts[2], count);
     }
     assert_int_equal(partition_lose(&partition, 2), HYSGD_OK);
@@ -308,13 +402,13 @@ static void rows_stay_whole_after_losses(void **state) {
         for (int w = 0; w < WORKERS; w++) {
             if (partition.counts[w] == 0)
                 continue;
-            partition_gather(&partition, w, partition.loss_count, indices);
+            partition_gather(&partition, w, partition.change_count, indices);
             for (uint64_t i = 0; i < partition.counts[w]; i++) {
                 int *owner = &owners[partition.rows[indices[i]]];
                 assert_true(*owner == -1 || *owner == w);
                 *owner = w;
             }
-            uint64_t fair = (uint64_t)(SAMPLES / (WORKERS - partition.loss_count));
+            uint64_t fair = (uint64_t)(SAMPLES / (WORKERS - partition.change_count));
             assert_in_range(partition.counts[w], fair * 9 / 10, fair * 11 / 10);
         }
         assert_int_equal(partition_lose(&partition, lost % WORKERS), HYSGD_OK);
@@ -360,6 +454,11 @@ int main(void) {
         cmocka_unit_test(orphans_go_to_those_left_in_turn_and_first_to_who_has_fewest),
         cmocka_unit_test(every_sample_has_one_owner_after_every_loss),
         cmocka_unit_test(equal_parts_stay_equal_after_losses),
+        cmocka_unit_test(who_comes_back_has_what_it_had),
+        cmocka_unit_test(who_is_new_takes_a_fair_share_from_the_richest),
+        cmocka_unit_test(every_sample_has_one_owner_after_losses_and_joins),
+        cmocka_unit_test(nobody_gives_away_all_that_he_has),
+        cmocka_unit_test(a_join_without_memory_changes_nothing),
         cmocka_unit_test(losses_can_be_taken_back_and_repeated),
         cmocka_unit_test(rows_stay_whole_after_losses),
         cmocka_unit_test(a_loss_without_memory_changes_nothing),
