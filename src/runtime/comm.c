@@ -56,20 +56,26 @@ bool comm_is_launched(int *rank_out, int *size_out) {
     return false;
 }
 
+bool comm_is_admitted(void) {
+    return getenv("OMPI_PARENT_PORT") != NULL; /* how Open MPI tells a process that others wait for it */
+}
+
 bool comm_outlives_deaths(void) {
     const char *recovers = getenv("OMPI_MCA_orte_enable_recovery");
     return getenv("OMPI_COMM_WORLD_SIZE") == NULL || (recovers != NULL && strcmp(recovers, "0") != 0);
 }
 
-enum hysgd_status comm_init(struct comm *comm, const struct comm_ops *ops, int rank, int size) {
-    *comm = (struct comm){.ops = ops, .rank = rank, .size = size};
+enum hysgd_status comm_init(struct comm *comm, const struct comm_ops *ops, int rank, int size, int most) {
+    *comm = (struct comm){.ops = ops, .rank = rank, .size = size, .most = most};
     HYSGD_TRY(bell_make(&comm->bell));
-    return memory_alloc((size_t)size, sizeof *comm->peers, &comm->peers);
+    return memory_alloc((size_t)most, sizeof *comm->peers, &comm->peers);
 }
 
 void comm_fini(struct comm *comm) {
     memory_free(comm->peers);
+    memory_free(comm->welcome);
     comm->peers = NULL;
+    comm->welcome = NULL;
     bell_close(comm->bell);
     comm->bell = NULL;
 }
@@ -80,6 +86,15 @@ int comm_rank(const struct comm *comm) {
 
 int comm_size(const struct comm *comm) {
     return comm->size;
+}
+
+int comm_most(const struct comm *comm) {
+    return comm->most;
+}
+
+const void *comm_welcome(const struct comm *comm, size_t *bytes_out) {
+    *bytes_out = comm->welcome_bytes;
+    return comm->welcome;
 }
 
 const char *comm_host(const struct comm *comm, int rank) {
@@ -99,6 +114,7 @@ bool comm_is_abandoned(const struct comm *comm, int rank) {
 }
 
 void comm_abandon(struct comm *comm, int rank) {
+    comm->peers[rank].is_expected = false;
     if (comm->peers[rank].is_abandoned)
         return;
     comm->peers[rank].is_abandoned = true;
@@ -211,6 +227,44 @@ void comm_doze(struct comm *comm) {
 void comm_wake(struct comm *comm) {
     bell_ring(comm->bell);
 }
+
+/* ---- Growing ---- */
+
+enum hysgd_status comm_admit(struct comm *comm, const struct comm_admission *admission, comm_admitted *done,
+                             void *self) {
+    if (admission->rank < comm->size || admission->rank >= comm->most)
+        return hysgd_fail(HYSGD_USAGE, "rank %d cannot be admitted: ranks from %d to %d can", admission->rank,
+                          comm->size, comm->most - 1);
+    int before = comm->size;
+    comm->size = admission->rank + 1;
+    for (int i = before; i < comm->size; i++)
+        comm->peers[i] = (struct comm_peer){.host = "nowhere", .is_abandoned = true};
+    if (comm->admitted != NULL)
+        return hysgd_fail(HYSGD_FAILED,
+                          "rank %d cannot be admitted: the admission of rank %d has not come to its end",
+                          admission->rank, comm->admitting);
+    HYSGD_TRY(comm->ops->admit(comm, admission));
+    comm->admitted = done;
+    comm->admitted_self = self;
+    comm->admitting = admission->rank;
+    comm->peers[admission->rank].is_expected = true;
+    return HYSGD_OK;
+}
+
+void comm_has_admitted(struct comm *comm, enum hysgd_status status) {
+    comm_admitted *done = comm->admitted;
+    struct comm_peer *peer = &comm->peers[comm->admitting];
+    comm->admitted = NULL;
+    comm->completed++;
+    if (!peer->is_expected) /* it was given up meanwhile */
+        return;
+    peer->is_expected = false;
+    peer->is_abandoned = status != HYSGD_OK;
+    if (!comm->is_closing)
+        done(comm->admitted_self, comm->admitting, status);
+}
+
+/* ---- Leaving ---- */
 
 static void farewell_sent(void *self, const struct comm_completion *completion, size_t bytes) {
     struct comm *comm = self;

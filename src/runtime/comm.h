@@ -45,14 +45,22 @@ bool comm_is_launched(int *rank_out, int *size_out);
  * tells it in the environment; of other launchers it is not known, and this is true. */
 bool comm_outlives_deaths(void);
 
+/* Was this process started by comm_admit? Reads the environment only. */
+bool comm_is_admitted(void);
+
 /* Joins the ranks that the launcher started. Collective over all of them: returns on none before all have called.
  * Without a launcher a group of one. May be called again after comm_close, unless ranks had died. HYSGD_USAGE: a
  * build without MPI, another MPI's launcher, or ranks were lost before. From then on the process ignores SIGPIPE,
- * which is what a dead peer's connection raises. The MPI library is left at exit(), see comm_close. */
-HYSGD_MUST_CHECK enum hysgd_status comm_open(struct comm **comm_out);
+ * which is what a dead peer's connection raises. The MPI library is left at exit(), see comm_close. `may_grow`:
+ * ranks may be admitted later. In a process that was admitted: joins the group that admits it, once. */
+HYSGD_MUST_CHECK enum hysgd_status comm_open(bool may_grow, struct comm **comm_out);
 
 int comm_rank(const struct comm *comm);
+
+/* Ranks are below this, those included that are gone or never came: it grows where some are admitted, up to
+ * comm_most. */
 int comm_size(const struct comm *comm);
+int comm_most(const struct comm *comm);
 
 /* The name of a rank's host; valid until comm_close. */
 const char *comm_host(const struct comm *comm, int rank);
@@ -99,6 +107,35 @@ bool comm_is_abandoned(const struct comm *comm, int rank);
 /* Is it known that a rank's process has ended? At once for those of the same host; others are found out by messages
  * that do not come, which is not done here, and reported as errors by some networks. */
 bool comm_peer_has_died(struct comm *comm, int rank);
+
+/* ---- Growing ---- */
+
+/* A rank that is to be admitted. */
+struct comm_admission {
+    int rank;               /* the number that it gets: at least comm_size, below comm_most */
+    const bool *takes_part; /* [rank] who admits it: this rank among others */
+    int root;               /* of them; starts its process */
+    int latest;          /* the rank that all who take part have admitted latest, or been admitted as; -1: none */
+    const char *host;    /* at the root: where the process is to run; NULL: where the launcher puts it */
+    const void *welcome; /* at the root: [bytes] what comm_welcome tells there */
+    size_t bytes;
+};
+
+/* HYSGD_OK: the rank can be sent to and received from. Otherwise it never can, with the calling thread's message.
+ */
+typedef void comm_admitted(void *self, int rank, enum hysgd_status status);
+
+/* Begins to admit a rank: starts a process like this one, with its command line, which joins with comm_open. All
+ * who take part have to call, with the same admission, and go on as before: sends, receives and comm_progress,
+ * which calls `done`. Until then, and where it fails, the new rank counts as abandoned. Where somebody who takes
+ * part dies meanwhile, `done` may never be called, and no other rank can be admitted; comm_abandon then gives this
+ * one up. HYSGD_USAGE: the group was not opened for that. HYSGD_FAILED: an earlier admission has not come to its
+ * end. */
+HYSGD_MUST_CHECK enum hysgd_status comm_admit(struct comm *comm, const struct comm_admission *admission,
+                                              comm_admitted *done, void *self);
+
+/* What an admitted rank was told by the one that admitted it; NULL elsewhere. */
+const void *comm_welcome(const struct comm *comm, size_t *bytes_out);
 
 /* Leaves the group; NULL is allowed. Waits for all ranks that are neither abandoned nor dead to do so too, so that
  * no end looks like a death, but not longer than some seconds (`all_are_alive`: some minutes, as nobody should be

@@ -38,6 +38,18 @@ struct end {
     uint64_t tick;         /* calls of comm_progress */
     uint64_t last_sends;   /* until it is killed; 0: it is not to be */
     bool is_dead, is_frozen, is_closed;
+    bool has_called;   /* in the admission under way, */
+    bool has_admitted; /* that is over, which its comm_progress reports, */
+    bool is_to_start;  /* and starts the new rank */
+};
+
+/* The admission of a rank, as far as it has come. */
+struct admission {
+    int rank;          /* 0: none is under way */
+    int root, missing; /* who take part and have not called yet */
+    bool *takes_part;  /* [size] */
+    void *welcome;     /* [bytes] for the new rank */
+    size_t bytes;
 };
 
 struct group {
@@ -45,7 +57,9 @@ struct group {
     struct comm_local_setup setup;
     struct random random;
     int open;         /* ends */
-    struct end *ends; /* [size] */
+    int size, most;   /* ranks there are, those that have left too; and may be */
+    struct end *ends; /* [most] */
+    struct admission admission;
 };
 
 static struct end *end_of(struct comm *comm) {
@@ -204,13 +218,27 @@ static void match(struct end *end) {
     }
 }
 
+/* What this end has to do at the end of an admission. */
+static void finish_admission(struct end *end, bool starts) {
+    struct comm *comm = &end->comm;
+    struct group *group = end->group;
+    comm->peers[comm->admitting].host = "local";
+    comm->peers[comm->admitting].is_same_host = true;
+    if (starts)
+        group->setup.start(group->setup.start_self, &group->ends[comm->admitting].comm);
+    comm_has_admitted(comm, HYSGD_OK);
+}
+
 static enum hysgd_status local_progress(struct comm *comm) {
     struct end *end = end_of(comm);
     struct queue finished;
     queue_init(&finished);
     pthread_mutex_lock(&end->group->lock);
-    bool is_dead = end->is_dead;
+    bool is_dead = end->is_dead, has_admitted = false, starts = false;
     if (!is_dead && !end->is_frozen) {
+        has_admitted = end->has_admitted;
+        starts = end->is_to_start;
+        end->has_admitted = end->is_to_start = false;
         end->tick++;
         match(end);
         while (end->finished.first != NULL)
@@ -219,6 +247,8 @@ static enum hysgd_status local_progress(struct comm *comm) {
     pthread_mutex_unlock(&end->group->lock);
     if (is_dead)
         return killed(end);
+    if (has_admitted)
+        finish_admission(end, starts);
     while (finished.first != NULL) {
         struct item *item = queue_take(&finished, &finished.first);
         comm_complete(comm, &item->completion, item->bytes);
@@ -245,7 +275,7 @@ static bool local_has_died(struct comm *comm, int rank) {
 /* Takes a rank's messages back that are only in its memory; from `loses` on, by chance, all others too. Lock held.
  */
 static void take_back(struct group *group, int rank, bool loses) {
-    for (int i = 0; i < group->setup.size; i++) {
+    for (int i = 0; i < group->size; i++) {
         struct queue *letters = &group->ends[i].letters;
         bool is_cut = false;
         struct item **place = &letters->first;
@@ -264,13 +294,15 @@ static void take_back(struct group *group, int rank, bool loses) {
 }
 
 static void group_free(struct group *group) {
-    for (int i = 0; i < group->setup.size; i++) {
+    for (int i = 0; i < group->size; i++) {
         queue_clear(&group->ends[i].letters);
         queue_clear(&group->ends[i].wanted);
         queue_clear(&group->ends[i].finished);
         comm_fini(&group->ends[i].comm);
     }
     pthread_mutex_destroy(&group->lock);
+    memory_free(group->admission.takes_part);
+    memory_free(group->admission.welcome);
     memory_free(group->ends);
     memory_free(group);
 }
@@ -285,22 +317,22 @@ static void local_close(struct comm *comm, bool is_clean) {
     take_back(group, comm->rank, false);
     queue_clear(&end->letters);
     queue_clear(&end->wanted);
-    bool is_last = --group->open == 0;
+    group->open -= 1 + end->is_to_start; /* whom nobody starts any more */
+    bool is_last = group->open == 0;
     pthread_mutex_unlock(&group->lock);
     if (is_last)
         group_free(group);
 }
 
-static const struct comm_ops local_ops = {local_send,    local_receive,  local_progress,
-                                          local_abandon, local_has_died, local_close};
+static const struct comm_ops local_ops;
 
-static enum hysgd_status end_init(struct end *end, struct group *group, int rank) {
+static enum hysgd_status end_init(struct end *end, struct group *group, int rank, int size) {
     end->group = group;
     queue_init(&end->letters);
     queue_init(&end->wanted);
     queue_init(&end->finished);
-    HYSGD_TRY(comm_init(&end->comm, &local_ops, rank, group->setup.size));
-    for (int i = 0; i < group->setup.size; i++) {
+    HYSGD_TRY(comm_init(&end->comm, &local_ops, rank, size, group->most));
+    for (int i = 0; i < size; i++) {
         end->comm.peers[i].host = "local";
         end->comm.peers[i].is_same_host = true;
     }
@@ -318,19 +350,100 @@ static void connect_bells(struct group *group) {
         }
 }
 
+/* ---- Growing ---- */
+
+static enum hysgd_status begin_admission(struct group *group, const struct comm_admission *wanted, int size) {
+    struct admission *admission = &group->admission;
+    memory_free(admission->takes_part);
+    *admission = (struct admission){.welcome = admission->welcome};
+    HYSGD_TRY(memory_alloc((size_t)size, sizeof *admission->takes_part, &admission->takes_part));
+    for (int i = 0; i < size; i++) {
+        admission->takes_part[i] = wanted->takes_part[i];
+        admission->missing += wanted->takes_part[i];
+    }
+    admission->rank = wanted->rank;
+    admission->root = wanted->root;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status take_welcome(struct admission *admission, const struct comm_admission *wanted) {
+    memory_free(admission->welcome);
+    admission->welcome = NULL;
+    HYSGD_TRY(memory_alloc(wanted->bytes, 1, &admission->welcome));
+    memcpy(admission->welcome, wanted->welcome, wanted->bytes);
+    admission->bytes = wanted->bytes;
+    return HYSGD_OK;
+}
+
+/* All have called: the new end. Ranks that take no part are nobody's business there. */
+static enum hysgd_status end_admission(struct group *group) {
+    struct admission *admission = &group->admission;
+    struct end *end = &group->ends[admission->rank];
+    group->size = admission->rank + 1;
+    HYSGD_TRY(end_init(end, group, admission->rank, group->size));
+    end->comm.welcome = admission->welcome;
+    end->comm.welcome_bytes = admission->bytes;
+    admission->welcome = NULL;
+    for (int i = 0; i < admission->rank; i++) {
+        bool takes_part = group->ends[i].has_called;
+        end->comm.peers[i].is_abandoned = !takes_part;
+        group->ends[i].has_admitted = takes_part;
+        group->ends[i].is_to_start = takes_part && i == admission->root;
+        group->ends[i].has_called = false;
+    }
+    group->open++;
+    admission->rank = 0;
+    return HYSGD_OK;
+}
+
+/* Lock held. */
+static enum hysgd_status admit(struct end *end, const struct comm_admission *wanted, int size) {
+    struct group *group = end->group;
+    struct admission *admission = &group->admission;
+    if (end->is_dead)
+        return killed(end);
+    if (admission->rank != 0 && admission->rank != wanted->rank)
+        return hysgd_fail(HYSGD_FAILED,
+                          "rank %d cannot be admitted: the admission of rank %d has not come to its end",
+                          wanted->rank, admission->rank);
+    if (admission->rank == 0)
+        HYSGD_TRY(begin_admission(group, wanted, size));
+    if (end->comm.rank == wanted->root)
+        HYSGD_TRY(take_welcome(admission, wanted));
+    end->has_called = true;
+    return --admission->missing == 0 ? end_admission(group) : HYSGD_OK;
+}
+
+static enum hysgd_status local_admit(struct comm *comm, const struct comm_admission *wanted) {
+    struct end *end = end_of(comm);
+    struct group *group = end->group;
+    if (group->setup.start == NULL)
+        return hysgd_fail(HYSGD_USAGE, "the group was not opened for others to join");
+    pthread_mutex_lock(&group->lock);
+    enum hysgd_status status = admit(end, wanted, comm->size - 1);
+    pthread_mutex_unlock(&group->lock);
+    return status;
+}
+
+static const struct comm_ops local_ops = {local_send,     local_receive, local_progress, local_abandon,
+                                          local_has_died, local_admit,   local_close};
+
+/* ---- The group ---- */
+
 enum hysgd_status comm_local_open(const struct comm_local_setup *setup, struct comm **ends_out) {
     struct group *group;
     HYSGD_TRY(memory_alloc(1, sizeof *group, &group));
     group->setup = *setup;
-    group->open = setup->size;
+    group->open = group->size = setup->size;
+    group->most = setup->most > setup->size ? setup->most : setup->size;
     random_init(&group->random, setup->seed, RANDOM_NO_WORKER, RANDOM_TEST, 0);
     pthread_mutex_init(&group->lock, NULL);
-    enum hysgd_status status = memory_alloc((size_t)setup->size, sizeof *group->ends, &group->ends);
+    enum hysgd_status status = memory_alloc((size_t)group->most, sizeof *group->ends, &group->ends);
     for (int i = 0; status == HYSGD_OK && i < setup->size; i++)
-        status = end_init(&group->ends[i], group, i);
+        status = end_init(&group->ends[i], group, i, setup->size);
     if (status != HYSGD_OK) {
         if (group->ends == NULL)
-            group->setup.size = 0;
+            group->size = 0;
         group_free(group);
         return status;
     }

@@ -15,6 +15,11 @@ struct comm_local_setup {
     uint64_t seed;
     int most_delay;
     bool hides_deaths; /* comm_peer_has_died is false for ever, as between hosts */
+    int most;          /* ranks that there may ever be; at least `size`, or 0: no more are admitted */
+    /* Starts the thread of a rank that is admitted, to which it hands the end; by the thread of the root of the
+     * admission, without any lock. NULL: nobody can be admitted. */
+    void (*start)(void *self, struct comm *end);
+    void *start_self;
 };
 
 /* Makes a group; `ends_out`: [size], an end for each rank, to be handed to its thread and closed there. Every end

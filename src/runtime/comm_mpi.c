@@ -6,17 +6,17 @@
 
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/machine.h"
 #include "base/memory.h"
+#include "runtime/comm_identity.h"
 #include "runtime/comm_ops.h"
 
 /* The ranks pass the opening of a group together. */
@@ -28,6 +28,9 @@ static struct {
     atomic_bool has_lost; /* ranks have died or failed to take leave: it would wait for ever */
     struct end *unopened; /* one whose opening has failed: MPI may still write to its memory */
 } process;
+
+/* Ranks that may be admitted to a group that was opened for that. */
+#define MOST_ADMITTED 256
 
 /* A request of MPI and what it is for. */
 struct slot {
@@ -42,18 +45,36 @@ struct finished {
     size_t bytes;
 };
 
-/* By which ranks see who is near, and whether he lives. */
-struct identity {
-    char host[256];
-    char boot[40];                   /* of the kernel; processes can only be seen within one */
-    uint64_t process_space, network; /* namespaces */
-    int64_t process;                 /* number in that space */
-    int64_t bell;                    /* its handle there */
+/* A communicator, with the place in it of each rank of the group; -1: it is not there. */
+struct gathering {
+    MPI_Comm comm;
+    int places[];
+};
+
+/* The admission of a rank, by a thread of its own, since MPI has nothing for that but calls that wait. */
+struct admission {
+    pthread_t thread;
+    atomic_bool is_over;                   /* all below is the thread's until then */
+    struct gathering *parent;              /* with all who take part, */
+    int *ranks, *places, count;            /* [count] who these are, the root first, and where in there */
+    struct gathering *merged;              /* what comes of it: they and the new rank */
+    struct comm_identity own, *identities; /* [count + 1] in that order */
+    int rank, most;
+    bool is_root;
+    char host[256]; /* "": anywhere */
+    void *welcome;  /* [bytes] */
+    uint64_t bytes;
+    enum hysgd_status status;
+    char message[1024];
 };
 
 struct end {
     struct comm comm;
     MPI_Comm world; /* of this end alone, so that no message of an earlier one can match */
+    struct gathering *
+        *gatherings; /* [most + 1] of the rank before which all who were there met, the first of nobody */
+    struct gathering **through;  /* [most] where a rank is reached */
+    struct admission *admission; /* under way; NULL: none */
     /* What is under way, in the order of its beginning; [capacity] each. */
     MPI_Request *requests;
     struct slot *slots;
@@ -62,9 +83,9 @@ struct end {
     int count, capacity;
     struct finished *finished; /* [most_finished], of the present comm_progress */
     int most_finished;
-    struct identity *identities; /* [size] */
-    int *handles;                /* [size], of processes of this host; -1 without one */
-    bool *has_died;              /* [size] */
+    struct comm_identity *identities; /* [most] */
+    int *handles;                     /* [most], of processes of this host; -1 without one */
+    bool *has_died;                   /* [most] */
 };
 
 #ifdef HYSGD_SANITIZE
@@ -81,12 +102,12 @@ const char *__lsan_default_suppressions(void) {
 
 /* MPI_Init_thread, whose memory that stays is not looked at: modules that were tried and unloaded have no name by
  * which to tell it apart. */
-static int initialize(int *given_out) {
+static int initialize(int wanted, int *given_out) {
 #ifdef HYSGD_SANITIZE
     if (__lsan_disable != NULL)
         __lsan_disable();
 #endif
-    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, given_out);
+    int code = MPI_Init_thread(NULL, NULL, wanted, given_out);
 #ifdef HYSGD_SANITIZE
     if (__lsan_enable != NULL)
         __lsan_enable();
@@ -160,8 +181,10 @@ static int make_long_type(size_t bytes, MPI_Datatype *type_out) {
 static int start(struct end *end, const struct slot *slot, int count, MPI_Datatype type) {
     const struct comm_completion *to = &slot->completion;
     MPI_Request *request = &end->requests[end->count];
-    return slot->is_receive ? MPI_Irecv(to->data, count, type, to->from_or_to, (int)to->tag, end->world, request)
-                            : MPI_Isend(to->data, count, type, to->from_or_to, (int)to->tag, end->world, request);
+    const struct gathering *through = end->through[to->from_or_to];
+    int place = through->places[to->from_or_to];
+    return slot->is_receive ? MPI_Irecv(to->data, count, type, place, (int)to->tag, through->comm, request)
+                            : MPI_Isend(to->data, count, type, place, (int)to->tag, through->comm, request);
 }
 
 static enum hysgd_status begin(struct end *end, const struct slot *slot) {
@@ -246,8 +269,12 @@ static enum hysgd_status reserve_finished(struct end *end) {
     return HYSGD_OK;
 }
 
+static void finish_admission(struct end *end);
+
 static enum hysgd_status mpi_progress(struct comm *comm) {
     struct end *end = end_of(comm);
+    if (end->admission != NULL && atomic_load(&end->admission->is_over))
+        finish_admission(end);
     if (end->count == 0)
         return HYSGD_OK;
     HYSGD_TRY(reserve_finished(end));
@@ -288,12 +315,25 @@ static bool mpi_has_died(struct comm *comm, int rank) {
     return end->has_died[rank];
 }
 
+static void admission_free(struct admission *admission) {
+    memory_free(admission->ranks);
+    memory_free(admission->places);
+    memory_free(admission->identities);
+    memory_free(admission->merged);
+    memory_free(admission->welcome);
+    memory_free(admission);
+}
+
 static void end_free(struct end *end) {
-    for (int i = 0; end->handles != NULL && i < end->comm.size; i++)
+    for (int i = 0; end->handles != NULL && i < end->comm.most; i++)
         if (end->handles[i] >= 0)
             close(end->handles[i]);
-    for (int i = 0; end->comm.peers != NULL && i < end->comm.size; i++)
+    for (int i = 0; end->comm.peers != NULL && i < end->comm.most; i++)
         bell_close(end->comm.peers[i].bell);
+    for (int i = 0; end->gatherings != NULL && i <= end->comm.most; i++)
+        memory_free(end->gatherings[i]);
+    memory_free(end->gatherings);
+    memory_free(end->through);
     memory_free(end->requests);
     memory_free(end->slots);
     memory_free(end->indices);
@@ -304,6 +344,23 @@ static void end_free(struct end *end) {
     memory_free(end->has_died);
     comm_fini(&end->comm);
     memory_free(end);
+}
+
+/* A thread that MPI does not let go goes on until the process ends. */
+static void end_admission(struct end *end) {
+    struct admission *admission = end->admission;
+    if (admission == NULL)
+        return;
+    if (atomic_load(&admission->is_over)) {
+        pthread_join(admission->thread, NULL);
+        admission_free(admission);
+        return;
+    }
+    pthread_detach(admission->thread);
+    process.has_lost = true;
+    for (int i = 0; i <= end->comm.most; i++)
+        if (end->gatherings[i] == admission->parent)
+            end->gatherings[i] = NULL; /* the thread still looks there */
 }
 
 /* Receives that nothing will match are withdrawn, so that nothing writes to the caller's memory any more. */
@@ -319,10 +376,14 @@ static void mpi_close(struct comm *comm, bool is_clean) {
     if (!is_clean)
         process.has_lost = true;
     process.is_open = false;
+    end_admission(end);
     end_free(end);
 }
 
-static const struct comm_ops mpi_ops = {mpi_send, mpi_receive, mpi_progress, mpi_abandon, mpi_has_died, mpi_close};
+static enum hysgd_status mpi_admit(struct comm *comm, const struct comm_admission *wanted);
+
+static const struct comm_ops mpi_ops = {mpi_send,     mpi_receive, mpi_progress, mpi_abandon,
+                                        mpi_has_died, mpi_admit,   mpi_close};
 
 /* At exit: leaves MPI, or the process where that would wait for others. */
 static void leave(int status, void *self) {
@@ -339,7 +400,7 @@ static void leave(int status, void *self) {
 }
 
 /* Enters MPI, once a process; a program that has done so itself also leaves it. */
-static enum hysgd_status enter(void) {
+static enum hysgd_status enter(bool may_grow, int *given_out) {
     int is_initialized = 0, is_finalized = 0, given = 0;
     signal(SIGPIPE, SIG_IGN);
     MPI_Initialized(&is_initialized);
@@ -348,12 +409,14 @@ static enum hysgd_status enter(void) {
         return hysgd_fail(HYSGD_USAGE, "MPI: the program has finalized it, so no process can be reached");
     if (is_initialized) {
         MPI_Query_thread(&given);
+        *given_out = given;
         return given >= MPI_THREAD_FUNNELED
                    ? HYSGD_OK
                    : hysgd_fail(HYSGD_USAGE, "MPI: the program initialized it with MPI_THREAD_SINGLE, expected at "
                                              "least MPI_THREAD_FUNNELED");
     }
-    int code = initialize(&given);
+    int code = initialize(may_grow ? MPI_THREAD_MULTIPLE : MPI_THREAD_SERIALIZED, &given);
+    *given_out = given;
     if (code != MPI_SUCCESS)
         return mpi_failed(code, "it cannot be initialized");
     if (given < MPI_THREAD_FUNNELED)
@@ -380,33 +443,6 @@ static enum hysgd_status check_launcher(void) {
                       launched, version, size);
 }
 
-static uint64_t namespace_number(const char *path) {
-    struct stat found;
-    return stat(path, &found) == 0 ? (uint64_t)found.st_ino : 0;
-}
-
-static struct identity own_identity(const struct end *end) {
-    struct identity own = {.process = getpid(),
-                           .bell = bell_handle(end->comm.bell),
-                           .process_space = namespace_number("/proc/self/ns/pid"),
-                           .network = namespace_number("/proc/self/ns/net")};
-    if (gethostname(own.host, sizeof own.host - 1) != 0)
-        strcpy(own.host, "unknown");
-    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (file != NULL) {
-        if (fgets(own.boot, sizeof own.boot, file) == NULL)
-            own.boot[0] = '\0';
-        fclose(file);
-    }
-    return own;
-}
-
-/* Without a boot's name nothing is known to be near. */
-static bool are_near(const struct identity *a, const struct identity *b) {
-    return a->boot[0] != '\0' && strcmp(a->boot, b->boot) == 0 && strcmp(a->host, b->host) == 0 &&
-           a->process_space == b->process_space && a->network == b->network;
-}
-
 /* Waits for a collective of MPI without keeping a core from the ranks that it waits for. All have left MPI_Init, so
  * nobody has reason to be late; who is, cannot be told from here. */
 static enum hysgd_status await(struct comm *comm, MPI_Request *request, const char *what) {
@@ -431,59 +467,338 @@ static enum hysgd_status barrier(struct end *end) {
 }
 
 /* Handles of the processes are taken while all are known to live, so that no number is another's by then. */
+static void know(struct end *end, int rank, const struct comm_identity *own) {
+    struct comm_peer *peer = &end->comm.peers[rank];
+    peer->host = end->identities[rank].host;
+    peer->is_same_host = comm_identity_is_near(own, &end->identities[rank]);
+    if (!peer->is_same_host || rank == end->comm.rank)
+        return;
+    end->handles[rank] = comm_identity_watch(&end->identities[rank]);
+    peer->bell = bell_find(end->identities[rank].process, (int)end->identities[rank].bell);
+}
+
 static enum hysgd_status meet(struct end *end) {
     struct comm *comm = &end->comm;
-    struct identity own = own_identity(end);
+    struct comm_identity own = comm_identity_here(bell_handle(comm->bell));
     MPI_Request request;
     int code =
         MPI_Iallgather(&own, sizeof own, MPI_BYTE, end->identities, sizeof own, MPI_BYTE, end->world, &request);
     if (code != MPI_SUCCESS)
         return mpi_failed(code, "the ranks cannot exchange their names");
     HYSGD_TRY(await(comm, &request, "the ranks cannot exchange their names"));
-    for (int i = 0; i < comm->size; i++) {
-        const struct identity *peer = &end->identities[i];
-        comm->peers[i].host = peer->host;
-        comm->peers[i].is_same_host = are_near(&own, peer);
-        if (!comm->peers[i].is_same_host || i == comm->rank)
-            continue;
-        end->handles[i] = (int)syscall(SYS_pidfd_open, (pid_t)peer->process, 0);
-        comm->peers[i].bell = bell_find(peer->process, (int)peer->bell);
-    }
+    for (int i = 0; i < comm->size; i++)
+        know(end, i, &own);
     return barrier(end);
 }
 
-static enum hysgd_status end_init(struct end *end) {
-    int rank, size, given = MPI_THREAD_SINGLE;
+static enum hysgd_status make_gathering(int most, MPI_Comm comm, struct gathering **gathering_out) {
+    struct gathering *gathering;
+    HYSGD_TRY(memory_alloc(1, sizeof *gathering + (size_t)most * sizeof *gathering->places, &gathering));
+    gathering->comm = comm;
+    for (int i = 0; i < most; i++)
+        gathering->places[i] = -1;
+    *gathering_out = gathering;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status end_init(struct end *end, int rank, int size, int most) {
+    int given = MPI_THREAD_SINGLE;
     MPI_Query_thread(&given);
+    HYSGD_TRY(comm_init(&end->comm, &mpi_ops, rank, size, most));
+    end->comm.is_bound = given < MPI_THREAD_SERIALIZED;
+    HYSGD_TRY(memory_alloc((size_t)most, sizeof *end->identities, &end->identities));
+    HYSGD_TRY(memory_alloc((size_t)most, sizeof *end->has_died, &end->has_died));
+    HYSGD_TRY(memory_alloc((size_t)most + 1, sizeof *end->gatherings, &end->gatherings));
+    HYSGD_TRY(memory_alloc((size_t)most, sizeof *end->through, &end->through));
+    HYSGD_TRY(memory_alloc((size_t)most, sizeof *end->handles, &end->handles));
+    for (int i = 0; i < most; i++)
+        end->handles[i] = -1;
+    return HYSGD_OK;
+}
+
+/* With the ranks that the launcher started. */
+static enum hysgd_status begin_group(struct end *end, bool may_grow) {
+    int rank, size;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
-    HYSGD_TRY(comm_init(&end->comm, &mpi_ops, rank, size));
-    end->comm.is_bound = given < MPI_THREAD_SERIALIZED;
-    HYSGD_TRY(memory_alloc((size_t)size, sizeof *end->identities, &end->identities));
-    HYSGD_TRY(memory_alloc((size_t)size, sizeof *end->has_died, &end->has_died));
-    HYSGD_TRY(memory_alloc((size_t)size, sizeof *end->handles, &end->handles));
-    for (int i = 0; i < size; i++)
-        end->handles[i] = -1;
+    HYSGD_TRY(end_init(end, rank, size, may_grow ? size + MOST_ADMITTED : size));
     MPI_Request request;
     int code = MPI_Comm_idup(MPI_COMM_WORLD, &end->world, &request);
     if (code != MPI_SUCCESS)
         return mpi_failed(code, "the ranks cannot meet");
     HYSGD_TRY(await(&end->comm, &request, "the ranks cannot meet"));
     MPI_Comm_set_errhandler(end->world, MPI_ERRORS_RETURN);
+    HYSGD_TRY(make_gathering(end->comm.most, end->world, &end->gatherings[0]));
+    for (int i = 0; i < size; i++) {
+        end->gatherings[0]->places[i] = i;
+        end->through[i] = end->gatherings[0];
+    }
     return meet(end);
 }
 
-enum hysgd_status comm_open(struct comm **comm_out) {
+/* ---- Growing ---- */
+
+/* What an admitted process is told first, by the root. The ranks that take part follow, then the welcome. */
+struct invitation {
+    int32_t rank, count, most, status;
+    uint64_t bytes;
+};
+
+/* The command line of this process, cut into words; to be freed, both. */
+static enum hysgd_status read_words(char **text_out, char ***words_out) {
+    enum { MOST = 1 << 20 };
+    char *text, **words;
+    size_t count = 0;
+    HYSGD_TRY(memory_alloc(MOST + 1, 1, &text));
+    FILE *file = fopen("/proc/self/cmdline", "re");
+    size_t length = file != NULL ? fread(text, 1, MOST, file) : 0;
+    if (file != NULL)
+        fclose(file);
+    for (size_t i = 0; i < length; i++)
+        count += text[i] == '\0';
+    enum hysgd_status status = memory_alloc(count + 1, sizeof *words, &words);
+    if (status != HYSGD_OK || length == 0 || length == MOST) {
+        memory_free(text);
+        if (status == HYSGD_OK)
+            memory_free(words);
+        return status != HYSGD_OK ? status
+                                  : hysgd_fail(HYSGD_FAILED, "/proc/self/cmdline: the command line cannot be read");
+    }
+    char *at = text;
+    for (size_t i = 0; i < count; i++, at += strlen(at) + 1)
+        words[i] = at;
+    *text_out = text;
+    *words_out = words;
+    return HYSGD_OK;
+}
+
+/* Like this process: the same program, command line and folder. */
+static int spawn_like_this(const struct admission *admission, char **words, MPI_Comm living, MPI_Comm *inter_out) {
+    char program[4096] = "", folder[4096];
+    MPI_Info info;
+    int fault = 0;
+    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
+        snprintf(program, sizeof program, "%s", words[0]);
+    MPI_Info_create(&info);
+    if (getcwd(folder, sizeof folder) != NULL)
+        MPI_Info_set(info, "wdir", folder);
+    if (admission->host[0] != '\0')
+        MPI_Info_set(info, "host", admission->host);
+    int code = MPI_Comm_spawn(program, words + 1, 1, info, 0, living, inter_out, &fault);
+    MPI_Info_free(&info);
+    return code;
+}
+
+static enum hysgd_status spawn(const struct admission *admission, MPI_Comm living, MPI_Comm *inter_out) {
+    char *text = NULL, *nothing[] = {NULL, NULL}, **words = nothing;
+    if (admission->is_root)
+        HYSGD_TRY(read_words(&text, &words));
+    int code = spawn_like_this(admission, words, living, inter_out);
+    memory_free(text);
+    if (words != nothing)
+        memory_free(words);
+    return code == MPI_SUCCESS ? HYSGD_OK : mpi_failed(code, "no process can be started");
+}
+
+/* Those who take part, the root first. */
+static int gather_living(const struct admission *admission, MPI_Comm *living_out) {
+    MPI_Group all, group;
+    MPI_Comm_group(admission->parent->comm, &all);
+    MPI_Group_incl(all, admission->count, admission->places, &group);
+    int code = MPI_Comm_create_group(admission->parent->comm, group, admission->rank, living_out);
+    MPI_Group_free(&all);
+    MPI_Group_free(&group);
+    return code;
+}
+
+/* All learn who the new process is, and it learns where it is. */
+static enum hysgd_status introduce(struct admission *admission, MPI_Comm merged) {
+    struct invitation invitation = {admission->rank, admission->count, admission->most, HYSGD_OK, admission->bytes};
+    int size = (int)sizeof admission->own;
+    int code = MPI_Bcast(&invitation, sizeof invitation, MPI_BYTE, 0, merged);
+    if (code == MPI_SUCCESS)
+        code = MPI_Bcast(admission->ranks, admission->count, MPI_INT, 0, merged);
+    if (code == MPI_SUCCESS && !admission->is_root)
+        HYSGD_TRY(memory_alloc(invitation.bytes, 1, &admission->welcome)); /* which only the new one needs */
+    if (code == MPI_SUCCESS)
+        code = MPI_Bcast(admission->welcome, (int)invitation.bytes, MPI_BYTE, 0, merged);
+    if (code == MPI_SUCCESS)
+        code = MPI_Allgather(&admission->own, size, MPI_BYTE, admission->identities, size, MPI_BYTE, merged);
+    return code == MPI_SUCCESS ? HYSGD_OK : mpi_failed(code, "a new process cannot be introduced");
+}
+
+static enum hysgd_status admit(struct admission *admission) {
+    MPI_Comm living, inter, merged;
+    int code = gather_living(admission, &living);
+    if (code != MPI_SUCCESS)
+        return mpi_failed(code, "the ranks that are left cannot meet");
+    MPI_Comm_set_errhandler(living, MPI_ERRORS_RETURN);
+    HYSGD_TRY(spawn(admission, living, &inter));
+    code = MPI_Intercomm_merge(inter, 0, &merged);
+    if (code != MPI_SUCCESS)
+        return mpi_failed(code, "a new process cannot join the others");
+    MPI_Comm_set_errhandler(merged, MPI_ERRORS_RETURN);
+    HYSGD_TRY(introduce(admission, merged));
+    HYSGD_TRY(make_gathering(admission->most, merged, &admission->merged));
+    for (int i = 0; i < admission->count; i++)
+        admission->merged->places[admission->ranks[i]] = i;
+    admission->merged->places[admission->rank] = admission->count;
+    return HYSGD_OK;
+}
+
+static void *admission_main(void *argument) {
+    struct admission *admission = argument;
+    admission->status = admit(admission);
+    if (admission->status != HYSGD_OK)
+        snprintf(admission->message, sizeof admission->message, "%s", hysgd_error_message());
+    atomic_store(&admission->is_over, true);
+    return NULL;
+}
+
+/* What an admission has brought is kept for the next one. */
+static void finish_admission(struct end *end) {
+    struct admission *admission = end->admission;
+    enum hysgd_status status = admission->status;
+    pthread_join(admission->thread, NULL);
+    end->admission = NULL;
+    if (status == HYSGD_OK) {
+        end->gatherings[admission->rank + 1] = end->through[admission->rank] = admission->merged;
+        end->identities[admission->rank] = admission->identities[admission->count];
+        admission->merged = NULL;
+        know(end, admission->rank, &admission->own);
+    } else {
+        status_set_message(admission->message);
+    }
+    admission_free(admission);
+    comm_has_admitted(&end->comm, status);
+}
+
+static enum hysgd_status prepare_admission(struct end *end, const struct comm_admission *wanted,
+                                           struct admission *admission) {
+    admission->parent = end->gatherings[wanted->latest + 1];
+    admission->own = comm_identity_here(bell_handle(end->comm.bell));
+    admission->is_root = wanted->root == end->comm.rank;
+    if (wanted->host != NULL)
+        snprintf(admission->host, sizeof admission->host, "%s", wanted->host);
+    HYSGD_TRY(memory_alloc((size_t)wanted->rank, sizeof *admission->ranks, &admission->ranks));
+    admission->ranks[admission->count++] = wanted->root;
+    for (int i = 0; i < wanted->rank; i++)
+        if (wanted->takes_part[i] && i != wanted->root)
+            admission->ranks[admission->count++] = i;
+    HYSGD_TRY(memory_alloc((size_t)admission->count, sizeof *admission->places, &admission->places));
+    for (int i = 0; i < admission->count; i++) {
+        admission->places[i] = admission->parent != NULL ? admission->parent->places[admission->ranks[i]] : -1;
+        if (admission->places[i] < 0)
+            return hysgd_fail(HYSGD_FAILED, "rank %d cannot be admitted: rank %d was not there with rank %d",
+                              wanted->rank, admission->ranks[i], wanted->latest);
+    }
+    HYSGD_TRY(memory_alloc((size_t)admission->count + 1, sizeof *admission->identities, &admission->identities));
+    if (!admission->is_root)
+        return HYSGD_OK;
+    admission->bytes = wanted->bytes;
+    HYSGD_TRY(memory_alloc(wanted->bytes, 1, &admission->welcome));
+    memcpy(admission->welcome, wanted->welcome, wanted->bytes);
+    return HYSGD_OK;
+}
+
+static enum hysgd_status mpi_admit(struct comm *comm, const struct comm_admission *wanted) {
+    struct end *end = end_of(comm);
+    struct admission *admission;
+    HYSGD_TRY(memory_alloc(1, sizeof *admission, &admission));
+    *admission = (struct admission){.rank = wanted->rank, .most = comm->most};
+    enum hysgd_status status = prepare_admission(end, wanted, admission);
+    if (status == HYSGD_OK && pthread_create(&admission->thread, NULL, admission_main, admission) != 0)
+        status = hysgd_fail(HYSGD_FAILED, "rank %d cannot be admitted: no thread can be started", wanted->rank);
+    if (status == HYSGD_OK)
+        end->admission = admission;
+    else
+        admission_free(admission);
+    return status;
+}
+
+/* ---- Being admitted ---- */
+
+static enum hysgd_status hear_invitation(struct end *end, MPI_Comm merged, const struct invitation *invitation,
+                                         int *ranks, struct comm_identity *identities) {
+    struct comm *comm = &end->comm;
+    struct comm_identity own = comm_identity_here(bell_handle(comm->bell));
+    int size = (int)sizeof own, code = MPI_Bcast(ranks, invitation->count, MPI_INT, 0, merged);
+    HYSGD_TRY(memory_alloc(invitation->bytes, 1, &comm->welcome));
+    comm->welcome_bytes = invitation->bytes;
+    if (code == MPI_SUCCESS)
+        code = MPI_Bcast(comm->welcome, (int)invitation->bytes, MPI_BYTE, 0, merged);
+    if (code == MPI_SUCCESS)
+        code = MPI_Allgather(&own, size, MPI_BYTE, identities, size, MPI_BYTE, merged);
+    if (code != MPI_SUCCESS)
+        return mpi_failed(code, "the group cannot be joined");
+    ranks[invitation->count] = comm->rank;
+    for (int i = 0; i < comm->size; i++)
+        comm->peers[i] = (struct comm_peer){.host = "nowhere", .is_abandoned = true};
+    struct gathering **gathering = &end->gatherings[comm->rank + 1];
+    HYSGD_TRY(make_gathering(comm->most, merged, gathering));
+    for (int i = 0; i <= invitation->count; i++) {
+        comm->peers[ranks[i]].is_abandoned = false;
+        (*gathering)->places[ranks[i]] = i;
+        end->through[ranks[i]] = *gathering;
+        end->identities[ranks[i]] = identities[i];
+        know(end, ranks[i], &own);
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status join_group(struct end *end, MPI_Comm parent) {
+    MPI_Comm merged;
+    struct invitation invitation = {0};
+    struct comm_identity *identities = NULL;
+    int *ranks = NULL, code = MPI_Intercomm_merge(parent, 1, &merged);
+    if (code == MPI_SUCCESS)
+        code = MPI_Bcast(&invitation, sizeof invitation, MPI_BYTE, 0, merged);
+    if (code != MPI_SUCCESS)
+        return mpi_failed(code, "the group cannot be joined");
+    MPI_Comm_set_errhandler(merged, MPI_ERRORS_RETURN);
+    end->world = merged;
+    HYSGD_TRY(end_init(end, invitation.rank, invitation.rank + 1, invitation.most));
+    enum hysgd_status status = memory_alloc((size_t)invitation.count + 1, sizeof *ranks, &ranks);
+    if (status == HYSGD_OK)
+        status = memory_alloc((size_t)invitation.count + 1, sizeof *identities, &identities);
+    if (status == HYSGD_OK)
+        status = hear_invitation(end, merged, &invitation, ranks, identities);
+    memory_free(ranks);
+    memory_free(identities);
+    return status;
+}
+
+/* ---- Beginning ---- */
+
+static enum hysgd_status check_growth(int given) {
+#ifndef OPEN_MPI
+    (void)given;
+    return hysgd_fail(HYSGD_USAGE,
+                      "MPI: processes can join with Open MPI only, and this program was built with another");
+#else
+    if (given == MPI_THREAD_MULTIPLE)
+        return HYSGD_OK;
+    return hysgd_fail(HYSGD_USAGE, "MPI: processes cannot join, as it was initialized without MPI_THREAD_MULTIPLE");
+#endif
+}
+
+enum hysgd_status comm_open(bool may_grow, struct comm **comm_out) {
     struct end *end;
+    int given = 0;
+    MPI_Comm parent = MPI_COMM_NULL;
     *comm_out = NULL;
     if (process.has_lost)
         return hysgd_fail(HYSGD_USAGE,
                           "ranks of this job have died: the rest cannot begin anew, start the job again");
-    HYSGD_TRY(enter());
+    HYSGD_TRY(enter(may_grow, &given));
     HYSGD_TRY(check_launcher());
+    if (may_grow)
+        HYSGD_TRY(check_growth(given));
     HYSGD_TRY(memory_alloc(1, sizeof *end, &end));
     process.is_open = true;
-    enum hysgd_status status = end_init(end);
+    if (comm_is_admitted())
+        MPI_Comm_get_parent(&parent);
+    enum hysgd_status status = parent != MPI_COMM_NULL ? join_group(end, parent) : begin_group(end, may_grow);
     if (status != HYSGD_OK) {
         process.unopened = end; /* others may wait in end_init: is_open stays, so that this process does not */
         process.has_lost = true;

@@ -459,7 +459,7 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
     *seconds_out = training->start_seconds;
     ranks_vigil_stop(options->vigil);
     if (!ranks.comm)
-        HYSGD_TRY(comm_open(&ranks.comm));
+        HYSGD_TRY(comm_open(false, &ranks.comm));
     enum hysgd_status status = check_place(options, ranks.comm, training);
     if (status == HYSGD_OK)
         status = start(&ranks);

@@ -370,7 +370,7 @@ static enum hysgd_status open_group(struct ranks_options *options, enum hysgd_st
     if (status == HYSGD_OK)
         status = check_recovery(options);
     snprintf(message, sizeof message, "%s", hysgd_error_message());
-    enum hysgd_status opened = comm_open(&options->comm);
+    enum hysgd_status opened = comm_open(false, &options->comm);
     if (opened != HYSGD_OK)
         options->comm = NULL;
     if (status != HYSGD_OK)

@@ -34,7 +34,7 @@ static int open_twice(struct comm *comm) {
     if (comm_send(comm, next, 1, "old", 4, NULL, NULL) != HYSGD_OK)
         return 1;
     comm_close(comm, true);
-    if (comm_open(&run.comm) != HYSGD_OK)
+    if (comm_open(false, &run.comm) != HYSGD_OK)
         return 1;
     struct comm_tally tally = {0};
     if (comm_receive(run.comm, before, 1, message, sizeof message, comm_count, &tally) != HYSGD_OK ||
@@ -54,7 +54,7 @@ static int open_after_a_death(struct comm *comm) {
         comm_rest(comm);
     comm_abandon(comm, dead);
     comm_close(comm, false);
-    return comm_open(&comm) == HYSGD_USAGE && strstr(hysgd_error_message(), "have died") != NULL ? 0 : 1;
+    return comm_open(false, &comm) == HYSGD_USAGE && strstr(hysgd_error_message(), "have died") != NULL ? 0 : 1;
 }
 
 static int know_each_other(struct comm *comm) {
@@ -115,7 +115,7 @@ static int die_and_go_on(struct comm *comm) {
 
 static int be_refused(void) {
     struct comm *comm;
-    bool is_refused = comm_open(&comm) == HYSGD_USAGE && comm == NULL &&
+    bool is_refused = comm_open(false, &comm) == HYSGD_USAGE && comm == NULL &&
                       strstr(hysgd_error_message(), "the launcher started 3 ranks, but ") != NULL;
     return is_refused ? 0 : 1;
 }
@@ -136,7 +136,7 @@ static int run_as_rank(const char *name) {
     struct comm *comm;
     if (strcmp(name, "be-refused") == 0)
         return be_refused();
-    if (comm_open(&comm) != HYSGD_OK) {
+    if (comm_open(false, &comm) != HYSGD_OK) {
         fprintf(stderr, "%s\n", hysgd_error_message());
         return 2;
     }
