@@ -16,7 +16,7 @@ enum event_kind {
                          began, which may be before that of the event ahead of it */
     EVENT_CHECKPOINT, /* the state was saved */
     EVENT_LOST,       /* a worker left for good */
-    EVENT_JOINED,     /* a worker (re)joined */
+    EVENT_JOINED,     /* a worker joined, for the first time or again; its start follows */
     EVENT_ABANDONED,  /* a worker gave up its gradient, which never arrives */
     EVENT_ESTIMATE,   /* a policy that estimates has new estimates; after the update that completed them */
     EVENT_FOLD,       /* gradients were added to the server's sum, of which a policy that estimates sees the time */
@@ -115,6 +115,7 @@ struct event_run {
     int description_count;
     const char *runtime; /* "virtual", "threads" */
     int workers;
+    uint64_t spare;       /* the last so many of them are not there at the beginning */
     uint64_t batch;       /* samples in a batch */
     uint64_t train_count; /* samples in the training set */
     uint64_t parameter_count;

@@ -133,7 +133,7 @@ const struct record_kind record_events[] = {
     [EVENT_CHECKPOINT] = {"checkpoint", "the state was saved; of the moment that it was taken", checkpoint_fields,
                           false, true},
     [EVENT_LOST] = {"lost", "a worker left for good", no_fields, true, false},
-    [EVENT_JOINED] = {"joined", "a worker joined again", no_fields, true, false},
+    [EVENT_JOINED] = {"joined", "a worker joined, or joined again", no_fields, true, false},
     [EVENT_ABANDONED] = {"abandoned", "a worker gave up its gradient, which never arrives", abandoned_fields, true,
                          false},
     [EVENT_ESTIMATE] = {"estimate", "what the policy knows of the gradients and of the server", estimate_fields,
@@ -155,7 +155,7 @@ const size_t record_event_count = sizeof record_events / sizeof record_events[0]
 static const struct record_field run_fields[] = {
     {"title", TEXT, AT(title), NULL, "the policy with the options that were set"},
     {"runtime", TEXT, AT(runtime), NULL, "where the workers live"},
-    {"workers", INT, AT(workers), NULL, "that take part at the beginning"},
+    {"workers", INT, AT(workers), NULL, "that take part at the beginning, and places for more"},
     {"batch", COUNT, AT(batch), "samples", "in a batch"},
     {"train_count", COUNT, AT(train_count), "samples", "in the training set"},
     {"parameter_count", COUNT, AT(parameter_count), NULL, "that the optimizer changes"},
@@ -176,6 +176,7 @@ static const struct record_field run_fields[] = {
      "CRC-32 of the parameters and statistics at the beginning; 0: there are none"},
     {"loss_name", TEXT, AT(loss_name), NULL, "what the losses are, as RMSE; none: the model's loss"},
     {"accuracy_name", TEXT, AT(accuracy_name), NULL, "what the accuracies are; none: the share of right classes"},
+    {"spare", COUNT, AT(spare), NULL, "of workers, places of those who are not there at the beginning, the last ones"},
     {0},
 };
 

@@ -23,8 +23,10 @@ enum hysgd_status tally_init_unmarked(struct tally *tally, const struct event_ru
     HYSGD_TRY(memory_alloc(count, sizeof *tally->accounts, &tally->accounts));
     HYSGD_TRY(memory_alloc(count, sizeof *tally->states, &tally->states));
     HYSGD_TRY(memory_alloc(count, sizeof *tally->contributors, &tally->contributors));
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         tally->states[i].delivered = run->first_seconds;
+        tally->states[i].is_lost = i + run->spare >= count;
+    }
     return attribution_init(&tally->attribution, run->workers, run->first_seconds, tally->accounts);
 }
 
@@ -108,6 +110,7 @@ static void take_start(struct tally *tally, const struct event *event) {
     struct tally_worker *state = &tally->states[event->worker];
     tally->accounts[event->worker].waiting_seconds += event->seconds - state->delivered;
     state->is_under_way = true;
+    state->is_lost = false; /* of a run that is continued, in which one of the spare places was taken before */
 }
 
 /* Where it is not known any more what there was: what was held is gone, and the rest stays. */
@@ -190,8 +193,8 @@ void tally_add(struct tally *tally, const struct event *event) {
         tally->summary.unfinished += tally->states[event->worker].is_under_way;
         break;
     case EVENT_JOINED:
-        tally->states[event->worker].is_lost = false;
-        tally->states[event->worker].is_under_way = true;
+        tally->states[event->worker].is_lost = tally->states[event->worker].is_under_way = false;
+        tally->states[event->worker].delivered = event->seconds;
         break;
     case EVENT_RESTORED:
         take_restored(tally, event);

@@ -8,7 +8,8 @@
 enum agenda_kind {
     AGENDA_ARRIVES,  /* the worker's gradient, at the server */
     AGENDA_GIVES_UP, /* the worker, its gradient */
-    AGENDA_LOST      /* the worker leaves */
+    AGENDA_LOST,     /* the worker leaves */
+    AGENDA_JOINS     /* it takes part again, or for the first time */
 };
 
 struct agenda_entry {

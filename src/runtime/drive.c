@@ -456,6 +456,36 @@ enum hysgd_status drive_lose(struct training *training, int worker, double secon
     return HYSGD_OK;
 }
 
+/* What another worker of this number has left. Batches that it had begun and not delivered are drawn again. */
+static void begin_anew(struct training *training, int worker, double seconds) {
+    const struct engine_worker *account = &training->engine.workers[worker];
+    struct training_worker *state = &training->workers[worker];
+    worker_seek(training, worker, account->received_batches + account->abandoned_batches);
+    state->is_under_way = false;
+    state->has_read = 0;
+    state->delivered_seconds = seconds;
+    local_renew(training, worker);
+    outgoing_renew(training, worker);
+}
+
+enum hysgd_status drive_join(struct training *training, int worker, double seconds,
+                             struct engine_verdict *verdict) {
+    struct engine *engine = &training->engine;
+    HYSGD_TRY(training_adopt(training, worker));
+    begin_anew(training, worker, seconds);
+    engine->progress.seconds = seconds;
+    engine_join(engine, worker);
+    estimate_joined(&training->estimator, worker);
+    *verdict = (struct engine_verdict){.action = engine->part_count > 0 ? ENGINE_FOLD : ENGINE_NOTHING,
+                                       .threshold = engine->threshold,
+                                       .held = engine->progress.held};
+    drive_emit(training, &(struct event){.kind = EVENT_JOINED,
+                                         .worker = worker,
+                                         .seconds = seconds,
+                                         .version = engine->progress.version});
+    return HYSGD_OK;
+}
+
 bool drive_is_over(struct training *training, double seconds) {
     const struct training_limits *limits = &training->setup->limits;
     const struct hysgd_progress *progress = &training->engine.progress;

@@ -120,6 +120,12 @@ HYSGD_MUST_CHECK enum hysgd_status drive_end_action(struct training *training, c
 HYSGD_MUST_CHECK enum hysgd_status drive_lose(struct training *training, int worker, double seconds,
                                               struct engine_verdict *verdict_out);
 
+/* A worker that takes no part joins, see training_adopt: it begins anew with its next batch, without anything of
+ * its own that another one of its number has left. A fold may be due before it starts. HYSGD_FAILED: nothing is
+ * changed. */
+HYSGD_MUST_CHECK enum hysgd_status drive_join(struct training *training, int worker, double seconds,
+                                              struct engine_verdict *verdict_out);
+
 /* Passes over the training data that the gradients received are. */
 double drive_epochs(const struct training *training);
 

@@ -87,6 +87,16 @@ void engine_restart(struct engine *engine) {
     }
 }
 
+void engine_leave_out(struct engine *engine, int first) {
+    for (int i = first; i < engine->worker_count; i++) {
+        engine->workers[i].activity = ENGINE_LOST;
+        engine->progress.computing--;
+        engine->progress.workers--;
+        engine->at_slowest--;
+    }
+    engine_restart(engine);
+}
+
 static void find_slowest(struct engine *engine) {
     uint64_t slowest = UINT64_MAX;
     engine->at_slowest = 0;

@@ -124,6 +124,10 @@ void engine_fini(struct engine *engine);
 /* All workers take part and compute their first gradient at version 0. */
 void engine_begin(struct engine *engine);
 
+/* After engine_begin: the workers from `first` on are not there yet. They count as lost, with nothing, until they join.
+ */
+void engine_leave_out(struct engine *engine, int first);
+
 /* The gradient of a computing worker has arrived whole. HYSGD_FAILED when the policy lets nobody go on, or gives a
  * weight that is negative or not finite. A weight below the smallest normal float counts as 0. */
 HYSGD_MUST_CHECK enum hysgd_status engine_arrive(struct engine *engine, int worker, double seconds, double fraction,

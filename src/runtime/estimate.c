@@ -86,6 +86,13 @@ void estimate_lost(struct estimator *estimator, int worker) {
     set_cycle(estimator, worker, 0);
 }
 
+void estimate_joined(struct estimator *estimator, int worker) {
+    if (!estimator->is_wanted)
+        return;
+    estimator->state.lost_workers--;
+    set_cycle(estimator, worker, 0);
+}
+
 static double sum_squares(const struct engine *engine) {
     double sum = 0;
     for (int i = 0; i < engine->part_count; i++)

@@ -71,8 +71,9 @@ void estimate_arrival(struct estimator *estimator, int worker, double cycle_seco
 /* A gradient computed at version `read` is held now. */
 void estimate_held(struct estimator *estimator, uint64_t read);
 
-/* A worker takes no part any more. */
+/* A worker takes no part any more; takes part again, or for the first time. */
 void estimate_lost(struct estimator *estimator, int worker);
+void estimate_joined(struct estimator *estimator, int worker);
 
 /* The server is about to fold or to apply the engine's parts. True: a block is over, so its probe turns before. */
 bool estimate_begin(struct estimator *estimator, const struct engine *engine, bool is_update);

@@ -294,6 +294,18 @@ void local_forget(struct training *training, int index) {
         training->local.paces[index] = (struct local_pace){0};
 }
 
+void local_renew(struct training *training, int index) {
+    const struct local *local = &training->local;
+    if (!local->ops)
+        return;
+    struct local_worker *worker = &local->workers[index];
+    local_forget(training, index);
+    worker->has_own = false;
+    worker->clock = (struct optimizer_clock){0};
+    for (int i = 0; worker->is_open && i < local->kept; i++)
+        memset(worker->kept[i].settled, 0, training->server.count * sizeof(float));
+}
+
 static double smooth(double mean, double value, bool is_first) {
     return is_first ? value : mean + PACE_SHARE * (value - mean);
 }

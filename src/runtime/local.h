@@ -121,6 +121,9 @@ void local_settle_vectors(struct training *training, int worker);
 /* A worker is lost: its pace is nobody's measure any more. */
 void local_forget(struct training *training, int worker);
 
+/* One that joins has nothing of another one of its number. While nobody computes for it. */
+void local_renew(struct training *training, int worker);
+
 /* ---- Checkpoints ---- */
 
 /* What a checkpoint holds of it: a table, and references to the workers' vectors. */

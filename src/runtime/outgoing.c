@@ -140,6 +140,12 @@ void outgoing_settle(struct training *training, int index) {
     worker->working = settled;
 }
 
+void outgoing_renew(struct training *training, int index) {
+    float *settled = training->outgoing.workers[index].settled;
+    if (settled)
+        memset(settled, 0, training->layout.parameter_count * sizeof *settled);
+}
+
 uint64_t outgoing_bytes(const struct training *training, int worker) {
     struct wire_format format = training->outgoing.format;
     if (training->setup->computes_gradients && format.leaves_out_zeros)

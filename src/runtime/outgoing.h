@@ -66,6 +66,9 @@ void outgoing_round(struct training *training, int worker, float *gradient);
 /* The gradient has been delivered: what rounding has left out is now settled. Lock held. */
 void outgoing_settle(struct training *training, int worker);
 
+/* One that joins has no residual. While nobody computes for it. */
+void outgoing_renew(struct training *training, int worker);
+
 /* Bytes of the worker's latest gradient on the wire; where no gradients are computed nothing is left out. */
 uint64_t outgoing_bytes(const struct training *training, int worker);
 

@@ -245,6 +245,15 @@ static enum hysgd_status repeat_loss(struct replay *replay) {
     return act(replay);
 }
 
+static enum hysgd_status repeat_join(struct replay *replay) {
+    const struct event *event = &replay->expected;
+    HYSGD_TRY(check_idle(replay));
+    if (engine_worker(replay)->activity != ENGINE_LOST)
+        return differ(replay, "the worker has been there before");
+    HYSGD_TRY(drive_join(replay->training, event->worker, event->seconds, &replay->verdict));
+    return act(replay);
+}
+
 static enum hysgd_status repeat_action(struct replay *replay, enum engine_action action, double service_seconds) {
     if (!replay->action_is_due || replay->verdict.action != action)
         return differ(replay, "none is due here");
@@ -318,6 +327,8 @@ static enum hysgd_status bring_about(struct replay *replay) {
         return repeat_abandonment(replay);
     case EVENT_LOST:
         return repeat_loss(replay);
+    case EVENT_JOINED:
+        return repeat_join(replay);
     case EVENT_UPDATE:
         return repeat_action(replay, ENGINE_UPDATE, event->update.service_seconds);
     case EVENT_FOLD:
@@ -331,7 +342,6 @@ static enum hysgd_status bring_about(struct replay *replay) {
         drive_emit(replay->training, event);
         return HYSGD_OK;
     case EVENT_ESTIMATE:
-    case EVENT_JOINED:
         break;
     case EVENT_RESTORED:
         return repeat_return(replay);

@@ -196,7 +196,7 @@ static size_t table_size(int workers) {
 /* The tensors of a checkpoint, and the memory behind those that are not vectors of the server. */
 struct snapshot_image {
     struct snapshot_tensors list;
-    double *workers, *flights, *table, *estimates, *orphans, run[RUN_FIELDS], place[PLACE_FIELDS];
+    double *workers, *flights, *table, *estimates, *orphans, *changes, run[RUN_FIELDS], place[PLACE_FIELDS];
     struct local_image local;
     struct outgoing_image outgoing;
     char *policy; /* by open_memstream */
@@ -257,6 +257,11 @@ static void gather_tables(struct snapshot_image *image, struct training *trainin
         snapshot_store_orphans(training, image->orphans);
         gather_table(image, "state/orphans", image->orphans, workers, SNAPSHOT_ORPHAN_FIELDS);
     }
+    if (image->changes) {
+        snapshot_store_changes(training, image->changes);
+        gather_table(image, "state/changes", image->changes, (size_t)training->partition.change_count,
+                     SNAPSHOT_CHANGE_FIELDS);
+    }
     if (training->estimator.is_wanted) {
         estimate_store(&training->estimator, image->estimates);
         gather_table(image, "state/estimates", image->estimates, 1, estimate_fields(&training->estimator));
@@ -284,8 +289,11 @@ static enum hysgd_status take_image(struct snapshot_image *image, struct trainin
     HYSGD_TRY(memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &image->flights));
     if (training->engine.table.rows)
         HYSGD_TRY(memory_alloc(table_size(training->setup->workers), sizeof(double), &image->table));
-    if (training->partition.loss_count > 0)
+    if (training->partition.change_count > 0)
         HYSGD_TRY(memory_alloc(workers * SNAPSHOT_ORPHAN_FIELDS, sizeof(double), &image->orphans));
+    if (training->partition.join_count > 0)
+        HYSGD_TRY(memory_alloc((size_t)training->partition.change_count * SNAPSHOT_CHANGE_FIELDS, sizeof(double),
+                               &image->changes));
     HYSGD_TRY(memory_alloc(estimate_fields(&training->estimator), sizeof(double), &image->estimates));
     snapshot_gather_vectors(&image->list, training, in_flight ? in_flight->flights : NULL);
     gather_tables(image, training, seconds, in_flight);
@@ -317,6 +325,7 @@ void snapshot_discard(struct snapshot_image *image) {
     memory_free(image->table);
     memory_free(image->estimates);
     memory_free(image->orphans);
+    memory_free(image->changes);
     local_discard(&image->local);
     outgoing_discard(&image->outgoing);
     free(image->policy);
@@ -360,7 +369,8 @@ static enum hysgd_status check_description(const struct training *training, cons
     static const char *const keys[] = {
         "data",        "model",          "optimizer",  "policy", "combine",          "workers",
         "batch",       "partition",      "orphans",    "seed",   "staleness-weight", "staleness-exponent",
-        "micro-batch", "worker-weights", "correction", "local",  "local-optimizer",  "wire"};
+        "micro-batch", "worker-weights", "correction", "local",  "local-optimizer",  "wire",
+        "spare"};
     const char *version = safetensors_metadata(file, FORMAT_KEY);
     if (!version)
         return hysgd_fail(HYSGD_INPUT, "%s: is no checkpoint of hysgd: metadata \"%s\" is missing", path,

@@ -87,22 +87,61 @@ static enum hysgd_status save(struct threads_run *run) {
     return status;
 }
 
-static enum hysgd_status lose_workers(struct threads_run *run) {
+static enum hysgd_status start_lane(struct threads_run *run, struct lane *lane) {
+    atomic_fetch_add(&run->alive, 1);
+    int fault = pthread_create(&lane->thread, NULL, lane_main, lane);
+    if (fault != 0) {
+        atomic_fetch_sub(&run->alive, 1);
+        return hysgd_fail(HYSGD_FAILED, "thread %d of %d cannot be started: %s", lane->worker, run->workers,
+                          strerror(fault));
+    }
+    lane->is_started = true;
+    return HYSGD_OK;
+}
+
+/* Lock held, and no verdict's work under way. */
+static enum hysgd_status lose(struct threads_run *run, struct lane *lane) {
+    struct engine_verdict verdict;
+    lane->will_be_lost = false;
+    lane->is_lost = true;
+    lane_call(lane);
+    HYSGD_TRY(drive_lose(run->training, lane->worker, threads_now(run), &verdict));
+    return threads_act(run, &verdict, 0);
+}
+
+/* The same; the lane has no thread. */
+static enum hysgd_status join(struct threads_run *run, struct lane *lane) {
+    struct engine_verdict verdict;
+    lane->will_join = lane->is_lost = lane->is_released = lane->is_called = false;
+    atomic_store(&lane->has_ended, false);
+    HYSGD_TRY(start_lane(run, lane));
+    HYSGD_TRY(drive_join(run->training, lane->worker, threads_now(run), &verdict));
+    return threads_act(run, &verdict, 0);
+}
+
+/* Waits for the thread of a worker that has left, which may still be computing. */
+static void end_lane(struct threads_run *run, struct lane *lane) {
+    while (!atomic_load(&lane->has_ended))
+        tick(run);
+    pthread_join(lane->thread, NULL);
+    lane->is_started = false;
+}
+
+static enum hysgd_status change_workers(struct threads_run *run) {
     const struct timing *timing = run->training->setup->timing;
     enum hysgd_status status = HYSGD_OK;
     for (int i = 0; i < run->workers && status == HYSGD_OK; i++) {
         struct lane *lane = &run->lanes[i];
-        struct engine_verdict verdict;
-        if (lane->is_lost || threads_now(run) < timing->lost_at[i])
+        bool is_to_leave = lane->will_be_lost && !lane->is_lost && threads_now(run) >= timing->lost_at[i];
+        bool is_to_join = lane->will_join && lane->is_lost && threads_now(run) >= timing->joins_at[i];
+        if (!is_to_leave && !is_to_join)
             continue;
+        if (is_to_join && lane->is_started)
+            end_lane(run, lane);
         lock_quiet(run);
-        threads_serve(run, 0); /* what it delivered whole still counts */
+        threads_serve(run, 0); /* what was delivered whole still counts */
         if (!threads_is_stopping(run)) {
-            lane->is_lost = true;
-            lane_call(lane);
-            status = drive_lose(run->training, i, threads_now(run), &verdict);
-            if (status == HYSGD_OK)
-                status = threads_act(run, &verdict, 0);
+            status = is_to_leave ? lose(run, lane) : join(run, lane);
             threads_serve(run, 0); /* what was delivered while the lock was free for work */
         }
         pthread_mutex_unlock(&run->lock);
@@ -112,7 +151,7 @@ static enum hysgd_status lose_workers(struct threads_run *run) {
 
 static enum hysgd_status watch(struct threads_run *run) {
     double seconds = threads_now(run);
-    HYSGD_TRY(lose_workers(run));
+    HYSGD_TRY(change_workers(run));
     threads_lock_draining(run);
     bool is_over = drive_is_over(run->training, seconds);
     bool evaluates = !is_over && drive_evaluation_is_due(run->training, seconds);
@@ -145,14 +184,7 @@ static enum hysgd_status start_lanes(struct threads_run *run) {
         struct lane *lane = &run->lanes[i];
         if (run->training->engine.workers[i].activity == ENGINE_LOST)
             lane->is_lost = true;
-        atomic_fetch_add(&run->alive, 1);
-        int fault = pthread_create(&lane->thread, NULL, lane_main, lane);
-        if (fault != 0) {
-            atomic_fetch_sub(&run->alive, 1);
-            return hysgd_fail(HYSGD_FAILED, "thread %d of %d cannot be started: %s", i, run->workers,
-                              strerror(fault));
-        }
-        lane->is_started = true;
+        HYSGD_TRY(start_lane(run, lane));
     }
     return HYSGD_OK;
 }
@@ -220,6 +252,8 @@ static enum hysgd_status init_run(struct threads_run *run) {
     for (int i = 0; i < run->workers; i++) {
         run->lanes[i].run = run;
         run->lanes[i].worker = i;
+        run->lanes[i].will_be_lost = timing_will_lose(timing, i, run->training->start_seconds);
+        run->lanes[i].will_join = timing_will_join(timing, i, run->training->start_seconds);
         run->fastest = fmax(run->fastest, timing->speeds[i]);
         pthread_cond_init(&run->lanes[i].wake, &attributes);
     }

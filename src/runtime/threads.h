@@ -30,10 +30,12 @@ struct lane {
     bool is_idle;          /* waits for its release */
     bool is_released;
     bool is_lost;
-    uint64_t helped;          /* the latest job that it took shards of */
-    atomic_bool is_cancelled; /* the policy has no more use for what it computes */
-    bool has_given_up;        /* its latest gradient: that is what it delivers */
-    double begun, gives_up;   /* its latest gradient: when, and when its patience ends; INFINITY: never */
+    bool will_be_lost, will_join; /* it is to leave, and to join, at moments that are still to come */
+    atomic_bool has_ended;        /* the thread of one that left: it can be joined */
+    uint64_t helped;              /* the latest job that it took shards of */
+    atomic_bool is_cancelled;     /* the policy has no more use for what it computes */
+    bool has_given_up;            /* its latest gradient: that is what it delivers */
+    double begun, gives_up;       /* its latest gradient: when, and when its patience ends; INFINITY: never */
     double compute_seconds, transit_seconds, delivered;
     double data_seconds; /* of compute_seconds */
 };

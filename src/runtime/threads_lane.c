@@ -181,6 +181,7 @@ void *lane_main(void *argument) {
     if (status != HYSGD_OK)
         threads_fail(run, status);
     pthread_mutex_unlock(&run->lock);
+    atomic_store(&lane->has_ended, true);
     atomic_fetch_sub(&run->alive, 1);
     return NULL;
 }

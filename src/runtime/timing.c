@@ -119,7 +119,7 @@ static enum hysgd_status read_delays(struct timing *timing, char *text) {
     return HYSGD_OK;
 }
 
-static enum hysgd_status read_losses(struct timing *timing, char *text) {
+static enum hysgd_status read_moments(const struct timing *timing, const char *key, char *text, double *moments) {
     for (char *rest = text, *item; (item = cut_item(&rest, ','));) {
         char *at = strchr(item, '@');
         int64_t worker = -1;
@@ -129,11 +129,19 @@ static enum hysgd_status read_losses(struct timing *timing, char *text) {
         if (!at || !options_read_int(item, &worker) || worker < 0 || worker >= timing->workers ||
             !options_read_real(at + 1, &seconds) || seconds < 0)
             return hysgd_fail(HYSGD_USAGE,
-                              "lose: \"%s%s%s\": expected WORKER@SECONDS with a worker from 0 to %d, as in 3@1.5",
-                              item, at ? "@" : "", at ? at + 1 : "", timing->workers - 1);
-        timing->lost_at[worker] = seconds;
+                              "%s: \"%s%s%s\": expected WORKER@SECONDS with a worker from 0 to %d, as in 3@1.5",
+                              key, item, at ? "@" : "", at ? at + 1 : "", timing->workers - 1);
+        moments[worker] = seconds;
     }
     return HYSGD_OK;
+}
+
+static enum hysgd_status read_losses(struct timing *timing, char *text) {
+    return read_moments(timing, "lose", text, timing->lost_at);
+}
+
+static enum hysgd_status read_joins(struct timing *timing, char *text) {
+    return read_moments(timing, "join", text, timing->joins_at);
 }
 
 /* Gives a reader a copy of the text that it may cut into pieces; nothing to do for an empty text. */
@@ -156,10 +164,11 @@ enum hysgd_status timing_init(struct timing *timing, const struct timing_texts *
     *timing = (struct timing){.workers = workers, .seed = seed};
     HYSGD_TRY(memory_alloc((size_t)workers, sizeof *timing->speeds, &timing->speeds));
     HYSGD_TRY(memory_alloc((size_t)workers, sizeof *timing->lost_at, &timing->lost_at));
+    HYSGD_TRY(memory_alloc((size_t)workers, sizeof *timing->joins_at, &timing->joins_at));
     HYSGD_TRY(memory_alloc((size_t)workers, sizeof *timing->group_of, &timing->group_of));
     for (int i = 0; i < workers; i++) {
         timing->speeds[i] = 1;
-        timing->lost_at[i] = INFINITY;
+        timing->lost_at[i] = timing->joins_at[i] = INFINITY;
         timing->group_of[i] = -1;
     }
     HYSGD_TRY(open_distribution("compute", text_or(texts->compute, "constant,mean=0.01"), &timing->compute));
@@ -167,7 +176,8 @@ enum hysgd_status timing_init(struct timing *timing, const struct timing_texts *
     HYSGD_TRY(open_distribution("apply", text_or(texts->apply, "constant,mean=0"), &timing->apply));
     HYSGD_TRY(read_text(timing, texts->speeds, read_speeds));
     HYSGD_TRY(read_text(timing, texts->delay, read_delays));
-    return read_text(timing, texts->lose, read_losses);
+    HYSGD_TRY(read_text(timing, texts->lose, read_losses));
+    return read_text(timing, texts->join, read_joins);
 }
 
 void timing_fini(struct timing *timing) {
@@ -179,8 +189,24 @@ void timing_fini(struct timing *timing) {
     memory_free(timing->groups);
     memory_free(timing->speeds);
     memory_free(timing->lost_at);
+    memory_free(timing->joins_at);
     memory_free(timing->group_of);
     *timing = (struct timing){0};
+}
+
+/* Whether the later of two moments has come by then, and with it the earlier one. */
+static bool is_over(double earlier, double later, double seconds) {
+    return earlier < later && later <= seconds;
+}
+
+bool timing_will_lose(const struct timing *timing, int worker, double seconds) {
+    return isfinite(timing->lost_at[worker]) &&
+           !is_over(timing->lost_at[worker], timing->joins_at[worker], seconds);
+}
+
+bool timing_will_join(const struct timing *timing, int worker, double seconds) {
+    return isfinite(timing->joins_at[worker]) &&
+           !is_over(timing->joins_at[worker], timing->lost_at[worker], seconds);
 }
 
 static double draw(const struct timing *timing, const struct plugin *distribution, uint32_t worker,

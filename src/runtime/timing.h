@@ -30,13 +30,15 @@ struct timing_texts {
                           default none */
     const char *receive; /* a distribution: seconds the server spends per gradient; virtual only; default 0 */
     const char *apply;   /* a distribution: seconds the server spends per update; virtual only; default 0 */
-    const char *lose;    /* "WORKER@SECONDS,...": workers that leave for good, to try out faults; default none */
+    const char *lose;    /* "WORKER@SECONDS,...": workers that leave, to try out faults; default none */
+    const char *join;    /* likewise: that take part again after they left, or for the first time; default none */
 };
 
 struct timing {
     int workers;
-    double *speeds;  /* [workers] */
-    double *lost_at; /* [workers] seconds on the run's clock; INFINITY: never */
+    double *speeds;   /* [workers] */
+    double *lost_at;  /* [workers] seconds on the run's clock; INFINITY: never */
+    double *joins_at; /* [workers] likewise */
     struct plugin compute, receive, apply;
     struct plugin *groups; /* [group_count] delay distributions, owned */
     int group_count;
@@ -52,6 +54,11 @@ struct timing {
 HYSGD_MUST_CHECK enum hysgd_status timing_init(struct timing *timing, const struct timing_texts *texts, int workers,
                                                uint64_t seed);
 void timing_fini(struct timing *timing);
+
+/* Whether a worker is still to be lost, or to join, in a run that begins, or goes on, at `seconds`: what has
+ * happened before and what came after it are over. */
+bool timing_will_lose(const struct timing *timing, int worker, double seconds);
+bool timing_will_join(const struct timing *timing, int worker, double seconds);
 
 /* Seconds, not negative, of the worker's gradient number `draw`. */
 double timing_compute(const struct timing *timing, int worker, uint64_t draw);

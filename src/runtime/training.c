@@ -49,7 +49,9 @@ static enum hysgd_status init_workers(struct training *training) {
     HYSGD_TRY(attribution_init(&training->attribution, setup->workers, 0, training->accounts));
     if (!setup->computes_gradients)
         return HYSGD_OK;
-    HYSGD_TRY(partition_init(&training->partition, setup->partition, setup->data, setup->workers, setup->seed));
+    HYSGD_TRY(partition_init(&training->partition, setup->partition, setup->data, setup->workers - setup->spare,
+                             setup->seed));
+    HYSGD_TRY(partition_add_places(&training->partition, setup->spare));
     HYSGD_TRY(shares_init(&training->shares, &training->partition, setup->data, &training->shape));
     for (int i = 0; i < setup->workers; i++)
         if (training_computes(training, i))
@@ -66,12 +68,25 @@ static enum hysgd_status init_weighting(struct training *training) {
     return HYSGD_OK;
 }
 
+/* What follows from who has which samples. */
+static void take_note_of_partition(struct training *training) {
+    shares_deal(&training->shares, &training->partition);
+    worker_weights_deal(training->setup->worker_weights, &training->partition, training->worker_weights);
+}
+
 enum hysgd_status training_orphan(struct training *training, int worker) {
     if (training->setup->orphans == TRAINING_SKIP_ORPHANS || !training->setup->computes_gradients)
         return HYSGD_OK;
     HYSGD_TRY(partition_lose(&training->partition, worker));
-    shares_deal(&training->shares, &training->partition);
-    worker_weights_deal(training->setup->worker_weights, &training->partition, training->worker_weights);
+    take_note_of_partition(training);
+    return HYSGD_OK;
+}
+
+enum hysgd_status training_adopt(struct training *training, int worker) {
+    if (!training->setup->computes_gradients)
+        return HYSGD_OK;
+    HYSGD_TRY(partition_join(&training->partition, worker));
+    take_note_of_partition(training);
     return HYSGD_OK;
 }
 
@@ -113,6 +128,10 @@ enum hysgd_status training_init(struct training *training, const struct training
     HYSGD_TRY(local_init(training));
     HYSGD_TRY(outgoing_init(training));
     engine_begin(&training->engine);
+    if (setup->spare > 0) {
+        engine_leave_out(&training->engine, setup->workers - setup->spare);
+        training->estimator.state.lost_workers = setup->spare;
+    }
     drive_plan_milestones(training, 0);
     return HYSGD_OK;
 }

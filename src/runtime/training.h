@@ -57,8 +57,9 @@ struct training_setup {
     enum engine_combine combine;
     struct engine_weighting weighting;
     const char *worker_weights; /* as worker_weights_read takes it; NULL: none */
-    int workers;
-    size_t batch;       /* samples per gradient */
+    int workers;                /* numbers that workers have, */
+    int spare;                  /* the last ones of which are not there at the beginning, and may join */
+    size_t batch;               /* samples per gradient */
     size_t micro_batch; /* samples of a piece, of which the batch is a multiple; 0: the batch is one piece */
     uint64_t seed;
     struct timing *timing;
@@ -178,6 +179,10 @@ HYSGD_MUST_CHECK enum hysgd_status training_change_policy(struct training *train
  * next batch on that they start. By drive_lose; where the workers are spread, by every other process too, before it
  * hears of a start that comes after the loss. HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status training_orphan(struct training *training, int worker);
+
+/* A worker joins: it gets training samples, unless it has those that it left with. Likewise by every other process.
+ * HYSGD_MEMORY; HYSGD_FAILED: there are none for it. Then nothing is changed. */
+HYSGD_MUST_CHECK enum hysgd_status training_adopt(struct training *training, int worker);
 
 /* Asks for a stop (reason "interrupted", HYSGD_INTERRUPTED); from any thread and from signal handlers. */
 void training_stop(struct training *training);

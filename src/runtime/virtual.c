@@ -157,6 +157,13 @@ static enum hysgd_status process_loss(struct virtual_run *run, const struct agen
     return act(run, &verdict);
 }
 
+static enum hysgd_status process_join(struct virtual_run *run, const struct agenda_entry *entry) {
+    struct engine_verdict verdict;
+    run->now = fmax(run->now, entry->seconds);
+    HYSGD_TRY(drive_join(run->training, entry->worker, run->now, &verdict));
+    return act(run, &verdict);
+}
+
 static enum hysgd_status evaluate(struct virtual_run *run, double seconds) {
     struct training *training = run->training;
     struct hysgd_metrics metrics;
@@ -205,8 +212,24 @@ static enum hysgd_status process(struct virtual_run *run, const struct agenda_en
         return process_arrival(run, entry, at, receive);
     case AGENDA_GIVES_UP:
         return process_abandonment(run, entry);
+    case AGENDA_JOINS:
+        return process_join(run, entry);
     default:
         return process_loss(run, entry);
+    }
+}
+
+/* Whether an entry has no meaning any more: the worker has been lost, and may have begun another gradient since
+ * then, or it has not left that is to join. */
+static bool is_void(const struct virtual_run *run, const struct agenda_entry *entry) {
+    bool is_lost = run->training->engine.workers[entry->worker].activity == ENGINE_LOST;
+    switch (entry->kind) {
+    case AGENDA_LOST:
+        return is_lost;
+    case AGENDA_JOINS:
+        return !is_lost;
+    default:
+        return is_lost || entry->order != (uint64_t)run->flights[entry->worker].order;
     }
 }
 
@@ -218,7 +241,7 @@ static enum hysgd_status step(struct virtual_run *run) {
         return hysgd_fail(HYSGD_FAILED, "no worker computes any more after update %llu",
                           (unsigned long long)training->engine.progress.version);
     struct agenda_entry entry = *agenda_first(&run->agenda);
-    bool is_stale = training->engine.workers[entry.worker].activity == ENGINE_LOST;
+    bool is_stale = is_void(run, &entry);
     bool arrives = entry.kind == AGENDA_ARRIVES && !is_stale;
     double at = arrives ? peek_verdict(run, &entry, &receive) : entry.seconds;
     HYSGD_TRY(keep_moments(run, at));
@@ -240,11 +263,15 @@ static enum hysgd_status step(struct virtual_run *run) {
     return HYSGD_OK;
 }
 
-static void plan_losses(struct virtual_run *run) {
+static void plan_changes(struct virtual_run *run) {
     const struct timing *timing = run->training->setup->timing;
-    for (int i = 0; i < timing->workers; i++)
-        if (isfinite(timing->lost_at[i]) && run->training->engine.workers[i].activity != ENGINE_LOST)
+    double begins = run->training->start_seconds;
+    for (int i = 0; i < timing->workers; i++) {
+        if (timing_will_lose(timing, i, begins))
             agenda_add(&run->agenda, &(struct agenda_entry){timing->lost_at[i], (uint64_t)i, i, AGENDA_LOST});
+        if (timing_will_join(timing, i, begins))
+            agenda_add(&run->agenda, &(struct agenda_entry){timing->joins_at[i], (uint64_t)i, i, AGENDA_JOINS});
+    }
 }
 
 /* Keeps `starting` [count] in the order in which its workers were released. */
@@ -284,10 +311,10 @@ static enum hysgd_status take_up(struct virtual_run *run) {
 
 static enum hysgd_status begin(struct virtual_run *run) {
     int workers = run->training->setup->workers;
-    HYSGD_TRY(agenda_init(&run->agenda, 2 * workers));
+    HYSGD_TRY(agenda_init(&run->agenda, 4 * workers)); /* the gradient of one that was lost stays there */
     HYSGD_TRY(memory_alloc((size_t)workers, sizeof *run->flights, &run->flights));
     run->next_order = (uint64_t)workers; /* losses come first */
-    plan_losses(run);
+    plan_changes(run);
     run->now = run->training->start_seconds;
     run->server_free_at = run->now;
     if (run->training->resumed && run->training->resumed->has_flights)

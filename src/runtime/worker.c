@@ -27,17 +27,17 @@ void worker_fini(struct training *training, int index) {
 void worker_take_over(struct training *training, int index) {
     struct training_worker *worker = &training->workers[index];
     const struct partition *partition = &training->partition;
-    if (worker->taken.losses < partition->loss_count && partition->counts[index] > 0)
-        worker->taken = (struct worker_taken){partition->loss_count, worker->draws};
+    if (worker->taken.changes < partition->change_count && partition->counts[index] > 0)
+        worker->taken = (struct worker_taken){partition->change_count, worker->draws};
 }
 
 /* By the thread that computes: a batch that it has prepared may be of the samples before. */
 static enum hysgd_status take_over(struct training *training, int index) {
     struct training_worker *worker = &training->workers[index];
     uint64_t first = worker->taken.draw * training->setup->batch;
-    if (worker->sampler.losses == worker->taken.losses && worker->sampler.first == first)
+    if (worker->sampler.changes == worker->taken.changes && worker->sampler.first == first)
         return HYSGD_OK;
-    HYSGD_TRY(sampler_take_over(&worker->sampler, worker->taken.losses, first));
+    HYSGD_TRY(sampler_take_over(&worker->sampler, worker->taken.changes, first));
     worker_seek(training, index, worker->draws);
     return HYSGD_OK;
 }

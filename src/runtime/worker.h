@@ -8,9 +8,9 @@
 #include "data/batch.h"
 #include "runtime/training.h"
 
-/* What a worker has of the samples of lost ones. */
+/* What a worker has after lost ones have left samples, and others have joined and got some. */
 struct worker_taken {
-    int losses;    /* it has its part of so many, the first ones of the partition */
+    int changes;   /* it has what the partition gives it after so many */
     uint64_t draw; /* from this batch on */
 };
 

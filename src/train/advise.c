@@ -43,7 +43,8 @@ const char *const advise_without[] = {"policy",   "runtime",    "workers",    "g
                                       "csv",      "trace",      "report",     "tensorboard",
                                       "serve",    "scheduler",  "balance",    "deterministic",
                                       "layout",   "stream",     "stop-early", "servers",
-                                      "tolerate", "patience",   "copies",     NULL};
+                                      "tolerate", "patience",   "copies",     "spare",
+                                      "join",     NULL};
 
 enum hysgd_status advise_alloc(struct advise **advise_out) {
     struct advise *advise;

@@ -71,6 +71,10 @@ const struct hysgd_option description_options[] = {
      "of staleness-weight=polynomial; 0 is none"},
     {"workers", INT, AT(workers), "0", 0, 65536, NULL,
      "how many compute gradients; 0: one per core, or 8 in modelled time"},
+    {"spare", INT, AT(spare), "0", 0, 65536, NULL,
+     "places for workers that are not there at the beginning and may join, with the numbers after those of workers; for "
+     "policies they are workers that are lost. Who joins gets training samples from those who have the most: on the place "
+     "of a lost worker as many as that had, first of all the same ones, else a fair share"},
     {"batch", INT, AT(batch), "32", 1, 1e9, NULL, "samples per gradient"},
     {"micro-batch", INT, AT(micro_batch), "0", 0, 1e9, NULL,
      "samples of a gradient computed at a time, of which batch is a multiple: needs less memory, and a worker can give up "
@@ -113,7 +117,10 @@ const struct hysgd_option description_options[] = {
      "modelled time only: seconds of the server per gradient, a distribution"},
     {"apply", TEXT, AT(apply), "", 0, 0, NULL,
      "modelled time only: seconds of the server per update, a distribution"},
-    {"lose", TEXT, AT(lose), "", 0, 0, NULL, "workers that leave for good, to try out faults: WORKER@SECONDS,..."},
+    {"lose", TEXT, AT(lose), "", 0, 0, NULL, "workers that leave, to try out faults: WORKER@SECONDS,..."},
+    {"join", TEXT, AT(join), "", 0, 0, NULL,
+     "workers that take part again after they left, or for the first time on one of the spare places, to try that out: "
+     "WORKER@SECONDS,...; under runtime=mpi `hysgd join` does it instead"},
     {"save", TEXT, AT(save), "", 0, 0, NULL, "write a checkpoint to this file at the end"},
     {"save-every", TEXT, AT(save_every), "never", 0, 0, NULL, "also on the way, as often as this (see eval-every)"},
     {"resume", TEXT, AT(resume), "", 0, 0, NULL,

@@ -23,6 +23,7 @@ struct description {
     int staleness_weight; /* enum engine_weight */
     double staleness_exponent;
     int64_t workers;            /* 0: chosen by the runtime's kind */
+    int64_t spare;              /* places for more */
     int64_t batch;              /* samples per gradient */
     int64_t micro_batch;        /* samples of a piece of it; 0: all */
     double epochs, deadline;    /* limits; 0: none */
@@ -33,7 +34,7 @@ struct description {
     int64_t eval_limit; /* test samples; 0: all */
     int64_t eval_batch;
     int64_t seed;
-    char *speeds, *compute, *delay, *receive, *apply, *lose; /* as in struct timing_texts */
+    char *speeds, *compute, *delay, *receive, *apply, *lose, *join; /* as in struct timing_texts */
     char *save, *save_every, *resume;
     char *log, *csv, *tensorboard, *trace, *report; /* output files */
     char *serve;                                    /* address of the live view */

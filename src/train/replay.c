@@ -262,7 +262,7 @@ static enum hysgd_status open_policy(struct replay_job *job) {
     HYSGD_TRY(check_change(job, &job->resolved.policy));
     job->policy_is_ready = true;
     if (ops->init != NULL)
-        HYSGD_TRY(ops->init(job->policy.self, (int)job->resolved.description.workers));
+        HYSGD_TRY(ops->init(job->policy.self, resolved_places(&job->resolved)));
     job->replay.policy = &job->policy;
     return HYSGD_OK;
 }

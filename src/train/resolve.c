@@ -55,35 +55,14 @@ static enum hysgd_status spell_out(const struct plugin *plugin, char **field) {
 /* ---- What a checkpoint says ---- */
 
 /* The words that make a run what it is; a run that is continued has them from its checkpoint. */
-static const char *const identity[] = {"data",
-                                       "model",
-                                       "scheduler",
-                                       "balance",
-                                       "deterministic",
-                                       "stop-early",
-                                       "policy",
-                                       "optimizer",
-                                       "runtime",
-                                       "combine",
-                                       "workers",
-                                       "batch",
-                                       "partition",
-                                       "orphans",
-                                       "seed",
-                                       "speeds",
-                                       "compute",
-                                       "delay",
-                                       "receive",
-                                       "apply",
-                                       "lose",
-                                       "staleness-weight",
-                                       "staleness-exponent",
-                                       "micro-batch",
-                                       "worker-weights",
-                                       "local",
-                                       "local-optimizer",
-                                       "correction",
-                                       "wire"};
+static const char *const identity[] = {
+    "data",        "model",          "scheduler", "balance",          "deterministic",
+    "stop-early",  "policy",         "optimizer", "runtime",          "combine",
+    "workers",     "batch",          "partition", "orphans",          "seed",
+    "speeds",      "compute",        "delay",     "receive",          "apply",
+    "lose",        "join",           "spare",     "staleness-weight", "staleness-exponent",
+    "micro-batch", "worker-weights", "local",     "local-optimizer",  "correction",
+    "wire"};
 
 static enum hysgd_status take_from_checkpoint(struct description *words) {
     struct safetensors_file *file;
@@ -174,7 +153,7 @@ static enum hysgd_status check_local(const struct resolved *resolved) {
         .combine = (enum engine_combine)words->combine,
         .weighting = {(enum engine_weight)words->staleness_weight, words->staleness_exponent},
         .worker_weights = words->worker_weights,
-        .workers = (int)words->workers,
+        .workers = resolved_places(resolved),
         .local = &resolved->local,
         .wire = &resolved->wire,
         .local_optimizer = unless_empty(&resolved->local_optimizer),
@@ -283,13 +262,13 @@ static enum hysgd_status check_pieces(const struct description *words) {
 static enum hysgd_status init_policy(struct resolved *resolved) {
     const struct hysgd_policy_ops *ops = policy_ops(&resolved->policy);
     resolved->policy_is_ready = true; /* init leaves its object safe to fini when it fails */
-    return ops->init != NULL ? ops->init(resolved->policy.self, (int)resolved->description.workers) : HYSGD_OK;
+    return ops->init != NULL ? ops->init(resolved->policy.self, resolved_places(resolved)) : HYSGD_OK;
 }
 
 static enum hysgd_status check_worker_weights(const struct resolved *resolved) {
     const struct description *words = &resolved->description;
     double *weights;
-    HYSGD_TRY(worker_weights_read(words->worker_weights, (int)words->workers, NULL, &weights));
+    HYSGD_TRY(worker_weights_read(words->worker_weights, resolved_places(resolved), NULL, &weights));
     memory_free(weights);
     return HYSGD_OK;
 }
@@ -336,13 +315,18 @@ static enum hysgd_status resolve_times(struct resolved *resolved) {
     struct description *words = &resolved->description;
     HYSGD_TRY(check_modelled(resolved));
     HYSGD_TRY(resolve_workers(resolved));
+    if (words->join[0] != '\0' && runtime_ops(&resolved->runtime)->place != NULL)
+        return hysgd_fail(HYSGD_USAGE,
+                          "run: join=%s has no effect under runtime=%s: `hysgd join` lets workers join",
+                          words->join, resolved->runtime.ops->name);
     const struct timing_texts texts = {.speeds = words->speeds,
                                        .compute = words->compute,
                                        .delay = words->delay,
                                        .receive = words->receive,
                                        .apply = words->apply,
-                                       .lose = words->lose};
-    HYSGD_TRY(timing_init(&resolved->timing, &texts, (int)words->workers, (uint64_t)words->seed));
+                                       .lose = words->lose,
+                                       .join = words->join};
+    HYSGD_TRY(timing_init(&resolved->timing, &texts, resolved_places(resolved), (uint64_t)words->seed));
     if (!resolved->is_modelled)
         return HYSGD_OK;
     HYSGD_TRY(spell_out(&resolved->timing.compute, &words->compute));
@@ -508,6 +492,10 @@ void resolved_fini(struct resolved *resolved) {
     memory_free(resolved->title);
     description_fini(&resolved->description);
     memset(resolved, 0, sizeof *resolved);
+}
+
+int resolved_places(const struct resolved *resolved) {
+    return (int)(resolved->description.workers + resolved->description.spare);
 }
 
 enum hysgd_status resolved_load(struct resolved *resolved) {

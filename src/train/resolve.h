@@ -44,6 +44,9 @@ void resolved_fini(struct resolved *resolved);
 /* Reads or generates the data; does nothing when they are ready. HYSGD_INPUT. */
 HYSGD_MUST_CHECK enum hysgd_status resolved_load(struct resolved *resolved);
 
+/* Numbers that workers have: of those that are there at the beginning, and of those that may join. */
+int resolved_places(const struct resolved *resolved);
+
 /* Prints the run as a configuration file. HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status resolved_print(const struct resolved *resolved, FILE *out);
 

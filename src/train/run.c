@@ -67,18 +67,19 @@ static enum hysgd_status check_memory(const struct run *run) {
     double each =
         resolved->description.micro_batch > 0 ? 2 : 1; /* a worker's gradient, and that of a piece of it */
     each += local_vector_count(&run->setup) + outgoing_vector_count(&run->setup);
-    double vectors = each * (double)resolved->description.workers + 2 + optimizer_ops(&resolved->optimizer)->states;
-    vectors += correction_vectors(&resolved->correction, (int)resolved->description.workers);
+    double workers = resolved_places(resolved);
+    double vectors = each * workers + 2 + optimizer_ops(&resolved->optimizer)->states;
+    vectors += correction_vectors(&resolved->correction, resolved_places(resolved));
     if (policy_ops(&resolved->policy)->aggregate == HYSGD_TABLE) /* two rows, and what each has read */
-        vectors += 3 * (double)resolved->description.workers;
+        vectors += 3 * workers;
     double needed = vectors * (double)(layout.parameter_count + layout.statistic_count) * sizeof(float);
     if (needed < 0.1 * GIBIBYTE)
         return HYSGD_OK;
     double there = available_memory();
     if (needed > there)
         return hysgd_fail(HYSGD_MEMORY,
-                          "%.4g GiB are needed for the vectors of %" PRId64 " workers, and %.4g GiB are available",
-                          needed / GIBIBYTE, resolved->description.workers, there / GIBIBYTE);
+                          "%.4g GiB are needed for the vectors of %.0f workers, and %.4g GiB are available",
+                          needed / GIBIBYTE, workers, there / GIBIBYTE);
     return HYSGD_OK;
 }
 
@@ -104,7 +105,8 @@ static void fill_setup(struct run *run) {
         .combine = (enum engine_combine)words->combine,
         .weighting = {(enum engine_weight)words->staleness_weight, words->staleness_exponent},
         .worker_weights = words->worker_weights,
-        .workers = (int)words->workers,
+        .workers = resolved_places(resolved),
+        .spare = (int)words->spare,
         .batch = (size_t)words->batch,
         .micro_batch = (size_t)words->micro_batch,
         .seed = (uint64_t)words->seed,
@@ -182,6 +184,7 @@ static enum hysgd_status begin_recording(struct run *run) {
         .description_count = (int)run->pairs.count,
         .runtime = resolved->runtime.ops->name,
         .workers = run->setup.workers,
+        .spare = (uint64_t)run->setup.spare,
         .batch = run->setup.batch,
         .train_count = run->training.shape.train_count,
         .parameter_count = run->training.layout.parameter_count,

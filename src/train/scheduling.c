@@ -94,7 +94,9 @@ static const char *const of_policies[] = {"policy",
                                           "lose",
                                           "eval-batch",
                                           "orphans",
-                                          "wire"};
+                                          "wire",
+                                          "join",
+                                          "spare"};
 
 /* Limits of theirs, which no comparison leaves out. */
 static const char *const limits_of_policies[] = {"updates", "gradients"};

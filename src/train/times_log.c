@@ -232,9 +232,10 @@ static const char *const limits[] = {"epochs", "deadline", "updates", "gradients
 /* Whether an option of the recorded run goes into the description. */
 static bool is_wanted(const struct description *description, const char *key) {
     static const char *const never[] = {
-        "policy", "runtime",    "speeds", "compute",           "delay", "lose", "receive", "apply",
-        "save",   "save-every", "resume", "goes-on-at-target", "log",   "csv",  "report",  "tensorboard",
-        "trace",  "serve",      NULL};
+        "policy",  "runtime", "speeds", "compute",     "delay",  "lose",
+        "receive", "apply",   "save",   "save-every",  "resume", "goes-on-at-target",
+        "log",     "csv",     "report", "tensorboard", "trace",  "serve",
+        "spare",   "join",    NULL};
     bool is_known = false;
     for (const struct hysgd_option *option = description_options; option->key != NULL; option++)
         is_known = is_known || strcmp(option->key, key) == 0;

@@ -180,6 +180,53 @@ static void micro_batches_and_local_steps_take_over_too(void **state) {
     }
 }
 
+/* ---- Workers that join ---- */
+
+/* Worker 0 leaves and comes back, worker 3 is new. Stops when all have gone through what they have since then. */
+static void watch_joins(void *self, const struct training *training, const struct event *event) {
+    struct seen *seen = self;
+    bool are_done = true;
+    if (event->kind == EVENT_JOINED) {
+        seen->losses++;
+        memset(seen->deliveries, 0, sizeof seen->deliveries);
+    } else if (event->kind == EVENT_ARRIVAL && seen->deliveries[event->worker]++ == 1) {
+        for (int k = 0; seen->losses == 2 && k < SAMPLES; k++) /* what it had before was under way */
+            atomic_store(&seen->times[event->worker][k], 0);
+    }
+    for (int w = 0; w < WORKERS; w++)
+        are_done = are_done && seen->deliveries[w] > ENOUGH;
+    if (seen->losses == 2 && are_done)
+        training_stop((struct training *)(uintptr_t)training);
+}
+
+static void those_who_join_train_on_their_share(void **state) {
+    (void)state;
+    for (size_t i = 0; i < policy_list.count * runtime_list.count; i++) {
+        struct seen seen;
+        struct run run;
+        struct run_setup from = run_with_losses(&seen, i / runtime_list.count, i % runtime_list.count);
+        if (strcmp(from.runtime, "mpi") == 0)
+            continue; /* who joins there is asked for from outside */
+        from.spare = 1;
+        from.timing.lose = "0@0.003";
+        from.timing.join = "0@0.01,3@0.006";
+        from.watch = watch_joins;
+        run_expect(&run, &from, HYSGD_INTERRUPTED);
+        run_expect_balance(&run);
+        assert_int_equal(run.training.engine.progress.workers, WORKERS);
+        for (int k = 0; k < SAMPLES; k++) {
+            int owners = 0;
+            for (int w = 0; w < WORKERS; w++)
+                owners += seen.times[w][k] > 0;
+            if (owners != 1)
+                fail_msg("%s on %s: %d workers have sample %d", from.policy, from.runtime, owners, k);
+        }
+        for (int w = 0; w < WORKERS; w++)
+            assert_true(run.summary.accounts[w].share.data > 0.2 && run.summary.accounts[w].received > 0);
+        run_close(&run);
+    }
+}
+
 /* ---- One worker, step by step ---- */
 
 static void open_one(struct run *run, struct seen *seen, const char *worker_weights) {
@@ -265,6 +312,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(those_who_are_left_train_on_every_sample),
         cmocka_unit_test(skipped_samples_are_nobodys),
+        cmocka_unit_test(those_who_join_train_on_their_share),
         cmocka_unit_test(micro_batches_and_local_steps_take_over_too),
         cmocka_unit_test(a_batch_begun_before_the_loss_is_of_the_old_samples),
         cmocka_unit_test(samples_gathered_before_the_loss_are_forgotten),

@@ -31,7 +31,7 @@ struct run_setup {
     enum engine_combine combine;
     const char *partition, *worker_weights, *correction, *wire;
     enum training_orphans orphans;
-    int workers;
+    int workers, spare; /* of the workers, so many are not there at the beginning */
     size_t batch, micro_batch;
     uint64_t seed;
     struct timing_texts timing;
@@ -43,7 +43,7 @@ struct run_setup {
     size_t ring;      /* events in the recorder's ring; 0: no recorder */
     void (*watch)(void *self, const struct training *training, const struct event *event); /* for every event */
     void *watch_self;
-    int servers;   /* of runtime mpi: dedicated ranks */
+    int servers;    /* of runtime mpi: dedicated ranks */
     uint64_t chaos; /* of runtime mpi: seed of the delays of messages; 0: none */
 };
 
@@ -200,6 +200,7 @@ static inline enum hysgd_status run_open_rank(struct run *run, const struct run_
                                          .orphans = from->orphans,
                                          .worker_weights = from->worker_weights,
                                          .workers = workers,
+                                         .spare = from->spare,
                                          .batch = from->batch ? from->batch : 10,
                                          .micro_batch = from->micro_batch,
                                          .seed = from->seed ? from->seed : 1,

@@ -106,6 +106,21 @@ static void a_run_interrupted_anywhere_goes_on_as_if_never_stopped(void **state)
     }
 }
 
+static void a_run_in_which_workers_join_goes_on_as_if_never_stopped(void **state) {
+    const struct folder *folder = *state;
+    for (size_t i = 0; i < COUNT(subjects); i++) {
+        struct run_setup from = subject_at(i);
+        struct run whole;
+        from.spare = 1;
+        from.timing.lose = "1@0.1";
+        from.timing.join = "1@0.3,3@0.2";
+        run_expect(&whole, &from, HYSGD_OK);
+        for (from.limits.gradients = 20; from.limits.gradients < 120; from.limits.gradients += 35)
+            expect_resumable(from, &whole, folder->file, HYSGD_OK, "at a limit");
+        run_close(&whole);
+    }
+}
+
 static void a_run_that_met_an_earlier_limit_goes_on_as_if_it_had_not(void **state) {
     const struct folder *folder = *state;
     static const struct training_limits limits[] = {{.gradients = 1},    {.gradients = 50}, {.updates = 9},
@@ -311,8 +326,9 @@ struct editing {
     double tables[8][400];
 };
 
-static const char *const table_names[] = {"state/workers", "state/run",     "state/flights", "state/samples",
-                                          "state/classes", "state/batches", "state/table",   "state/orphans"};
+static const char *const table_names[] = {"state/workers", "state/run",     "state/flights",
+                                          "state/samples", "state/classes", "state/batches",
+                                          "state/table",   "state/orphans", "state/changes"};
 
 static void edit_open(struct editing *editing, const char *path) {
     *editing = (struct editing){0};
@@ -427,10 +443,10 @@ static void orphans_that_nobody_can_have_are_refused(void **state) {
         const char *says;
     } faults[] = {{0, 1, "loss 1 of 2 is that of no worker"},
                   {3, 2, "loss 1 of 1 is that of no worker"},
-                  {3, 0, "worker 0 has taken over samples of 1 of 0 lost workers"},
-                  {1, 2, "worker 0 has taken over samples of 2 of 1 lost workers"},
-                  {2, 1e6, "worker 0 has taken over samples of 1 of 1 lost workers from batch 1e+06 of"},
-                  {2, -1, "worker 0 has taken over samples of 1 of 1 lost workers from batch -1 of"}};
+                  {3, 0, "worker 0 goes by 1 of 0 changes of who takes part"},
+                  {1, 2, "worker 0 goes by 2 of 1 changes of who takes part"},
+                  {2, 1e6, "worker 0 goes by 1 of 1 changes of who takes part from batch 1e+06 of"},
+                  {2, -1, "worker 0 goes by 1 of 1 changes of who takes part from batch -1 of"}};
     const struct folder *folder = *state;
     const struct run_setup from = save_subject(folder->file, 3);
     struct editing editing;
@@ -574,6 +590,7 @@ int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, folder_make, folder_remove)
     const struct CMUnitTest tests[] = {
         CASE(a_run_interrupted_anywhere_goes_on_as_if_never_stopped),
+        CASE(a_run_in_which_workers_join_goes_on_as_if_never_stopped),
         CASE(a_run_that_met_an_earlier_limit_goes_on_as_if_it_had_not),
         CASE(a_crash_after_a_periodic_checkpoint_loses_nothing_before_it),
         CASE(a_resumed_sync_run_in_threads_is_one_never_stopped),

@@ -130,6 +130,8 @@ static void every_policy_in_virtual_time_is_repeated(void **state) {
                         {"receive", "exponential,mean=0.001"},
                         {"apply", "constant,mean=0.002"},
                         {"lose", "1@0.2"},
+                        {"join", "1@0.3,4@0.25"},
+                        {"spare", "1"},
                         {"micro-batch", "2"},
                         {NULL, NULL}};
     check_policies("virtual", options);
@@ -137,8 +139,12 @@ static void every_policy_in_virtual_time_is_repeated(void **state) {
 
 static void every_policy_on_threads_is_repeated(void **state) {
     (void)state;
-    option options[] = {
-        {"delay", "half,exponential,mean=0.001"}, {"micro-batch", "2"}, {"lose", "1@0.01"}, {NULL, NULL}};
+    option options[] = {{"delay", "half,exponential,mean=0.001"},
+                        {"micro-batch", "2"},
+                        {"lose", "1@0.01"},
+                        {"join", "1@0.02,4@0.015"},
+                        {"spare", "1"},
+                        {NULL, NULL}};
     for (int i = 0; i < long_count(1, 5); i++)
         check_policies("threads", options);
 }
@@ -314,7 +320,7 @@ static void a_changed_log_ends_at_the_first_difference(void **state) {
         {EVENT_ARRIVAL, flip_worker, NULL},
         {EVENT_ARRIVAL, change_read, "read is "},
         {EVENT_ARRIVAL, make_estimate, "nothing brings it about here"},
-        {EVENT_ARRIVAL, make_joined, "nothing brings it about here"},
+        {EVENT_ARRIVAL, make_joined, "the worker has been there before"},
         {EVENT_ARRIVAL, make_update, "none is due here"},
         {EVENT_ARRIVAL, make_evaluation, "the run was never in the state that was evaluated"},
         {EVENT_UPDATE, change_rate, "rate is "},
