@@ -114,6 +114,8 @@ static void a_run_in_which_workers_join_goes_on_as_if_never_stopped(void **state
         from.spare = 1;
         from.timing.lose = "1@0.1";
         from.timing.join = "1@0.3,3@0.2";
+        if (strstr(from.policy, "at=0.5")) /* of the run, which is shorter with another limit */
+            continue;
         run_expect(&whole, &from, HYSGD_OK);
         for (from.limits.gradients = 20; from.limits.gradients < 120; from.limits.gradients += 35)
             expect_resumable(from, &whole, folder->file, HYSGD_OK, "at a limit");
