@@ -23,7 +23,7 @@
 #define POLICY_KEY     "state/policy"
 
 /* Tables in a checkpoint, at most. */
-#define MOST_TABLES 10
+#define MOST_TABLES 11
 
 enum {
     WORKER_FIELDS = 31,
