@@ -282,6 +282,33 @@ enum hysgd_status ids_become_texts(struct ids *ids) {
     return HYSGD_OK;
 }
 
+/* The array of numbers is cut behind the largest that is in it. */
+static enum hysgd_status shrink_direct(struct ids *ids) {
+    size_t end = ids->direct_count;
+    while (end > 0 && ids->direct[end - 1] == 0)
+        end--;
+    HYSGD_TRY(resize(&ids->direct, end, end, sizeof *ids->direct));
+    ids->direct_count = end;
+    return HYSGD_OK;
+}
+
+enum hysgd_status ids_shrink(struct ids *ids) {
+    const size_t count = ids->count;
+    if (count == 0)
+        return HYSGD_OK;
+    if (!ids->are_texts) {
+        HYSGD_TRY(resize(&ids->numbers, count, count, sizeof *ids->numbers));
+        ids->capacity = count;
+        return shrink_direct(ids);
+    }
+    HYSGD_TRY(resize(&ids->ends, count, count, sizeof *ids->ends));
+    ids->capacity = count;
+    size_t bytes = (size_t)ids->ends[count - 1];
+    HYSGD_TRY(resize(&ids->texts, bytes, bytes, 1));
+    ids->text_capacity = bytes;
+    return HYSGD_OK;
+}
+
 void ids_fini(struct ids *ids) {
     memory_free(ids->numbers);
     memory_free(ids->texts);

@@ -51,6 +51,10 @@ const char *ids_text(const struct ids *ids, uint32_t index, char buffer[IDS_NUMB
 /* Turns numbers into texts, with the same indices. HYSGD_MEMORY leaves them as they were. */
 HYSGD_MUST_CHECK enum hysgd_status ids_become_texts(struct ids *ids);
 
+/* Gives back the memory that was taken in advance, when no more ids are expected; they may come all the same.
+ * HYSGD_MEMORY leaves the ids as they were. */
+HYSGD_MUST_CHECK enum hysgd_status ids_shrink(struct ids *ids);
+
 void ids_fini(struct ids *ids);
 
 /* Whether the text is a whole number in its only spelling; writes it. */

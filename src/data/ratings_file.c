@@ -37,6 +37,8 @@ static enum hysgd_status ratings_file_init(void *self, uint64_t seed) {
     uint64_t test_first = split->all.count;
     if (has_test)
         HYSGD_TRY(read_file(file, file->test, false, &split->all));
+    HYSGD_TRY(ids_shrink(&split->all.rows));
+    HYSGD_TRY(ids_shrink(&split->all.columns));
     split->oracle = NAN;
     split->is_by_default = !has_test && strcmp(file->parts.split, "auto") == 0;
     return ratings_split_make(split, &plan, test_first, file->parts.validation,

@@ -143,6 +143,29 @@ static void texts_may_hold_any_bytes(void **state) {
 }
 
 /* Each request of memory fails in turn; what was there before stays whole. */
+static void ids_that_were_shrunk_are_found_and_others_may_come(void **state) {
+    (void)state;
+    static const char *const first[] = {"1", "4000", "123456789012", "-3"}, *const later[] = {"3999", "70000", "x"};
+    for (int are_texts = 0; are_texts < 2; are_texts++) {
+        struct ids ids = {0};
+        for (uint32_t i = 0; i < 4; i++)
+            assert_int_equal(add(&ids, first[i]), i);
+        if (are_texts)
+            assert_int_equal(ids_become_texts(&ids), HYSGD_OK);
+        size_t before = memory_used();
+        assert_int_equal(ids_shrink(&ids), HYSGD_OK);
+        assert_true(memory_used() < before);
+        assert_int_equal(ids_shrink(&ids), HYSGD_OK);
+        for (uint32_t i = 0; i < 3; i++)
+            assert_int_equal(add(&ids, later[i]), 4 + i);
+        for (uint32_t i = 0; i < 4; i++)
+            assert_int_equal(find(&ids, first[i]), i);
+        ids_fini(&ids);
+    }
+    struct ids none = {0};
+    assert_int_equal(ids_shrink(&none), HYSGD_OK);
+}
+
 static void exhausted_memory_leaves_the_ids_as_they_were(void **state) {
     (void)state;
     static const char *const texts[] = {"1", "-2", "1000000000", "60000", "alice", "bob"};
@@ -174,6 +197,7 @@ int main(void) {
         cmocka_unit_test(numbers_keep_their_indices_when_a_text_comes),
         cmocka_unit_test(many_texts_are_all_found),
         cmocka_unit_test(texts_may_hold_any_bytes),
+        cmocka_unit_test(ids_that_were_shrunk_are_found_and_others_may_come),
         cmocka_unit_test(exhausted_memory_leaves_the_ids_as_they_were),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
