@@ -116,7 +116,7 @@ struct subject {
 static void subject_init(struct subject *subject, const struct kernel_setup *setup, bool is_frozen) {
     struct random random;
     struct factors one = {.stride = setup->rank, .state = kernel_state(setup->rule)};
-    uint32_t side = (uint32_t)(TILE_BYTES / factors_bytes_each(&one) / 2);
+    uint32_t side = (uint32_t)(TILE_BYTES / factors_bytes_each(one.rank, one.state) / 2);
     const struct factors_shape shape = {side, side, setup->rank, one.state};
     check(kernel_init(&subject->kernel, setup));
     check(factors_init(&subject->factors, &shape));

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 
 #include <stdatomic.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -108,6 +109,12 @@ void memory_free(void *pointer) {
     memcpy(&bytes, header, sizeof bytes);
     atomic_fetch_sub_explicit(&account.used, bytes, memory_order_relaxed);
     free(header);
+}
+
+void memory_trim(void) {
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
 }
 
 size_t memory_used(void) {

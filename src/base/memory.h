@@ -21,6 +21,10 @@ HYSGD_MUST_CHECK enum hysgd_status memory_copy_text(const char *text, char **tex
 /* Frees what the functions above gave; NULL is allowed. */
 void memory_free(void *pointer);
 
+/* Gives the system what was freed and is kept for later, as far as the C library lets it: between a part of a program
+ * with many small objects and one with few large ones. */
+void memory_trim(void);
+
 /* Bytes given out and not yet freed, by all threads, and the largest value this ever had. Vectors count with the
  * bytes that fill their last cache line. */
 size_t memory_used(void);

@@ -7,6 +7,10 @@
 
 #include "base/random.h"
 
+static uint32_t stride_of(uint32_t rank) {
+    return (rank + FACTORS_LANES - 1) / FACTORS_LANES * FACTORS_LANES;
+}
+
 static enum hysgd_status side_init(struct factors_side *side, uint32_t count, size_t stride, bool has_state) {
     side->count = count;
     HYSGD_TRY(memory_alloc_vector((size_t)count * stride, sizeof *side->values, &side->values));
@@ -24,7 +28,7 @@ enum hysgd_status factors_init(struct factors *factors, const struct factors_sha
         return hysgd_fail(HYSGD_USAGE, "rank %u: expected 1 to %d", shape->rank, FACTORS_MOST_RANK);
     factors->rank = shape->rank;
     factors->state = shape->state;
-    factors->stride = (shape->rank + FACTORS_LANES - 1) / FACTORS_LANES * FACTORS_LANES;
+    factors->stride = stride_of(shape->rank);
     bool has_state = shape->state != FACTORS_NO_STATE;
     HYSGD_TRY(side_init(&factors->sides[SIDE_ROWS], shape->row_count, factors->stride, has_state));
     return side_init(&factors->sides[SIDE_COLUMNS], shape->column_count, factors->stride, has_state);
@@ -40,12 +44,14 @@ void factors_fini(struct factors *factors) {
 }
 
 void factors_start_part(struct factors *factors, enum factors_side_name name, uint32_t first, uint32_t end,
-                        enum factors_start start, float scale, float sum_start, uint64_t seed) {
+                        const uint32_t *places, enum factors_start start, float scale, float sum_start,
+                        uint64_t seed) {
     struct factors_side *side = &factors->sides[name];
     const size_t stride = factors->stride;
     const float unit = scale / sqrtf((float)factors->rank);
     for (uint32_t i = first; i < end; i++) {
-        float *values = side->values + i * stride;
+        const size_t place = places != NULL ? places[i] : i;
+        float *values = side->values + place * stride;
         struct random random;
         random_init(&random, seed, (uint32_t)name, RANDOM_START, i);
         if (start == FACTORS_POSITIVE)
@@ -56,20 +62,20 @@ void factors_start_part(struct factors *factors, enum factors_side_name name, ui
             values[d] *= unit;
         memset(values + factors->rank, 0, (stride - factors->rank) * sizeof *values);
         for (size_t d = 0; side->state && d < stride; d++)
-            side->state[i * stride + d] = factors->state == FACTORS_SUMS ? sum_start : 0;
-        side->extra[i] = (struct factor_extra){.sums = {sum_start, sum_start}};
-        side->extra[i].bias_state = factors->state == FACTORS_VELOCITY ? 0 : sum_start;
+            side->state[place * stride + d] = factors->state == FACTORS_SUMS ? sum_start : 0;
+        side->extra[place] = (struct factor_extra){.sums = {sum_start, sum_start}};
+        side->extra[place].bias_state = factors->state == FACTORS_VELOCITY ? 0 : sum_start;
     }
 }
 
 void factors_start(struct factors *factors, enum factors_start start, float scale, float sum_start, uint64_t seed) {
     for (int s = 0; s < SIDE_COUNT; s++)
-        factors_start_part(factors, s, 0, factors->sides[s].count, start, scale, sum_start, seed);
+        factors_start_part(factors, s, 0, factors->sides[s].count, NULL, start, scale, sum_start, seed);
 }
 
-size_t factors_bytes_each(const struct factors *factors) {
-    size_t matrices = factors->state == FACTORS_NO_STATE ? 1 : 2;
-    return matrices * factors->stride * sizeof(float) + sizeof(struct factor_extra);
+size_t factors_bytes_each(uint32_t rank, enum factors_state state) {
+    size_t matrices = state == FACTORS_NO_STATE ? 1 : 2;
+    return matrices * stride_of(rank) * sizeof(float) + sizeof(struct factor_extra);
 }
 
 float factors_predict(const struct factors *factors, uint32_t row, uint32_t column) {

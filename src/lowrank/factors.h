@@ -59,12 +59,15 @@ enum factors_start {
  * squares `sum_start` (> 0). */
 void factors_start(struct factors *factors, enum factors_start start, float scale, float sum_start, uint64_t seed);
 
-/* The same for the rows (or columns) from `first` to `end` - 1, so that several threads can share the work. */
+/* The same for the rows (or columns) from `first` to `end` - 1, so that several threads can share the work. Index i
+ * goes to places[i]; NULL: to i. */
 void factors_start_part(struct factors *factors, enum factors_side_name side, uint32_t first, uint32_t end,
-                        enum factors_start start, float scale, float sum_start, uint64_t seed);
+                        const uint32_t *places, enum factors_start start, float scale, float sum_start,
+                        uint64_t seed);
 
-/* Bytes that a kernel touches for a row or column: for cutting tiles that fit in a cache. */
-size_t factors_bytes_each(const struct factors *factors);
+/* Bytes that a kernel touches for a row or column of the rank, with the state: for cutting tiles that fit in a
+ * cache. */
+size_t factors_bytes_each(uint32_t rank, enum factors_state state);
 
 static inline float *factors_row(const struct factors *factors, uint32_t row) {
     return factors->sides[SIDE_ROWS].values + (size_t)row * factors->stride;

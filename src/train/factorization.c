@@ -126,12 +126,13 @@ static enum hysgd_status make_blocks(struct factorization *run) {
     uint32_t rows = run->ratings->rows.count, columns = run->ratings->columns.count;
     int groups = factorize_groups(&run->resolved->scheduler, (int)words->workers, words->is_deterministic,
                                   run->train.count, rows < columns ? rows : columns);
-    const struct blocks_setup setup = {.row_groups = groups,
-                                       .column_groups = groups,
-                                       .balance = words->balance,
-                                       .vector_bytes = factors_bytes_each(&run->factors),
-                                       .seed = (uint64_t)words->seed,
-                                       .team = run->team};
+    const struct blocks_setup setup = {
+        .row_groups = groups,
+        .column_groups = groups,
+        .balance = words->balance,
+        .vector_bytes = factors_bytes_each(run->kernel.setup.rank, kernel_state(run->kernel.setup.rule)),
+        .seed = (uint64_t)words->seed,
+        .team = run->team};
     if (words->layout[0] != '\0')
         HYSGD_TRY(blocks_make_cached(run->train.entries, run->train.count, rows, columns, &setup, words->layout,
                                      words->is_streamed, &run->blocks));
@@ -165,26 +166,29 @@ static enum hysgd_status list_held_out(struct factorization *run) {
 
 /* ---- Factors ---- */
 
-static enum hysgd_status open_factors(struct factorization *run) {
+static enum hysgd_status open_kernel(struct factorization *run) {
     const struct kernel_setup setup = factors_model_kernel(run->model);
     HYSGD_TRY(kernel_init(&run->kernel, &setup));
     run->result.kernel = kernel_isa_name(run->kernel.setup.isa);
+    return HYSGD_OK;
+}
+
+static enum hysgd_status open_factors(struct factorization *run) {
     const struct factors_shape shape = {.row_count = run->ratings->rows.count,
                                         .column_count = run->ratings->columns.count,
                                         .rank = (uint32_t)run->model->rank,
-                                        .state = kernel_state(setup.rule)};
+                                        .state = kernel_state(run->kernel.setup.rule)};
     HYSGD_TRY(factors_init(&run->factors, &shape));
     return run->resolved->description.stop_early > 0 ? factors_init(&run->best, &shape) : HYSGD_OK;
 }
 
 /* What is never trained predicts nothing of its own: its prediction is the mean, with the other side's bias. */
-static void clear_unseen(struct factorization *run) {
-    for (int side = 0; side < SIDE_COUNT; side++) {
-        struct factors_side *factors = &run->factors.sides[side];
-        for (size_t i = 0; i < factors->count; i++)
-            if (run->counts[side][i] == 0)
-                memset(factors->values + i * run->factors.stride, 0, run->factors.stride * sizeof *factors->values);
-    }
+static void clear_unseen(struct factorization *run, enum factors_side_name side, const uint32_t *places) {
+    struct factors_side *factors = &run->factors.sides[side];
+    for (uint32_t i = 0; i < factors->count; i++)
+        if (run->counts[side][i] == 0)
+            memset(factors->values + (size_t)places[i] * run->factors.stride, 0,
+                   run->factors.stride * sizeof *factors->values);
 }
 
 /* Of sums of squared gradients, at the beginning; LIBMF's. */
@@ -235,20 +239,26 @@ static enum hysgd_status resume(struct factorization *run) {
     if (status == HYSGD_OK)
         status = take_from_file(run, &file, path);
     factors_file_close(&file);
-    return status;
+    HYSGD_TRY(status);
+    HYSGD_TRY(factors_to_places(&run->factors, SIDE_ROWS, run->blocks.row_places));
+    return factors_to_places(&run->factors, SIDE_COLUMNS, run->blocks.column_places);
 }
 
 /* Each row begins with numbers of its own, whatever its place. */
 static enum hysgd_status start_factors(struct factorization *run) {
     const struct description *words = &run->resolved->description;
-    factors_start(&run->factors, factors_model_start(run->model),
-                  (float)factors_model_scale(run->model, run->train.mean), SUM_START, (uint64_t)words->seed);
-    clear_unseen(run);
-    run->factors.mean = factors_model_has_mean(run->model) ? (float)run->train.mean : 0;
+    const uint32_t *const places[SIDE_COUNT] = {run->blocks.row_places, run->blocks.column_places};
     if (words->resume[0] != '\0')
-        HYSGD_TRY(resume(run));
-    HYSGD_TRY(factors_to_places(&run->factors, SIDE_ROWS, run->blocks.row_places));
-    return factors_to_places(&run->factors, SIDE_COLUMNS, run->blocks.column_places);
+        return resume(run);
+    run->factors.mean = factors_model_has_mean(run->model) ? (float)run->train.mean : 0;
+    for (int i = 0; i < SIDE_COUNT; i++) {
+        enum factors_side_name side = (enum factors_side_name)i;
+        factors_start_part(&run->factors, side, 0, run->factors.sides[side].count, places[side],
+                           factors_model_start(run->model), (float)factors_model_scale(run->model, run->train.mean),
+                           SUM_START, (uint64_t)words->seed);
+        clear_unseen(run, side, places[side]);
+    }
+    return HYSGD_OK;
 }
 
 /* ---- The whole ---- */
@@ -294,9 +304,11 @@ enum hysgd_status factorization_init(struct factorization *run, const struct res
     HYSGD_TRY(description_pairs_init(&run->pairs, &resolved->description));
     HYSGD_TRY(prepare_data(run));
     HYSGD_TRY(prepare_workers(run));
-    HYSGD_TRY(open_factors(run));
+    HYSGD_TRY(open_kernel(run));
     HYSGD_TRY(list_training(run));
     HYSGD_TRY(make_blocks(run));
+    memory_trim(); /* the ratings have given up a third of their memory, and reading them the rest */
+    HYSGD_TRY(open_factors(run));
     HYSGD_TRY(list_held_out(run));
     HYSGD_TRY(start_factors(run));
     start_cadences(run);

@@ -48,8 +48,8 @@ static void start_values_do_not_depend_on_who_draws_them(void **state) {
     assert_int_equal(factors_init(&whole, &shape), HYSGD_OK);
     assert_int_equal(factors_init(&parts, &shape), HYSGD_OK);
     factors_start(&whole, FACTORS_NORMAL, 1, 0.5f, 9);
-    factors_start_part(&parts, SIDE_ROWS, 3, 7, FACTORS_NORMAL, 1, 0.5f, 9);
-    factors_start_part(&parts, SIDE_ROWS, 0, 3, FACTORS_NORMAL, 1, 0.5f, 9);
+    factors_start_part(&parts, SIDE_ROWS, 3, 7, NULL, FACTORS_NORMAL, 1, 0.5f, 9);
+    factors_start_part(&parts, SIDE_ROWS, 0, 3, NULL, FACTORS_NORMAL, 1, 0.5f, 9);
     assert_memory_equal(whole.sides[SIDE_ROWS].values, parts.sides[SIDE_ROWS].values, 7 * 32 * sizeof(float));
     assert_memory_equal(whole.sides[SIDE_ROWS].state, parts.sides[SIDE_ROWS].state, 7 * 32 * sizeof(float));
     assert_true(whole.sides[SIDE_ROWS].values[0] != whole.sides[SIDE_COLUMNS].values[0]);
