@@ -62,14 +62,11 @@ class TestJobs(unittest.TestCase):
             self.assertEqual(replayed.returncode, 0, replayed.stderr)
 
     def test_the_clocks_of_all_ranks_are_compared(self):
-        """They are one clock here, whatever the ways of messages."""
         self.train(3, "--gradients", "20000", "--log", "run.hylog")
+        self.assertEqual(trials.clock_wrongs(self.path("run.hylog"), 3), [])
         found = self.hysgd("inspect", "run.hylog", "--json")
         self.assertEqual(found.returncode, 0, found.stderr)
-        clocks = json.loads(found.stdout)["clocks"]
-        self.assertEqual([clock["rank"] for clock in clocks], [0, 1, 2])
-        for clock in clocks:
-            self.assertLessEqual(abs(clock["offset_seconds"]), clock["error_seconds"] + 1e-9, clock)
+        self.assertEqual([clock["rank"] for clock in json.loads(found.stdout)["clocks"]], [0, 1, 2])
 
     def test_the_way_of_every_gradient_is_divided(self):
         for more in ([], ["--tolerate", "1"]):

@@ -118,6 +118,14 @@ def events(log):
     return [json.loads(line) for line in exported.stdout.splitlines()]
 
 
+def clock_wrongs(log, count):
+    """What is wrong with how a log compares the clocks of so many ranks of this machine, which are one clock; a line each."""
+    latest = {event["rank"]: event for event in events(log) if event.get("event") == "clock"}
+    wrongs = [f"the clock of rank {rank} was not compared" for rank in range(count) if rank not in latest]
+    return wrongs + [f"the clock of rank {rank} is off by {event['offset_seconds']}, and by {event['error_seconds']} at most"
+                     for rank, event in latest.items() if abs(event["offset_seconds"]) > event["error_seconds"] + 1e-9]
+
+
 def result_wrongs(result):
     if result["received"] != result["applied"] + result["dropped"]:
         return [f"received {result['received']} is not applied {result['applied']} + dropped {result['dropped']}"]
