@@ -75,14 +75,14 @@ static void *worker_main(void *argument) {
         if (worker->is_ending)
             break;
         pthread_mutex_unlock(&ranks->lock);
-        note_status(worker, compute(worker));
+        enum hysgd_status status = compute(worker);
+        note_status(worker, status);
         pthread_mutex_lock(&ranks->lock);
         worker->is_done = true;
-        comm_wake(ranks->comm);
-        if (worker->status != HYSGD_OK)
-            continue;
         pthread_mutex_unlock(&ranks->lock);
-        worker_prepare(ranks->training, worker->worker); /* while the parameters are on their way */
+        comm_wake(ranks->comm); /* not before: it would run into the lock at once */
+        if (status == HYSGD_OK)
+            worker_prepare(ranks->training, worker->worker); /* while the parameters are on their way */
         pthread_mutex_lock(&ranks->lock);
     }
     pthread_mutex_unlock(&ranks->lock);
@@ -312,24 +312,24 @@ static void note_release(struct ranks_worker *worker) {
 bool ranks_worker_step(struct ranks *ranks) {
     struct ranks_worker *worker = ranks->worker;
     enum hysgd_status status = HYSGD_OK;
-    bool has_acted = false;
     if (!worker)
         return false;
     pthread_mutex_lock(&ranks->lock);
     bool is_done = worker->is_computing && worker->is_done, is_ready = worker->is_open && !worker->is_computing;
-    bool is_new = is_ready && !worker->is_announced;
+    bool is_new = is_ready && !worker->is_announced, begins = !is_done && is_ready && may_begin(worker);
     if (is_done)
         worker->is_computing = worker->is_done = false;
-    else if (is_ready && may_begin(worker)) {
+    else if (begins) {
         note_release(worker);
         worker->is_released = worker->has_given_up = false;
-        worker->is_computing = has_acted = true;
+        worker->is_computing = true;
         atomic_store(&worker->is_cancelled, false);
-        pthread_cond_signal(&worker->wake);
     } else if (is_ready && worker->status != HYSGD_OK) {
         is_done = true; /* it could not even open */
     }
     pthread_mutex_unlock(&ranks->lock);
+    if (begins)
+        pthread_cond_signal(&worker->wake);
     if (is_new && worker->status == HYSGD_OK)
         ranks_send_ready(ranks);
     worker->is_announced = worker->is_announced || is_new;
@@ -337,7 +337,7 @@ bool ranks_worker_step(struct ranks *ranks) {
         status = deliver(worker);
     if (status != HYSGD_OK)
         ranks_report_failure(ranks, status);
-    return is_done || has_acted;
+    return is_done || begins;
 }
 
 void ranks_worker_released(struct ranks *ranks, const struct message_released *message) {
