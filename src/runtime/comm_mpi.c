@@ -19,14 +19,19 @@
 #include "runtime/comm_identity.h"
 #include "runtime/comm_ops.h"
 
+/* Ranks are started within this time, data not yet read. */
+#define ENTRANCE_SECONDS 60
+
 /* The ranks pass the opening of a group together. */
 #define MEETING_SECONDS 30
 
 /* MPI is one for the whole process, which may enter it once, and so is what is known about leaving it. */
 static struct {
-    atomic_bool is_open;  /* an end is: MPI_Finalize would wait for ranks that know nothing of it */
-    atomic_bool has_lost; /* ranks have died or failed to take leave: it would wait for ever */
-    struct end *unopened; /* one whose opening has failed: MPI may still write to its memory */
+    atomic_bool is_open;     /* an end is: MPI_Finalize would wait for ranks that know nothing of it */
+    atomic_bool has_lost;    /* ranks have died or failed to take leave: it would wait for ever */
+    struct end *unopened;    /* one whose opening has failed: MPI may still write to its memory */
+    pthread_t entering;      /* is in MPI_Init_thread, */
+    int wanted, given, code; /* with this argument and these results */
 } process;
 
 /* Ranks that may be admitted to a group that was opened for that. */
@@ -387,16 +392,43 @@ static const struct comm_ops mpi_ops = {mpi_send,     mpi_receive, mpi_progress,
 
 /* At exit: leaves MPI, or the process where that would wait for others. */
 static void leave(int status, void *self) {
-    int is_finalized = 0;
+    int is_initialized = 0, is_finalized = 0;
     (void)self;
-    MPI_Finalized(&is_finalized);
-    if (is_finalized)
-        return;
     if (process.has_lost || process.is_open) {
         fflush(NULL);
         _exit(status);
     }
+    MPI_Initialized(&is_initialized);
+    MPI_Finalized(&is_finalized);
+    if (!is_initialized || is_finalized)
+        return;
     finalize();
+}
+
+static void *enter_main(void *argument) {
+    process.code = initialize(*(const int *)argument, &process.given);
+    return NULL;
+}
+
+/* MPI_Init_thread waits for all ranks that were started, for ever where one has ended: so it has a thread of its
+ * own, which is left behind then. */
+static enum hysgd_status initialize_in_time(int wanted, int *given_out) {
+    struct timespec until;
+    process.wanted = wanted;
+    int fault = pthread_create(&process.entering, NULL, enter_main, &process.wanted);
+    if (fault != 0)
+        return hysgd_fail(HYSGD_FAILED, "a thread cannot be started: %s", strerror(fault));
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ENTRANCE_SECONDS;
+    if (pthread_timedjoin_np(process.entering, NULL, &until) != 0) {
+        process.has_lost = true;
+        pthread_detach(process.entering);
+        return hysgd_fail(HYSGD_FAILED,
+                          "MPI: within %d s not all ranks have started: one has ended, or cannot be reached",
+                          ENTRANCE_SECONDS);
+    }
+    *given_out = process.given;
+    return process.code == MPI_SUCCESS ? HYSGD_OK : mpi_failed(process.code, "it cannot be initialized");
 }
 
 /* Enters MPI, once a process; a program that has done so itself also leaves it. */
@@ -415,17 +447,15 @@ static enum hysgd_status enter(bool may_grow, int *given_out) {
                    : hysgd_fail(HYSGD_USAGE, "MPI: the program initialized it with MPI_THREAD_SINGLE, expected at "
                                              "least MPI_THREAD_FUNNELED");
     }
-    int code = initialize(may_grow ? MPI_THREAD_MULTIPLE : MPI_THREAD_SERIALIZED, &given);
+    if (on_exit(leave, NULL) != 0)
+        return hysgd_fail(HYSGD_MEMORY, "out of memory: nothing can be registered for the end of the process");
+    HYSGD_TRY(initialize_in_time(may_grow ? MPI_THREAD_MULTIPLE : MPI_THREAD_SERIALIZED, &given));
     *given_out = given;
-    if (code != MPI_SUCCESS)
-        return mpi_failed(code, "it cannot be initialized");
     if (given < MPI_THREAD_FUNNELED)
         return hysgd_fail(HYSGD_FAILED, "MPI: the library allows no threads beside the one that calls it");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD,
                             MPI_ERRORS_RETURN); /* where MPICH looks when it tests several requests */
     MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
-    if (on_exit(leave, NULL) != 0)
-        return hysgd_fail(HYSGD_MEMORY, "out of memory: nothing can be registered for the end of the process");
     return HYSGD_OK;
 }
 

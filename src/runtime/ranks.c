@@ -475,6 +475,7 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
     }
     comm_close(ranks.comm, ranks.lost_count == 0);
     ranks_vigil_close(options->vigil);
+    options->reports = ranks.rank == ranks.leader;
     options->comm = NULL;
     options->vigil = NULL;
     fini(&ranks);
@@ -485,9 +486,10 @@ static void ranks_place(const void *self, struct runtime_place *place) {
     const struct ranks_options *options = self;
     *place = (struct runtime_place){.rank = 0, .ranks = 1};
     if (options->comm)
-        *place = (struct runtime_place){comm_rank(options->comm), comm_size(options->comm), 0, -1};
+        *place = (struct runtime_place){.rank = comm_rank(options->comm), .ranks = comm_size(options->comm)};
     else
         comm_is_launched(&place->rank, &place->ranks);
+    place->reports = place->rank == 0 || options->reports;
     place->workers = place->ranks - (int)options->servers;
     place->worker = place->rank < place->workers ? place->rank : -1;
 }

@@ -24,6 +24,7 @@ struct ranks_options {
     struct comm *comm;         /* from the first agreement to the end of the run; tests bring their own */
     struct ranks_vigil *vigil; /* likewise; it rests while the run goes on */
     bool has_compared;         /* what the ranks are about to run */
+    bool reports;              /* in the place of rank 0, which is lost */
 };
 
 /* Elements [first, end) of the flat vector, in whole shards. */

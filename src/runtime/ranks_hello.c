@@ -385,6 +385,14 @@ static void fini(struct hello *hello) {
     memory_free(hello->peers);
 }
 
+/* Whether no rank is left that would report before this one does. */
+static bool is_lowest(const struct hello *hello) {
+    for (int i = 0; i < hello->rank; i++)
+        if (hello->size == 0 || (!is_given_up(&hello->peers[i]) && !comm_peer_has_died(hello->comm, i)))
+            return false;
+    return true;
+}
+
 /* The first to give signs of life, the others to hear them; until then nobody is silent. */
 static enum hysgd_status init(struct hello *hello, struct ranks_options *options) {
     hello->comm = options->comm;
@@ -426,6 +434,7 @@ enum hysgd_status ranks_agree(void *self, enum hysgd_status status, const struct
     }
     for (int i = 0; i < hello.size; i++)
         is_complete = is_complete && !is_given_up(&hello.peers[i]);
+    options->reports = is_complete ? false : is_lowest(&hello);
     if (status == HYSGD_OK)
         status = ranks_vigil_start(options->vigil);
     if (status != HYSGD_OK) {

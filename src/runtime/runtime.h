@@ -8,7 +8,8 @@
 
 /* Where this process stands in a run that is spread over several. */
 struct runtime_place {
-    int rank, ranks; /* rank 0 alone reports */
+    int rank, ranks;
+    bool reports; /* for all of the run: rank 0, or who takes its place when that is lost */
     int workers;     /* of the whole run */
     int worker;      /* the one that computes here; -1: none */
 };

@@ -93,12 +93,12 @@ enum hysgd_status meeting_decline(const struct plugin *runtime, const struct des
 }
 
 bool meeting_is_first(const struct plugin *runtime, const struct description *words) {
-    struct runtime_place place = {.rank = 0};
+    struct runtime_place place = {.reports = true};
     struct plugin opened = {.ops = NULL};
     if (runtime->ops == NULL && open_runtime(words, &opened))
         runtime = &opened;
     if (runtime->ops != NULL && runtime_ops(runtime)->place != NULL)
         runtime_ops(runtime)->place(runtime->self, &place);
     plugin_close(&opened);
-    return place.rank == 0;
+    return place.reports;
 }

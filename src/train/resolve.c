@@ -278,7 +278,7 @@ static enum hysgd_status resolve_workers(struct resolved *resolved) {
     struct description *words = &resolved->description;
     struct runtime_place *place = &resolved->place;
     const struct runtime_ops *runtime = runtime_ops(&resolved->runtime);
-    *place = (struct runtime_place){.ranks = 1};
+    *place = (struct runtime_place){.ranks = 1, .reports = true};
     if (runtime->place == NULL) {
         if (words->workers == 0)
             words->workers = resolved->is_modelled ? WORKERS_IN_MODELLED_TIME : machine_cores();
