@@ -58,6 +58,7 @@ struct group {
     struct random random;
     int open;         /* ends */
     int size, most;   /* ranks there are, those that have left too; and may be */
+    bool *is_cut;     /* [most][most] between two ranks */
     struct end *ends; /* [most] */
     struct admission admission;
 };
@@ -200,7 +201,9 @@ static struct item **find_letter(struct end *end, const struct comm_completion *
         const struct item *letter = *place;
         if (letter->from != wanted->from_or_to || letter->completion.tag != wanted->tag)
             continue;
-        bool is_held = letter->is_held && end->group->ends[letter->from].is_frozen;
+        const struct group *group = end->group;
+        bool is_held = (letter->is_held && group->ends[letter->from].is_frozen) ||
+                       group->is_cut[letter->from * group->most + end->comm.rank];
         return is_held || letter->visible_at > end->tick ? NULL : place;
     }
     return NULL;
@@ -304,6 +307,7 @@ static void group_free(struct group *group) {
     memory_free(group->admission.takes_part);
     memory_free(group->admission.welcome);
     memory_free(group->ends);
+    memory_free(group->is_cut);
     memory_free(group);
 }
 
@@ -438,7 +442,10 @@ enum hysgd_status comm_local_open(const struct comm_local_setup *setup, struct c
     group->most = setup->most > setup->size ? setup->most : setup->size;
     random_init(&group->random, setup->seed, RANDOM_NO_WORKER, RANDOM_TEST, 0);
     pthread_mutex_init(&group->lock, NULL);
-    enum hysgd_status status = memory_alloc((size_t)group->most, sizeof *group->ends, &group->ends);
+    size_t most = (size_t)group->most;
+    enum hysgd_status status = memory_alloc(most, sizeof *group->ends, &group->ends);
+    if (status == HYSGD_OK)
+        status = memory_alloc(most * most, sizeof *group->is_cut, &group->is_cut);
     for (int i = 0; status == HYSGD_OK && i < setup->size; i++)
         status = end_init(&group->ends[i], group, i, setup->size);
     if (status != HYSGD_OK) {
@@ -471,5 +478,13 @@ void comm_local_freeze(struct comm *end, int rank, bool is_frozen) {
     struct group *group = end_of(end)->group;
     pthread_mutex_lock(&group->lock);
     group->ends[rank].is_frozen = is_frozen;
+    pthread_mutex_unlock(&group->lock);
+}
+
+void comm_local_cut(struct comm *end, int one, int other, bool is_cut) {
+    struct group *group = end_of(end)->group;
+    pthread_mutex_lock(&group->lock);
+    group->is_cut[one * group->most + other] = is_cut;
+    group->is_cut[other * group->most + one] = is_cut;
     pthread_mutex_unlock(&group->lock);
 }

@@ -38,4 +38,7 @@ void comm_local_kill_at(struct comm *end, int rank, uint64_t send);
  */
 void comm_local_freeze(struct comm *end, int rank, bool is_frozen);
 
+/* Cut: until mended, no message of two ranks reaches the other one. */
+void comm_local_cut(struct comm *end, int one, int other, bool is_cut);
+
 #endif

@@ -58,7 +58,7 @@ struct ranks_member {
     bool is_noted;          /* in the log: these, at that moment */
     double noted_offset, noted_error, noted;
     bool has_yet_to_take_end; /* the message that the run is over has not left */
-    bool hears_leader;        /* it said so lately */
+    int heard_leader;         /* whom it heard lead, or would have lead next, as it said lately; -1: nobody */
     bool is_lost;
     bool is_settled; /* the coordinator has drawn the consequences */
     enum ranks_loss loss;

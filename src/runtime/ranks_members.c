@@ -62,7 +62,7 @@ static void say(struct ranks *ranks, int to, enum message_kind kind, const struc
                                         .renewed_by = ranks->renewed_by,
                                         .leader = ranks->leader,
                                         .asks = asks,
-                                        .hears_leader = hears_leader(ranks),
+                                        .heard_leader = hears_leader(ranks) ? looked_to(ranks) : -1,
                                         .source = renewal ? (int32_t)renewal->source : 0,
                                         .has_saved = ranks->has_saved,
                                         .received = ranks->received,
@@ -143,10 +143,18 @@ static enum hysgd_status recover(struct ranks *ranks, uint32_t known) {
     return HYSGD_OK;
 }
 
+/* The others go on without this rank, and it waits for none of them when it leaves. */
+static void leave_alone(struct ranks *ranks, enum hysgd_status status) {
+    ranks_give_up(ranks, status);
+    for (int i = 0; i < ranks->count; i++)
+        if (i != ranks->rank)
+            comm_abandon(ranks->comm, i);
+}
+
 /* The run cannot go on, or not with this rank. Who leads says so to all, since nobody else can. */
 static void fail(struct ranks *ranks, enum hysgd_status status) {
     if (ranks->rank != ranks->leader) {
-        ranks_give_up(ranks, status);
+        leave_alone(ranks, status);
         return;
     }
     drive_fail(ranks->training, status);
@@ -156,6 +164,12 @@ static void fail(struct ranks *ranks, enum hysgd_status status) {
 
 void ranks_members_tell(struct ranks *ranks) {
     send_to_others(ranks, MESSAGE_BEAT, NULL);
+}
+
+/* From here on others are heard who had no reason to say anything so far, or this rank was stopped itself. */
+static void listen_anew(struct ranks *ranks, double now) {
+    for (int i = 0; i < ranks->count; i++)
+        ranks->members[i].heard = now;
 }
 
 static enum hysgd_status refuse_loss(const struct ranks *ranks, int latest) {
@@ -177,6 +191,8 @@ static enum hysgd_status decide(struct ranks *ranks) {
         }
     if (latest < 0)
         return HYSGD_OK;
+    if (ranks->leader != ranks->rank)
+        listen_anew(ranks, machine_seconds());
     ranks->leader = ranks->rank;
     if (ranks->lost_count > ranks->options->tolerate)
         return refuse_loss(ranks, latest);
@@ -244,9 +260,8 @@ static void learn_from_leader(struct ranks *ranks, const struct message_members 
 
 /* Others go on without this rank: even if it led, it is for them to say how. */
 static void take_dismissal(struct ranks *ranks) {
-    ranks_give_up(ranks,
-                  hysgd_fail(HYSGD_FAILED, "rank %d on %s was given up by the others after %g silent seconds",
-                             ranks->rank, comm_host(ranks->comm, ranks->rank), ranks->options->patience));
+    leave_alone(ranks, hysgd_fail(HYSGD_FAILED, "rank %d on %s was given up by the others after %g silent seconds",
+                                  ranks->rank, comm_host(ranks->comm, ranks->rank), ranks->options->patience));
 }
 
 /* To one who does not hear the leader. What it is told now holds, even if the leader is heard again. */
@@ -259,7 +274,7 @@ static void answer(struct ranks *ranks, int from, const struct message_members *
 static enum hysgd_status hear(struct ranks *ranks, int from, const struct message_members *message) {
     struct ranks_member *member = &ranks->members[from];
     member->heard = machine_seconds();
-    member->hears_leader = message->hears_leader;
+    member->heard_leader = message->heard_leader;
     if (ranks->has_ended_others)
         return HYSGD_OK; /* whoever is lost now changes nothing any more */
     if (message->head.kind == MESSAGE_DISMISSED) {
@@ -321,6 +336,23 @@ void ranks_members_fini(struct ranks *ranks) {
     memory_free(ranks->renewal.hosts);
 }
 
+/* Whether more than half of the ranks fall silent at once: where a network is cut in two, the smaller part must not
+ * go on as well. Those whose process has ended do not count. */
+static bool is_cut_off(const struct ranks *ranks, double now, double limit) {
+    int members = 0, silent = 0;
+    for (int i = 0; i < ranks->count; i++) {
+        members += !ranks->members[i].is_lost;
+        silent += !ranks->members[i].is_lost && i != ranks->rank && now - ranks->members[i].heard > limit;
+    }
+    return 2 * silent > members;
+}
+
+static void leave_cut_off(struct ranks *ranks) {
+    leave_alone(ranks,
+                hysgd_fail(HYSGD_FAILED, "rank %d on %s is cut off: more than half of the ranks are silent to it",
+                           ranks->rank, comm_host(ranks->comm, ranks->rank)));
+}
+
 static void look(struct ranks *ranks, double now) {
     bool leads = ranks->rank == ranks->leader;
     double patience = ranks->options->patience;
@@ -330,6 +362,8 @@ static void look(struct ranks *ranks, double now) {
             continue;
         if (comm_peer_has_died(ranks->comm, i))
             give_up(ranks, i, LOSS_ENDED);
+        else if (leads && now - member->heard > patience && is_cut_off(ranks, now, patience / 2))
+            leave_cut_off(ranks);
         else if (leads && now - member->heard > patience)
             give_up(ranks, i, LOSS_SILENT);
     }
@@ -363,8 +397,8 @@ static struct answers gather_answers(const struct ranks *ranks, double now) {
             answers.lowest = i;
         if (is_self)
             continue;
-        answers.all_are_deaf = answers.all_are_deaf && has_answered && !member->hears_leader;
-        answers.one_hears = answers.one_hears || (has_answered && member->hears_leader);
+        answers.all_are_deaf = answers.all_are_deaf && has_answered && member->heard_leader != leader;
+        answers.one_hears = answers.one_hears || (has_answered && member->heard_leader == leader);
     }
     return answers;
 }
@@ -387,9 +421,12 @@ static enum hysgd_status doubt(struct ranks *ranks, double now) {
     if (ranks->doubted == 0)
         begin_doubt(ranks, now);
     const struct answers answers = gather_answers(ranks, now);
-    if (answers.lowest == ranks->rank && answers.all_are_deaf)
+    bool decides = answers.lowest == ranks->rank && answers.all_are_deaf;
+    if (decides && is_cut_off(ranks, now, patience))
+        leave_cut_off(ranks);
+    else if (decides)
         replace_leader(ranks, now);
-    else if (answers.one_hears && silence > 2 * patience)
+    else if (answers.one_hears && silence > 3 * patience)
         return hysgd_fail(
             HYSGD_FAILED, "rank %d on %s is cut off: rank %d on %s has been silent for %.0f s, to others it is not",
             ranks->rank, comm_host(ranks->comm, ranks->rank), leader, comm_host(ranks->comm, leader), silence);
@@ -399,8 +436,7 @@ static enum hysgd_status doubt(struct ranks *ranks, double now) {
 /* A rank that was stopped itself has heard nobody: it listens before it judges. */
 static void forgive_own_silence(struct ranks *ranks, double now) {
     if (now - ranks->looked > ranks->options->patience / 2)
-        for (int i = 0; i < ranks->count; i++)
-            ranks->members[i].heard = now;
+        listen_anew(ranks, now);
     ranks->looked = now;
 }
 
@@ -448,6 +484,8 @@ static enum hysgd_status step(struct ranks *ranks) {
         forgive_own_silence(ranks, now);
         look(ranks, now);
         HYSGD_TRY(doubt(ranks, now));
+        if (ranks->is_ended)
+            return HYSGD_OK;
     }
     if (now - ranks->beaten > BEAT_SECONDS)
         beat(ranks, now);

@@ -179,7 +179,7 @@ struct message_members {
     int32_t leader;
     int32_t source;       /* enum ranks_source; of MESSAGE_RECOVER */
     bool asks;            /* for such a message: the sender does not hear the leader */
-    bool hears_leader;    /* the sender does */
+    int32_t heard_leader; /* whom the sender hears lead, or would have lead next; -1: nobody */
     bool has_saved;       /* the run's checkpoint is there */
     uint64_t received;    /* gradients */
     uint64_t generation;  /* of copies that all ranks have; 0: none */

@@ -296,7 +296,88 @@ static void a_rank_that_sleeps_too_long_is_dismissed(void **state) {
         expect_account(&trial, ranks);
         uniform_check(&model, &ranks[0].run);
         assert_int_equal(ranks[1].status, HYSGD_FAILED);
-        assert_non_null(strstr(ranks[1].message, "given up by the others"));
+        /* A frozen rank is not asleep itself: where that takes long it gives up by itself. */
+        if (!strstr(ranks[1].message, "given up by the others") && !strstr(ranks[1].message, "is cut off"))
+            fail_msg("rank 1: %s", ranks[1].message);
+        end_trial(&trial, ranks);
+    }
+}
+
+/* Cuts the line between two ranks, or freezes some, at an update, and undoes it when the others have done without.
+ */
+struct breaker {
+    struct freezer freezer; /* is told an end of the group */
+    int one, other;         /* between which the line is cut; the same: no line is */
+    int frozen;             /* so many ranks, the first ones, stop */
+    bool is_broken, is_mended;
+};
+
+static void break_or_mend(struct breaker *breaker, bool is_broken) {
+    struct comm *end = breaker->freezer.end;
+    if (breaker->one != breaker->other)
+        comm_local_cut(end, breaker->one, breaker->other, is_broken);
+    for (int i = 0; i < breaker->frozen; i++)
+        comm_local_freeze(end, i, is_broken);
+}
+
+static void break_and_mend(void *self, const struct training *training, const struct event *event) {
+    struct breaker *breaker = self;
+    (void)training;
+    if (breaker->is_broken && !breaker->is_mended && event->kind == EVENT_UPDATE && event->version >= 30) {
+        breaker->is_mended = true;
+        break_or_mend(breaker, false);
+    }
+    if (!breaker->is_broken && event->kind == EVENT_UPDATE && event->version >= 8) {
+        breaker->is_broken = true;
+        break_or_mend(breaker, true);
+    }
+}
+
+static void go_broken(struct breaker *breaker, struct trial *trial, struct rank *ranks) {
+    trial->from.runtime = "mpi,tolerate=3,copies=3,patience=2";
+    trial->from.watch = break_and_mend;
+    trial->from.watch_self = breaker;
+    trial->freezer = &breaker->freezer;
+    trial->hides_deaths = true;
+    go(trial, ranks);
+}
+
+/* The next in line hears nothing of the coordinator, but the others do: it must not take its place. */
+static void a_rank_that_is_cut_off_does_not_take_over(void **state) {
+    (void)state;
+    for (int cut_off = 1; cut_off <= 2; cut_off++) {
+        struct uniform_model model;
+        struct breaker breaker = {.other = cut_off};
+        struct rank ranks[MOST_RANKS];
+        struct trial trial = trial_of(&model, "cut off", "sync");
+        go_broken(&breaker, &trial, ranks);
+        assert_true(breaker.is_mended);
+        expect_account(&trial, ranks);
+        assert_int_equal(ranks[0].status, HYSGD_OK);
+        uniform_check(&model, &ranks[0].run);
+        assert_int_equal(ranks[cut_off].status, HYSGD_FAILED);
+        assert_int_equal(ranks[3].status, HYSGD_OK);
+        end_trial(&trial, ranks);
+    }
+}
+
+/* Where processes cannot be seen the others agree that it is silent. With it, the one after it may be asleep too.
+ * Those who hear nobody do not go on by themselves. */
+static void a_coordinator_that_falls_silent_is_replaced(void **state) {
+    (void)state;
+    for (int frozen = 1; frozen <= 2; frozen++) {
+        struct uniform_model model;
+        struct breaker breaker = {.frozen = frozen};
+        struct rank ranks[MOST_RANKS];
+        struct trial trial = trial_of(&model, "replaced", "sync");
+        trial.from.servers = 2;
+        go_broken(&breaker, &trial, ranks);
+        assert_true(breaker.is_broken);
+        for (int i = 0; i < trial_size(&trial); i++)
+            if (ranks[i].status != (i < frozen ? HYSGD_FAILED : HYSGD_OK))
+                fail_msg("%d frozen: rank %d: status %d: %s", frozen, i, (int)ranks[i].status, ranks[i].message);
+        assert_int_equal(ranks[frozen].run.training.engine.progress.version, 40);
+        uniform_check(&model, &ranks[frozen].run);
         end_trial(&trial, ranks);
     }
 }
@@ -390,6 +471,8 @@ int main(void) {
         cmocka_unit_test(what_is_recorded_goes_back_once_and_forward_by_one),
         cmocka_unit_test(without_tolerance_a_death_ends_the_run_of_all),
         cmocka_unit_test(a_rank_that_sleeps_too_long_is_dismissed),
+        cmocka_unit_test(a_rank_that_is_cut_off_does_not_take_over),
+        cmocka_unit_test(a_coordinator_that_falls_silent_is_replaced),
         cmocka_unit_test(a_rank_that_is_asked_to_leave_takes_nothing_along),
         cmocka_unit_test(a_death_at_any_time_leaves_a_whole_checkpoint),
     };
