@@ -47,6 +47,8 @@ static enum hysgd_status evaluate_factors(struct recommender *recommender, const
                                                 .limit = (uint64_t)own->limit,
                                                 .top = (uint32_t)own->top,
                                                 .relevant = own->relevant};
+    if (own->model[0] != '\0')
+        return hysgd_fail(HYSGD_USAGE, "evaluate: --model has no effect: a model of factors says itself what it is");
     return recommender_evaluate(recommender, &judging, own->json ? RECOMMENDER_JSON : RECOMMENDER_CSV, stdout);
 }
 

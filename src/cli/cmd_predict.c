@@ -37,12 +37,17 @@ static const struct hysgd_option own_options[] = {
 
 static enum hysgd_status predict_factors(struct recommender *recommender, const struct options *own) {
     enum recommender_format format = (enum recommender_format)own->format;
-    bool has_pair = own->user[0] != '\0' && own->item[0] != '\0';
+    bool has_pair = own->user[0] != '\0' || own->pairs[0] != '\0';
+    if (own->model[0] != '\0')
+        return hysgd_fail(HYSGD_USAGE, "predict: --model has no effect: a model of factors says itself what it is");
+    if (has_pair && (own->first > 0 || own->count > 0))
+        return hysgd_fail(HYSGD_USAGE, "predict: --%s is for the ratings of the data, and pairs are given",
+                          own->first > 0 ? "first" : "count");
     if (own->new_users[0] != '\0')
         HYSGD_TRY(recommender_extend(recommender, RECOMMENDER_USERS, own->new_users));
     if (own->new_items[0] != '\0')
         HYSGD_TRY(recommender_extend(recommender, RECOMMENDER_ITEMS, own->new_items));
-    if (own->pairs[0] != '\0' || has_pair)
+    if (has_pair)
         return recommender_predict(recommender, own->pairs, own->user, own->item, format, stdout);
     return recommender_predict_part(recommender, (enum recommender_part)own->split, (uint64_t)own->first,
                                     (uint64_t)own->count, format, stdout);
@@ -65,6 +70,8 @@ static enum hysgd_status predict(const char *path, const void *options) {
     struct recommender *recommender;
     if ((own->user[0] != '\0') != (own->item[0] != '\0'))
         return hysgd_fail(HYSGD_USAGE, "predict: --user and --item go together");
+    if (own->user[0] != '\0' && own->pairs[0] != '\0')
+        return hysgd_fail(HYSGD_USAGE, "predict: expected either --pairs or --user and --item");
     HYSGD_TRY(recommender_open(path, own->data, &recommender));
     enum hysgd_status status = recommender != NULL ? predict_factors(recommender, own) : predict_samples(path, own);
     recommender_close(recommender);

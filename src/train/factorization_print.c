@@ -25,7 +25,7 @@ static void print_judgement(const struct factorization *run, const char *part, c
         fprintf(out, "AUC %.4f  precision@%d %.4f  recall@%d %.4f  NDCG@%d %.4f  ", judgement->ranking.auc,
                 FACTORIZATION_TOP, judgement->ranking.precision, FACTORIZATION_TOP, judgement->ranking.recall,
                 FACTORIZATION_TOP, judgement->ranking.ndcg);
-    fprintf(out, "of %" PRIu64 " ratings", judgement->count);
+    fprintf(out, "of %" PRIu64 " rating%s", judgement->count, judgement->count == 1 ? "" : "s");
     if (judgement->unseen > 0)
         fprintf(out, ", %" PRIu64 " of a row or column without training ratings%s", judgement->unseen,
                 judgement->skipped > 0 ? " and without prediction" : "");
@@ -52,7 +52,8 @@ static const char *warning(const struct factorization *run) {
 void factorization_print(const struct factorization *run, const struct event_summary *summary, FILE *out) {
     const struct factorization_result *result = &run->result;
     double busy = result->seconds > 0 ? (double)result->visits / result->seconds : 0;
-    fprintf(out, "ended after %d epochs, %.3g s (%s)", result->epochs, summary->seconds, summary->reason);
+    fprintf(out, "ended after %d epoch%s, %.3g s (%s)", result->epochs, result->epochs == 1 ? "" : "s",
+            summary->seconds, summary->reason);
     if (result->best_epoch > 0)
         fprintf(out, "; kept the model of epoch %d", result->best_epoch);
     if (isfinite(summary->target_seconds))

@@ -53,6 +53,9 @@ train --resume small.safetensors --epochs 30
 train --resume model.safetensors --data ratings:constant,split=none --epochs 3
 echo "--- questions:"
 try predict model.safetensors --user 3
+try predict model.safetensors --user 3 --item 4 --count 2
+try predict model.safetensors --user 3 --item 4 --pairs other
+try evaluate model.safetensors --model factors,rank=3
 try recommend model.safetensors
 try recommend model.safetensors --all --user 3
 try recommend model.safetensors --user nobody
