@@ -37,7 +37,8 @@ struct command {
 };
 
 extern const struct command command_train, command_compare, command_evaluate, command_predict, command_recommend,
-    command_inspect, command_export, command_report_logs, command_replay, command_advise, command_list;
+    command_inspect, command_join, command_export, command_report_logs, command_replay, command_advise,
+    command_list;
 
 /* The first row at or after `option` that the table's command takes; the end of the table otherwise. */
 const struct hysgd_option *command_option(const struct command_table *table, const struct hysgd_option *option);

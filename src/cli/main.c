@@ -12,9 +12,9 @@
 #include "cli/signals.h"
 
 const struct command *const commands[] = {
-    &command_train,     &command_compare, &command_evaluate, &command_predict,
-    &command_recommend, &command_inspect, &command_export,   &command_report_logs,
-    &command_replay,    &command_advise,  &command_list,
+    &command_train,       &command_join,      &command_compare, &command_evaluate,
+    &command_predict,     &command_recommend, &command_inspect, &command_export,
+    &command_report_logs, &command_replay,    &command_advise,  &command_list,
 };
 const size_t command_count = sizeof commands / sizeof commands[0];
 

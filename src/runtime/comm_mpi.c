@@ -813,7 +813,7 @@ static enum hysgd_status check_growth(int given) {
 }
 
 enum hysgd_status comm_open(bool may_grow, struct comm **comm_out) {
-    struct end *end;
+    struct end *end = NULL;
     int given = 0;
     MPI_Comm parent = MPI_COMM_NULL;
     *comm_out = NULL;

@@ -25,6 +25,9 @@ static const struct hysgd_option ranks_option_table[] = {
      "where losses are tolerated: updates from one copy of the state in the ranks' memory to the next"},
     {"patience", HYSGD_OPTION_REAL, offsetof(struct ranks_options, patience), "10", 1, 1e6, NULL,
      "seconds of silence after which a rank counts as lost; one whose process has ended on the same machine does at once"},
+    {"control", HYSGD_OPTION_TEXT, offsetof(struct ranks_options, control), "", 0, 0, NULL,
+     "socket that the run makes at this path, where `hysgd join` asks for one more worker; needs Open MPI and mpirun "
+     "--enable-recovery"},
     {"restart", HYSGD_OPTION_BOOL, offsetof(struct ranks_options, restart), "yes", 0, 0, NULL,
      "where losses are tolerated and no copy is left: go on from the run's checkpoint, or its beginning"},
     {0},
@@ -194,6 +197,17 @@ static void hear(struct ranks *ranks, int from, const struct message_head *messa
             note_status(ranks,
                         training_orphan(ranks->training, ((const struct message_cancelled *)message)->worker));
         break;
+    case MESSAGE_ADMIT:
+    case MESSAGE_REJECTED:
+    case MESSAGE_JOINED:
+    case MESSAGE_ADMITTED:
+        note_status(ranks, ranks_join_hear(ranks, message));
+        break;
+    case MESSAGE_ADOPTED:
+        if (!ranks->coordinator) /* there drive_join sees to it */
+            note_status(ranks,
+                        training_adopt(ranks->training, ((const struct message_cancelled *)message)->worker));
+        break;
     case MESSAGE_END:
         take_end(ranks, (const void *)message);
         break;
@@ -320,23 +334,32 @@ static bool is_one_host(const struct ranks *ranks) {
     return true;
 }
 
+static int count_at_beginning(const struct ranks *ranks) {
+    const struct ranks_invitation *invitation = ranks_newcomer_invitation(ranks->options);
+    return invitation ? invitation->ranks : ranks->count;
+}
+
 static enum hysgd_status place(struct ranks *ranks) {
     const struct training *training = ranks->training;
     int dedicated = (int)ranks->options->servers;
     ranks->rank = comm_rank(ranks->comm);
     ranks->count = comm_size(ranks->comm);
+    ranks->most = comm_most(ranks->comm);
+    ranks->latest = -1;
     ranks->workers = training->setup->workers;
+    int begun = ranks->first_count = count_at_beginning(ranks);
     size_t shards = (training->server.count + SERVER_SHARD - 1) / SERVER_SHARD;
-    ranks->servers = dedicated > 0 ? dedicated : ranks->count;
+    ranks->servers = dedicated > 0 ? dedicated : begun;
     if ((size_t)ranks->servers > shards)
         ranks->servers = (int)shards;
     HYSGD_TRY(memory_alloc((size_t)ranks->workers, sizeof *ranks->worker_ranks, &ranks->worker_ranks));
+    HYSGD_TRY(memory_alloc((size_t)ranks->workers, sizeof *ranks->has_joined, &ranks->has_joined));
     HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *ranks->server_ranks, &ranks->server_ranks));
     HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *ranks->slices, &ranks->slices));
     for (int i = 0; i < ranks->workers; i++)
-        ranks->worker_ranks[i] = i < ranks->count - dedicated ? i : -1;
+        ranks->worker_ranks[i] = i < begun - dedicated ? i : -1;
     for (int i = 0; i < ranks->servers; i++)
-        ranks->server_ranks[i] = dedicated > 0 ? ranks->count - dedicated + i : i;
+        ranks->server_ranks[i] = dedicated > 0 ? begun - dedicated + i : i;
     cut_slices(ranks);
     ranks->confirms = ranks->options->tolerate > 0 || !is_one_host(ranks);
     return HYSGD_OK;
@@ -347,16 +370,20 @@ enum hysgd_status ranks_open_inboxes(struct ranks *ranks) {
     size_t workers = (size_t)ranks->workers;
     size_t per_worker = sizeof(struct engine_part) + sizeof(struct server_row) + sizeof(int32_t) + sizeof(double);
     size_t per_rank = sizeof(int32_t) + 1;
-    ranks->control_most = 2048 + workers * per_worker + (size_t)ranks->count * per_rank +
+    ranks->control_most = 2048 + workers * per_worker + (size_t)ranks->most * per_rank +
                           (1 + (size_t)training->shares.classes) * sizeof(double);
-    HYSGD_TRY(memory_alloc((size_t)ranks->count, sizeof *ranks->inboxes, &ranks->inboxes));
-    for (int i = 0; i < ranks->count; i++) {
-        struct ranks_inbox *inbox = &ranks->inboxes[i];
-        *inbox = (struct ranks_inbox){.ranks = ranks, .from = i};
-        HYSGD_TRY(memory_alloc(ranks->control_most, 1, &inbox->content));
-        HYSGD_TRY(await_message(inbox));
-    }
+    HYSGD_TRY(memory_alloc((size_t)ranks->most, sizeof *ranks->inboxes, &ranks->inboxes));
+    for (int i = 0; i < ranks->count; i++)
+        if (!ranks->members[i].is_lost)
+            HYSGD_TRY(ranks_open_inbox(ranks, i));
     return HYSGD_OK;
+}
+
+enum hysgd_status ranks_open_inbox(struct ranks *ranks, int rank) {
+    struct ranks_inbox *inbox = &ranks->inboxes[rank];
+    *inbox = (struct ranks_inbox){.ranks = ranks, .from = rank};
+    HYSGD_TRY(memory_alloc(ranks->control_most, 1, &inbox->content));
+    return await_message(inbox);
 }
 
 enum hysgd_status ranks_start_shards(struct ranks *ranks) {
@@ -385,13 +412,15 @@ static enum hysgd_status start_parts(struct ranks *ranks) {
     for (int i = 0; i < ranks->workers; i++)
         ranks->fastest = timing->speeds[i] > ranks->fastest ? timing->speeds[i] : ranks->fastest;
     HYSGD_TRY(ranks_start_shards(ranks));
-    if (ranks->training->resumed)
+    if (ranks->training->resumed && !ranks_newcomer_invitation(ranks->options))
         HYSGD_TRY(ranks_read_slices(ranks, ranks->training->setup->resume_path));
-    if (ranks->options->tolerate > 0)
+    if (ranks->options->tolerate > 0 && !ranks->beginning)
         HYSGD_TRY(ranks_copies_begin(ranks));
     HYSGD_TRY(ranks_aside_start(ranks));
-    if (ranks->rank == ranks->leader)
+    if (ranks->rank == ranks->leader) {
         HYSGD_TRY(ranks_coordinator_start(ranks));
+        HYSGD_TRY(ranks_join_open(ranks, false));
+    }
     for (int i = 0; i < ranks->workers; i++)
         if (ranks->worker_ranks[i] == ranks->rank)
             HYSGD_TRY(ranks_worker_start(ranks, i));
@@ -403,6 +432,8 @@ static enum hysgd_status start(struct ranks *ranks) {
     ranks->clock = ranks->training->start_seconds - machine_seconds();
     HYSGD_TRY(place(ranks));
     HYSGD_TRY(ranks_members_start(ranks));
+    if (ranks_newcomer_invitation(ranks->options))
+        HYSGD_TRY(ranks_newcomer_begin(ranks));
     HYSGD_TRY(ranks_open_inboxes(ranks));
     HYSGD_TRY(start_parts(ranks));
     if (!ranks->worker) /* else once its workspace is open */
@@ -436,6 +467,8 @@ static void fini(struct ranks *ranks) {
     memory_free(ranks->shards);
     memory_free(ranks->worker_ranks);
     memory_free(ranks->server_ranks);
+    memory_free(ranks->has_joined);
+    ranks_hellos_free(ranks);
     memory_free(ranks->slices);
     pthread_mutex_destroy(&ranks->lock);
 }
@@ -443,7 +476,9 @@ static void fini(struct ranks *ranks) {
 static enum hysgd_status check_place(const struct ranks_options *options, const struct comm *comm,
                                      const struct training *training) {
     int64_t ranks = comm_size(comm);
-    int workers = training->setup->workers;
+    int workers = training->setup->workers - training->setup->spare;
+    if (ranks_newcomer_invitation(options))
+        return HYSGD_OK;
     if (training->resumed ? options->servers < ranks : workers + options->servers == ranks)
         return HYSGD_OK;
     return hysgd_fail(
@@ -459,7 +494,7 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
     *seconds_out = training->start_seconds;
     ranks_vigil_stop(options->vigil);
     if (!ranks.comm)
-        HYSGD_TRY(comm_open(false, &ranks.comm));
+        HYSGD_TRY(comm_open(ranks_may_grow(options), &ranks.comm));
     enum hysgd_status status = check_place(options, ranks.comm, training);
     if (status == HYSGD_OK)
         status = start(&ranks);
@@ -467,6 +502,7 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
         take_turns(&ranks);
     else
         drive_fail(training, status);
+    ranks_join_close(&ranks);
     finish_sending(&ranks);
     stop(&ranks);
     if (ranks.coordinator) {
@@ -478,12 +514,24 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
     options->reports = ranks.rank == ranks.leader;
     options->comm = NULL;
     options->vigil = NULL;
+    memory_free(options->facts);
+    options->facts = NULL;
     fini(&ranks);
     return drive_finish(training);
 }
 
+static enum hysgd_status ranks_enter(void *self) {
+    return ranks_newcomer_enter(self);
+}
+
 static void ranks_place(const void *self, struct runtime_place *place) {
     const struct ranks_options *options = self;
+    const struct ranks_invitation *invitation = ranks_newcomer_invitation(options);
+    if (invitation) {
+        *place = (struct runtime_place){comm_rank(options->comm), invitation->ranks, invitation->workers,
+                                        invitation->worker};
+        return;
+    }
     *place = (struct runtime_place){.rank = 0, .ranks = 1};
     if (options->comm)
         *place = (struct runtime_place){.rank = comm_rank(options->comm), .ranks = comm_size(options->comm)};
@@ -497,6 +545,7 @@ static void ranks_place(const void *self, struct runtime_place *place) {
 const struct runtime_ops runtime_mpi = {
     .about = {"mpi", NULL, "ranks on one machine or many, started by mpirun or srun", NULL,
               sizeof(struct ranks_options), ranks_option_table},
+    .enter = ranks_enter,
     .place = ranks_place,
     .agree = ranks_agree,
     .run = ranks_run,

@@ -20,12 +20,20 @@ struct ranks_options {
     int64_t tolerate;          /* ranks that may be lost */
     int64_t copies;            /* updates from one generation of copies to the next */
     double patience;           /* seconds of silence, after which a rank is lost */
+    char *control;             /* where `hysgd join` asks; "": nobody can */
     bool restart;              /* without copies to go back to: go back to the checkpoint, or to the beginning */
     struct comm *comm;         /* from the first agreement to the end of the run; tests bring their own */
     struct ranks_vigil *vigil; /* likewise; it rests while the run goes on */
     bool has_compared;         /* what the ranks are about to run */
     bool reports;              /* in the place of rank 0, which is lost */
+    char *facts;               /* that, as it is compared with ranks that join; [facts_bytes] */
+    size_t facts_bytes;
 };
+
+/* Whether others may join the run. */
+static inline bool ranks_may_grow(const struct ranks_options *options) {
+    return options->control && options->control[0];
+}
 
 /* Elements [first, end) of the flat vector, in whole shards. */
 struct ranks_slice {
@@ -108,7 +116,8 @@ struct ranks_parcel {
     _Alignas(16) unsigned char content[];
 };
 
-/* What an earlier incarnation has left: messages that nobody waits for any more may still be written there. */
+/* What an earlier incarnation, or worker, has left: messages that nobody waits for any more may still be written
+ * there. */
 struct ranks_past {
     struct ranks_past *next;
     struct ranks_shard *shards;
@@ -171,6 +180,7 @@ struct ranks_shard {
     struct ranks_slice slice;
     struct hysgd_model_layout layout; /* of the slice; without tensors */
     struct server server;
+    int *sources;     /* [workers] the ranks that their gradients come from */
     bool *has_part;   /* [workers] the worker's gradient is here and not yet used */
     bool *drops_next; /* [workers] the gradient that comes next is of no use */
     unsigned char *
@@ -197,13 +207,17 @@ struct ranks {
     const struct ranks_options *options;
     struct comm *comm;
     int rank, count, leader; /* leader: the coordinator's rank */
+    int first_count;             /* count, when the run began */
+    int most;                /* that it can become: ranks may join */
+    int latest;              /* that has joined lately; -1: none has */
     int workers, servers;
     int *worker_ranks, *server_ranks;        /* [workers], -1: there is no rank for it any more; [servers] */
     struct ranks_slice *slices;              /* [servers] */
     uint32_t incarnation;                    /* begun anew so many times, after a loss, */
     int renewed_by;                          /* lately by this leader; -1: not yet */
     uint64_t generation;                     /* of copies of the state that all ranks have; 0: none */
-    struct ranks_member *members;            /* [count] */
+    bool *has_joined;                        /* [workers] on the rank that it has now */
+    struct ranks_member *members;            /* [most] */
     struct message_members *members_message; /* the one being sent */
     int lost_count, latest_lost;
     uint64_t received;            /* gradients, as far as this rank knows */
@@ -219,7 +233,9 @@ struct ranks {
     struct ranks_clock leaders;   /* of the leader `asked`, */
     int asked, questions;         /* so many times since the latest beat */
     size_t control_most;          /* bytes of a control message */
-    struct ranks_inbox *inboxes;  /* [count] */
+    struct ranks_inbox *inboxes;  /* [most] */
+    struct ranks_join *join;      /* of those who ask to join; NULL: nobody can, or elsewhere */
+    struct ranks_hello *hellos;   /* of those who came */
     struct ranks_letter *letters; /* pool */
     struct ranks_letter *made;    /* all there are, those under way too */
     struct ranks_parcel *parcels;
@@ -267,11 +283,17 @@ void ranks_send_ready(struct ranks *ranks);
 /* The run is over: tells everyone, with its status. */
 void ranks_end(struct ranks *ranks);
 
+/* Keeps memory until the end, since messages may still be written there. HYSGD_MEMORY: it is kept nonetheless. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_put_aside(struct ranks *ranks, void *memory);
+
 /* What went wrong here, with the calling thread's message, to the coordinator. */
 void ranks_report_failure(struct ranks *ranks, enum hysgd_status status);
 
 /* Receives control messages of the present incarnation, from all ranks. */
 HYSGD_MUST_CHECK enum hysgd_status ranks_open_inboxes(struct ranks *ranks);
+
+/* Likewise from one that joins. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_open_inbox(struct ranks *ranks, int rank);
 
 /* The servers that this rank hosts. */
 HYSGD_MUST_CHECK enum hysgd_status ranks_start_shards(struct ranks *ranks);
@@ -285,6 +307,10 @@ HYSGD_MUST_CHECK enum hysgd_status ranks_parcel_alloc(struct ranks *ranks, size_
                                                       struct ranks_parcel **parcel_out);
 HYSGD_MUST_CHECK enum hysgd_status ranks_parcel_send(struct ranks *ranks, struct ranks_parcel *parcel, int to,
                                                      enum message_channel channel, size_t bytes);
+
+/* The same with any tag, also to a rank that does not take part yet. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_parcel_send_as(struct ranks *ranks, struct ranks_parcel *parcel, int to,
+                                                        uint32_t tag, size_t bytes);
 
 /* Its maker needs it no more; NULL is allowed. */
 void ranks_parcel_release(struct ranks_parcel *parcel);
@@ -311,6 +337,12 @@ void ranks_aside_wait(struct ranks *ranks, enum hysgd_status *status_out);
 
 HYSGD_MUST_CHECK enum hysgd_status ranks_members_start(struct ranks *ranks);
 void ranks_members_fini(struct ranks *ranks);
+
+/* There may be so many ranks from now on; those that are new are not there yet. */
+void ranks_members_expect(struct ranks *ranks, int count);
+
+/* A rank that was not there takes part. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_members_add(struct ranks *ranks, int rank);
 
 /* Gives signs of life, finds out who gives none, and goes on anew after a loss. Ends the run where that cannot be.
  */
@@ -387,6 +419,45 @@ void ranks_tell_staying(struct ranks *ranks, int rank);
 void ranks_begin_telling(struct ranks *ranks, int former_leader, char *text, size_t size);
 void ranks_tell_restored(struct ranks *ranks, char *text, size_t size, uint64_t undone);
 
+/* ---- ranks_join.c: ranks that join ---- */
+
+/* Makes the door of the run, by whoever leads. `takes_over`: after another one. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_join_open(struct ranks *ranks, bool takes_over);
+void ranks_join_close(struct ranks *ranks);
+
+/* By the coordinator while the run goes on: hears requests, and goes on with the one that it has heard. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_join_step(struct ranks *ranks);
+
+/* Messages of joining; the coordinator is the only one that is told MESSAGE_ADMITTED. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_join_hear(struct ranks *ranks, const struct message_head *message);
+
+/* A rank has a worker, as the coordinator tells; nothing new where that is known. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_join_learn(struct ranks *ranks, int rank, int worker);
+
+/* A rank was lost: who was being admitted cannot be any more. */
+void ranks_join_note_loss(struct ranks *ranks);
+
+/* A worker that has joined takes part. */
+void ranks_join_is_done(struct ranks *ranks, int worker);
+
+/* At the end, once no message can come any more. */
+void ranks_hellos_free(struct ranks *ranks);
+
+/* ---- ranks_newcomer.c: a rank that joins, itself ---- */
+
+/* Whether this process was started by a run that goes on. Opens its group. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_newcomer_enter(struct ranks_options *options);
+
+/* What the run has told; NULL: this rank was there from the beginning. */
+const struct ranks_invitation *ranks_newcomer_invitation(const struct ranks_options *options);
+
+/* In the place of the agreement of those who begin together. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_newcomer_agree(struct ranks_options *options, enum hysgd_status status);
+
+/* Says what it is about to run, waits for the answer, and takes the place and the state that it is given; after the
+ * arrays have been made. Blocks. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_newcomer_begin(struct ranks *ranks);
+
 /* ---- ranks_recovery.c ---- */
 
 /* Finds what all can go back to; `hosts` is filled in. HYSGD_FAILED: there is nothing. */
@@ -401,6 +472,8 @@ void ranks_forget_past(struct ranks *ranks);
 /* ---- ranks_copies.c ---- */
 
 struct ranks_copy *ranks_copy_of(struct ranks *ranks, uint64_t generation);
+/* To a rank that has joined: what all have that is gone back to. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_copies_tell(struct ranks *ranks, int to);
 HYSGD_MUST_CHECK enum hysgd_status ranks_copies_expect(struct ranks *ranks, const struct message_copy *message);
 HYSGD_MUST_CHECK enum hysgd_status ranks_copies_take_in(struct ranks *ranks, int from,
                                                         const struct message_copy *message);
@@ -430,6 +503,12 @@ void ranks_coordinator_hear(struct ranks *ranks, int from, const struct message_
 /* Gives up a checkpoint that is being written; NULL is allowed. */
 void ranks_coordinator_interrupt(struct ranks_coordinator *coordinator);
 
+/* A worker that is lost so far takes part once its rank is ready. */
+void ranks_coordinator_expect(struct ranks *ranks, int worker);
+
+/* Whether the state is one that a rank can begin with: training goes on, and nothing waits for a rank. */
+bool ranks_coordinator_is_quiet(const struct ranks *ranks);
+
 /* A worker takes no part any more, from the next verdict on. */
 void ranks_coordinator_lose(struct ranks *ranks, int worker);
 
@@ -442,5 +521,11 @@ double ranks_coordinator_now(const struct ranks *ranks);
 
 /* The run's clock at its end. */
 double ranks_coordinator_seconds(const struct ranks *ranks);
+
+/* Bytes of a struct message_welcome with what follows it. */
+static inline size_t ranks_welcome_bytes(const struct ranks *ranks) {
+    return sizeof(struct message_welcome) + (size_t)(ranks->servers + ranks->workers) * sizeof(int32_t) +
+           (size_t)ranks->most;
+}
 
 #endif

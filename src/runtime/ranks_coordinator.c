@@ -59,10 +59,16 @@ static void tick(struct ranks_coordinator *self) {
     drive_drain(self->ranks->training, coordinator_moment(self));
 }
 
+/* Whoever asks to join later is told that the run is over. */
+static enum hysgd_status mind_door(struct ranks_coordinator *self) {
+    return self->phase == PHASE_TRAINING && isnan(self->stopped) ? ranks_join_step(self->ranks) : HYSGD_OK;
+}
+
 static enum hysgd_status watch(struct ranks_coordinator *self) {
     struct training *training = self->ranks->training;
-    double seconds = coordinator_now(self);
     HYSGD_TRY(coordinator_lose_workers(self));
+    HYSGD_TRY(coordinator_join_workers(self));
+    double seconds = coordinator_now(self); /* after what has been recorded of these */
     bool is_over = drive_is_over(training, seconds);
     coordinator_note_stop(self);
     if (!is_over && !coordinator_is_held(self))
@@ -120,8 +126,10 @@ static enum hysgd_status step(struct ranks_coordinator *self, bool *has_acted) {
     bool is_time = machine_seconds() - self->ticked > TICK_SECONDS;
     if (self->phase == PHASE_OVER)
         return HYSGD_OK;
-    if (is_time)
+    if (is_time) {
         tick(self);
+        HYSGD_TRY(mind_door(self));
+    }
     HYSGD_TRY(coordinator_step_totals(self, has_acted));
     HYSGD_TRY(coordinator_step_evaluation(self, has_acted));
     HYSGD_TRY(coordinator_step_save(self, has_acted));
@@ -165,7 +173,8 @@ static enum hysgd_status note_report(struct ranks_coordinator *self, const struc
 }
 
 static void note_leaving(struct ranks_coordinator *self, int from, int worker) {
-    if (worker >= 0 && self->ranks->training->engine.workers[worker].activity != ENGINE_LOST)
+    if (worker >= 0 && self->ranks->worker_ranks[worker] == from &&
+        self->ranks->training->engine.workers[worker].activity != ENGINE_LOST)
         self->remotes[worker].leaves = true;
     else
         ranks_tell_staying(self->ranks, from);
@@ -178,6 +187,8 @@ static enum hysgd_status hear(struct ranks_coordinator *self, int from, const st
         self->is_ready[from] = true;
         return HYSGD_OK;
     case MESSAGE_ARRIVED:
+        if (ranks->worker_ranks[((const struct message_arrived *)message)->worker] != from)
+            return HYSGD_OK; /* another has its number now */
         return coordinator_take_announcement(self, (const void *)message);
     case MESSAGE_HAS_PART:
         return coordinator_take_part(self, (const void *)message);
@@ -209,21 +220,40 @@ void ranks_coordinator_hear(struct ranks *ranks, int from, const struct message_
 
 /* ---- Its beginning and its end ---- */
 
+/* Where the run has gone back to before a worker joined, it joins again. */
+static void note_place(const struct ranks *ranks, struct remote *remote, int worker) {
+    remote->is_gone = ranks_worker_is_gone(ranks, worker);
+    remote->joins = ranks->has_joined[worker] && !remote->is_gone &&
+                    ranks->training->engine.workers[worker].activity == ENGINE_LOST;
+}
+
+void ranks_coordinator_expect(struct ranks *ranks, int worker) {
+    struct ranks_coordinator *self = ranks->coordinator;
+    self->remotes[worker] = (struct remote){.waiting = self->remotes[worker].waiting, .joins = true};
+    self->is_ready[ranks->worker_ranks[worker]] = false;
+}
+
+bool ranks_coordinator_is_quiet(const struct ranks *ranks) {
+    const struct ranks_coordinator *self = ranks->coordinator;
+    return self->phase == PHASE_TRAINING && !self->is_copying && !coordinator_is_held(self) &&
+           !coordinator_is_stopping(self);
+}
+
 enum hysgd_status ranks_coordinator_start(struct ranks *ranks) {
     struct ranks_coordinator *self;
     HYSGD_TRY(memory_alloc(1, sizeof *self, &self));
     *self = (struct ranks_coordinator){.ranks = ranks, .gathering = -1, .stopped = NAN};
     ranks->coordinator = self;
     HYSGD_TRY(memory_alloc((size_t)ranks->workers, sizeof *self->remotes, &self->remotes));
-    HYSGD_TRY(memory_alloc((size_t)ranks->count, sizeof *self->is_ready, &self->is_ready));
-    HYSGD_TRY(memory_alloc((size_t)ranks->count, sizeof *self->has_saved, &self->has_saved));
+    HYSGD_TRY(memory_alloc((size_t)ranks->most, sizeof *self->is_ready, &self->is_ready));
+    HYSGD_TRY(memory_alloc((size_t)ranks->most, sizeof *self->has_saved, &self->has_saved));
     HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *self->service_seconds, &self->service_seconds));
     HYSGD_TRY(memory_alloc(1, ranks->control_most, &self->order));
     HYSGD_TRY(memory_alloc((size_t)ranks->workers, sizeof *self->queue, &self->queue));
     for (int i = 0; i < ranks->workers; i++)
         HYSGD_TRY(memory_alloc(ranks->control_most, 1, &self->remotes[i].waiting));
     for (int i = 0; i < ranks->workers; i++)
-        self->remotes[i].is_gone = ranks_worker_is_gone(ranks, i);
+        note_place(ranks, &self->remotes[i], i);
     self->generation = (uint64_t)ranks->incarnation << 32;
     HYSGD_TRY(coordinator_start_totals(self));
     return memory_alloc_vector(ranks->training->server.count, sizeof(float), &self->vector);

@@ -24,6 +24,7 @@ struct remote {
     bool is_gone;            /* it computes no more, or nobody hears of it */
     bool leaves;             /* its rank was told to end: it delivers what it computes, and begins no more, */
     bool has_delivered_last; /* and has */
+    bool joins;              /* it is lost, and is to take part once its rank is ready */
     bool has_announced;      /* its delivery, of which this many servers have not told that they have their part */
     int missing_parts;
     double last_part; /* when a server had the latest of them, on the leader's clock; 0: not known */
@@ -116,6 +117,9 @@ HYSGD_MUST_CHECK enum hysgd_status coordinator_take_part(struct ranks_coordinato
 
 /* Those that are lost, or want to leave. */
 HYSGD_MUST_CHECK enum hysgd_status coordinator_lose_workers(struct ranks_coordinator *self);
+
+/* Those whose ranks have joined and are ready. */
+HYSGD_MUST_CHECK enum hysgd_status coordinator_join_workers(struct ranks_coordinator *self);
 
 /* ---- ranks_totals.c ---- */
 

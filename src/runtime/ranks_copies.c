@@ -168,6 +168,23 @@ enum hysgd_status ranks_copies_expect(struct ranks *ranks, const struct message_
                         message->bytes, plan_has_come, copy);
 }
 
+enum hysgd_status ranks_copies_tell(struct ranks *ranks, int to) {
+    const struct ranks_copy *copy = ranks->generation > 0 ? ranks_copy_of(ranks, ranks->generation) : NULL;
+    struct ranks_parcel *parcel;
+    if (!copy || !copy->has_plan)
+        return HYSGD_OK;
+    size_t bytes = ranks_state_bytes((const void *)copy->plan);
+    const struct message_copy message = {.head = {MESSAGE_COPY, sizeof message},
+                                         .generation = copy->generation,
+                                         .bytes = bytes,
+                                         .committed = ranks->generation};
+    HYSGD_TRY(ranks_parcel_alloc(ranks, bytes, &parcel));
+    memcpy(parcel->content, copy->plan, bytes);
+    ranks_parcel_release(parcel);
+    ranks_send(ranks, to, &message, sizeof message);
+    return ranks_parcel_send(ranks, parcel, to, CHANNEL_COPY_PLAN, bytes);
+}
+
 /* ---- Slices ---- */
 
 bool ranks_copies_may_take(struct ranks *ranks, uint64_t generation) {

@@ -353,7 +353,15 @@ static enum hysgd_status meet(struct hello *hello, const struct ranks_options *o
 }
 
 static enum hysgd_status check_recovery(const struct ranks_options *options) {
-    if (options->tolerate == 0 || comm_outlives_deaths())
+    if (comm_outlives_deaths())
+        return HYSGD_OK;
+    if (ranks_may_grow(options))
+        return hysgd_fail(
+            HYSGD_USAGE,
+            "runtime mpi: control=%s: mpirun ends all ranks with a process that cannot join: expected "
+            "mpirun --enable-recovery",
+            options->control);
+    if (options->tolerate == 0)
         return HYSGD_OK;
     return hysgd_fail(
         HYSGD_USAGE,
@@ -370,7 +378,7 @@ static enum hysgd_status open_group(struct ranks_options *options, enum hysgd_st
     if (status == HYSGD_OK)
         status = check_recovery(options);
     snprintf(message, sizeof message, "%s", hysgd_error_message());
-    enum hysgd_status opened = comm_open(false, &options->comm);
+    enum hysgd_status opened = comm_open(ranks_may_grow(options), &options->comm);
     if (opened != HYSGD_OK)
         options->comm = NULL;
     if (status != HYSGD_OK)
@@ -415,14 +423,30 @@ static const char *stage_of(struct ranks_options *options, const struct runtime_
     return "while it read its data";
 }
 
+/* For those who join later. */
+static enum hysgd_status keep_facts(struct ranks_options *options, const struct runtime_facts *facts) {
+    if (facts == NULL || !ranks_may_grow(options) || options->facts != NULL)
+        return HYSGD_OK;
+    return pack(facts, &options->facts, &options->facts_bytes);
+}
+
 enum hysgd_status ranks_agree(void *self, enum hysgd_status status, const struct runtime_facts *facts) {
     struct ranks_options *options = self;
     struct hello hello = {.stage = stage_of(options, facts)};
     char message[MOST_MESSAGE];
     ranks_vigil_stop(options->vigil);
+    if (comm_is_admitted() && options->comm == NULL) { /* nor has it come to what it was started for */
+        snprintf(message, sizeof message, "%s", hysgd_error_message());
+        if (ranks_newcomer_enter(options) == HYSGD_OK)
+            status_set_message(message);
+    }
     status = open_group(options, status);
     if (options->comm == NULL)
         return status;
+    if (status == HYSGD_OK)
+        status = keep_facts(options, facts);
+    if (ranks_newcomer_invitation(options) != NULL)
+        return ranks_newcomer_agree(options, status);
     snprintf(message, sizeof message, "%s", hysgd_error_message());
     enum hysgd_status can_talk = init(&hello, options);
     bool is_complete = can_talk == HYSGD_OK;
@@ -440,6 +464,8 @@ enum hysgd_status ranks_agree(void *self, enum hysgd_status status, const struct
     if (status != HYSGD_OK) {
         comm_close(hello.comm, is_complete);
         ranks_vigil_close(options->vigil);
+        memory_free(options->facts);
+        options->facts = NULL;
         options->comm = NULL;
         options->vigil = NULL;
     }

@@ -22,15 +22,20 @@ static enum hysgd_status await_message(struct ranks_inbox *inbox);
 
 /* Every message of membership has this size, and tells who is lost as far as its sender knows. */
 static size_t message_bytes(const struct ranks *ranks) {
-    return sizeof(struct message_members) + (size_t)ranks->servers * sizeof(int32_t) + (size_t)ranks->count;
+    return sizeof(struct message_members) + (size_t)(ranks->servers + ranks->workers) * sizeof(int32_t) +
+           (size_t)ranks->most;
 }
 
 static int32_t *hosts_of(const struct message_members *message) {
     return (int32_t *)(uintptr_t)(message + 1);
 }
 
+static int32_t *workers_of(const struct ranks *ranks, const struct message_members *message) {
+    return hosts_of(message) + ranks->servers;
+}
+
 static unsigned char *lost_of(const struct ranks *ranks, const struct message_members *message) {
-    return (unsigned char *)(hosts_of(message) + ranks->servers);
+    return (unsigned char *)(workers_of(ranks, message) + ranks->workers);
 }
 
 static int lowest_member(const struct ranks *ranks) {
@@ -61,6 +66,7 @@ static void say(struct ranks *ranks, int to, enum message_kind kind, const struc
                                         .incarnation = renewal ? renewal->incarnation : ranks->incarnation,
                                         .renewed_by = ranks->renewed_by,
                                         .leader = ranks->leader,
+                                        .count = ranks->count,
                                         .asks = asks,
                                         .heard_leader = hears_leader(ranks) ? looked_to(ranks) : -1,
                                         .source = renewal ? (int32_t)renewal->source : 0,
@@ -70,6 +76,7 @@ static void say(struct ranks *ranks, int to, enum message_kind kind, const struc
     ranks_clocks_tell(ranks, to, message);
     for (int i = 0; i < ranks->servers; i++)
         hosts_of(message)[i] = renewal ? renewal->hosts[i] : ranks->server_ranks[i];
+    memcpy(workers_of(ranks, message), ranks->worker_ranks, (size_t)ranks->workers * sizeof(int32_t));
     for (int i = 0; i < ranks->count; i++)
         lost_of(ranks, message)[i] = (unsigned char)ranks->members[i].loss;
     ranks_send_on(ranks, to, CHANNEL_MEMBERS, message, message->head.bytes);
@@ -107,6 +114,7 @@ static void give_up(struct ranks *ranks, int rank, enum ranks_loss loss) {
     ranks->latest_lost = rank;
     comm_abandon(ranks->comm, rank);
     ranks->has_lost = true;
+    ranks_join_note_loss(ranks);
 }
 
 /* The incarnation that this rank is in, or is about to be. */
@@ -249,6 +257,14 @@ static void take_renewal(struct ranks *ranks, int from, const struct message_mem
     begin_renewal(ranks, &renewal);
 }
 
+/* Who has joined, in case that what told of it was dropped while this rank went on anew. */
+static enum hysgd_status learn_joined(struct ranks *ranks, const struct message_members *message) {
+    ranks_members_expect(ranks, message->count);
+    for (int i = 0; i < ranks->workers; i++)
+        HYSGD_TRY(ranks_join_learn(ranks, workers_of(ranks, message)[i], i));
+    return HYSGD_OK;
+}
+
 static void learn_from_leader(struct ranks *ranks, const struct message_members *message) {
     ranks->has_saved = ranks->has_saved || message->has_saved;
     if (message->incarnation != ranks->incarnation)
@@ -286,6 +302,8 @@ static enum hysgd_status hear(struct ranks *ranks, int from, const struct messag
     if (ranks_clocks_hear(ranks, from, message))
         send(ranks, from, MESSAGE_BEAT, NULL);
     bool is_right = has_authority(ranks, from, message);
+    if (is_right && from != ranks->rank)
+        HYSGD_TRY(learn_joined(ranks, message));
     learn(ranks, from, message);
     if (message->asks)
         answer(ranks, from, message);
@@ -312,20 +330,36 @@ static enum hysgd_status await_message(struct ranks_inbox *inbox) {
                         message_bytes(ranks), message_has_come, inbox);
 }
 
+static enum hysgd_status open_inbox(struct ranks *ranks, int rank) {
+    struct ranks_inbox *inbox = &ranks->members[rank].inbox;
+    *inbox = (struct ranks_inbox){.ranks = ranks, .from = rank};
+    HYSGD_TRY(memory_alloc(message_bytes(ranks), 1, &inbox->content));
+    return rank != ranks->rank ? await_message(inbox) : HYSGD_OK;
+}
+
 enum hysgd_status ranks_members_start(struct ranks *ranks) {
     double now = machine_seconds();
-    HYSGD_TRY(memory_alloc((size_t)ranks->count, sizeof *ranks->members, &ranks->members));
+    HYSGD_TRY(memory_alloc((size_t)ranks->most, sizeof *ranks->members, &ranks->members));
     HYSGD_TRY(memory_alloc(message_bytes(ranks), 1, &ranks->members_message));
     HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *ranks->renewal.hosts, &ranks->renewal.hosts));
     for (int i = 0; i < ranks->count; i++) {
         struct ranks_member *member = &ranks->members[i];
         member->heard = now;
-        member->inbox = (struct ranks_inbox){.ranks = ranks, .from = i};
-        HYSGD_TRY(memory_alloc(message_bytes(ranks), 1, &member->inbox.content));
-        if (i != ranks->rank)
-            HYSGD_TRY(await_message(&member->inbox));
+        HYSGD_TRY(open_inbox(ranks, i));
     }
     return HYSGD_OK;
+}
+
+void ranks_members_expect(struct ranks *ranks, int count) {
+    for (; ranks->count < count && ranks->count < ranks->most; ranks->count++)
+        ranks->members[ranks->count].is_lost = ranks->members[ranks->count].is_settled = true;
+}
+
+enum hysgd_status ranks_members_add(struct ranks *ranks, int rank) {
+    struct ranks_member *member = &ranks->members[rank];
+    *member = (struct ranks_member){.heard = machine_seconds()};
+    HYSGD_TRY(open_inbox(ranks, rank));
+    return ranks_open_inbox(ranks, rank);
 }
 
 void ranks_members_fini(struct ranks *ranks) {

@@ -28,6 +28,10 @@ enum message_channel {
     CHANNEL_PLAN,       /* of a checkpoint, from the coordinator */
     CHANNEL_COPY_PLAN,  /* of a generation of copies, from the coordinator */
     CHANNEL_COPY,       /* by server: its slice */
+    CHANNEL_HELLO,      /* in no incarnation: from a rank that is to join, what it is about to run; */
+    CHANNEL_WELCOME,    /* and to it, whether it may */
+    CHANNEL_STATE,      /* to it: the state of the run, */
+    CHANNEL_BEGINNING,  /* and the one that it began with */
 };
 
 enum message_kind {
@@ -48,6 +52,11 @@ enum message_kind {
     MESSAGE_LEAVING,    /* a rank was told to end: its worker, if it has one, leaves */
     MESSAGE_FAILED,     /* something went wrong on a rank */
     MESSAGE_END,        /* the run is over */
+    MESSAGE_ADMIT,      /* the coordinator has a process started, which is to be a rank */
+    MESSAGE_ADMITTED,   /* it can be reached, or not */
+    MESSAGE_REJECTED,   /* it will never take part */
+    MESSAGE_JOINED,     /* it takes part from here on, as the rank of a worker that is lost so far, */
+    MESSAGE_ADOPTED,    /* which is given training samples */
     MESSAGE_BEAT,       /* of membership: a sign of life, */
     MESSAGE_DISMISSED,  /* the others go on without the receiver, */
     MESSAGE_RECOVER,    /* all go on anew */
@@ -97,6 +106,7 @@ struct message_order {
     uint64_t copied;   /* the state that it leaves is that of this generation; 0: of none */
     bool is_evaluated; /* then the parameters go to the coordinator, */
     int32_t dropped;   /* a worker whose gradient is of no use; -1: none */
+    int32_t joined;    /* a worker whose gradients come from another rank from here on; -1: none */
     int32_t part_count, row_count;
     int32_t released_count; /* and to these workers */
     struct server_order order;
@@ -140,6 +150,11 @@ static inline const void *ranks_state_rest(const struct ranks_state *state) {
 /* How it is known that a rank is lost. */
 enum ranks_loss { LOSS_NONE, LOSS_SILENT, LOSS_ENDED };
 
+static inline size_t ranks_state_bytes(const struct ranks_state *state) {
+    return (size_t)(sizeof *state + state->count * sizeof *state->places + 2 * state->servers * sizeof(int32_t) +
+                    state->bytes);
+}
+
 /* What a run goes back to after a loss. */
 enum ranks_source { SOURCE_COPIES, SOURCE_CHECKPOINT, SOURCE_BEGINNING };
 
@@ -167,16 +182,18 @@ struct message_reported {
 
 struct message_has_part {
     struct message_head head;
-    int32_t server, worker;
-    double received; /* on the leader's clock; NaN: that is not known */
+    int32_t server, worker, rank; /* the gradient came from that */
+    double received;              /* on the leader's clock; NaN: that is not known */
 };
 
-/* On CHANNEL_MEMBERS. Followed by int32_t hosts[servers], unsigned char losses[ranks]: enum ranks_loss. */
+/* On CHANNEL_MEMBERS. Followed by int32_t hosts[servers], worker_ranks[workers], then unsigned char losses[most]:
+ * enum ranks_loss. */
 struct message_members {
     struct message_head head;
     uint32_t incarnation;
     int32_t renewed_by; /* the leader that began it; -1: the first needs none */
     int32_t leader;
+    int32_t count;        /* of ranks, those included that never came */
     int32_t source;       /* enum ranks_source; of MESSAGE_RECOVER */
     bool asks;            /* for such a message: the sender does not hear the leader */
     int32_t heard_leader; /* whom the sender hears lead, or would have lead next; -1: nobody */
@@ -187,6 +204,46 @@ struct message_members {
     double sent;          /* on the sender's clock; this asks the leader for an answer, */
     double asked, heard;  /* which has: that time, and when it was heard on the leader's clock; 0: is none */
     double offset, error; /* the leader's clock less the sender's, as it knows it; NaN: not yet */
+};
+
+/* Followed by unsigned char takes_part[rank]. */
+struct message_admit {
+    struct message_head head;
+    int32_t rank, root, latest; /* as in struct comm_admission */
+};
+
+/* Also of MESSAGE_REJECTED and MESSAGE_JOINED. */
+struct message_admitted {
+    struct message_head head;
+    int32_t rank, worker;
+    int32_t status; /* enum hysgd_status */
+    char why[200];
+};
+
+/* What comm_welcome tells a new process. */
+struct ranks_invitation {
+    int32_t leader, worker;
+    int32_t ranks, workers; /* of the run at its beginning */
+};
+
+/* On CHANNEL_HELLO. Followed by the facts as they are compared at the beginning of a run, or, where the process has
+ * failed, by the message. */
+struct message_hello {
+    int32_t status; /* enum hysgd_status */
+    uint32_t bytes;
+};
+
+/* On CHANNEL_WELCOME. Followed by int32_t server_ranks[servers], worker_ranks[workers], then
+ * unsigned char is_lost[most]. */
+struct message_welcome {
+    int32_t status; /* enum hysgd_status; where it is not HYSGD_OK only `why` counts */
+    char why[400];
+    uint32_t incarnation;
+    int32_t renewed_by, leader, count, latest;
+    bool has_saved, confirms;
+    uint64_t received, generation;
+    double begun; /* of the state that the run began with, on its clock */
+    uint64_t state_bytes, beginning_bytes; /* that follow on channels of their own; of the latter 0: nothing does */
 };
 
 /* Followed by the text, with its end. */

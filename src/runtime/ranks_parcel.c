@@ -34,12 +34,17 @@ static void has_left(void *self, const struct comm_completion *completion, size_
     parcel->under_way--;
 }
 
+enum hysgd_status ranks_parcel_send_as(struct ranks *ranks, struct ranks_parcel *parcel, int to, uint32_t tag,
+                                       size_t bytes) {
+    parcel->under_way++;
+    return comm_send(ranks->comm, to, tag, parcel->content, bytes, has_left, parcel);
+}
+
 enum hysgd_status ranks_parcel_send(struct ranks *ranks, struct ranks_parcel *parcel, int to,
                                     enum message_channel channel, size_t bytes) {
-    if (ranks->members[to].is_lost)
-        return HYSGD_OK;
-    parcel->under_way++;
-    return comm_send(ranks->comm, to, ranks_tag(ranks, channel, 0), parcel->content, bytes, has_left, parcel);
+    return ranks->members[to].is_lost
+               ? HYSGD_OK
+               : ranks_parcel_send_as(ranks, parcel, to, ranks_tag(ranks, channel, 0), bytes);
 }
 
 void ranks_parcel_release(struct ranks_parcel *parcel) {

@@ -64,6 +64,14 @@ static enum hysgd_status bury(struct ranks *ranks, struct ranks_past **past_out)
     return HYSGD_OK;
 }
 
+enum hysgd_status ranks_put_aside(struct ranks *ranks, void *memory) {
+    struct ranks_past *past;
+    HYSGD_TRY(memory_alloc(1, sizeof *past, &past));
+    *past = (struct ranks_past){.next = ranks->past, .memory = {memory}};
+    ranks->past = past;
+    return HYSGD_OK;
+}
+
 void ranks_forget_past(struct ranks *ranks) {
     while (ranks->past) {
         struct ranks_past *past = ranks->past;
@@ -164,6 +172,8 @@ static enum hysgd_status lead(struct ranks *ranks, bool is_new) {
         training->place = (struct training_place){.log = ranks->incarnation};
     if (is_new && setup->take_over)
         HYSGD_TRY(setup->take_over(setup->take_over_self));
+    if (is_new)
+        HYSGD_TRY(ranks_join_open(ranks, true));
     HYSGD_TRY(ranks_coordinator_start(ranks));
     if (leaves && ranks->worker)
         ranks_coordinator_dismiss(ranks, ranks->worker->worker);

@@ -19,11 +19,17 @@ static size_t slice_count(const struct ranks_shard *shard) {
     return shard->slice.end - shard->slice.first;
 }
 
-static int worker_of_rank(const struct ranks *ranks, int rank) {
-    for (int i = 0; i < ranks->workers; i++)
-        if (ranks->worker_ranks[i] == rank)
+/* -1: of none any more. */
+static int worker_of_rank(const struct ranks_shard *shard, int rank) {
+    for (int i = 0; i < shard->ranks->workers; i++)
+        if (shard->sources[i] == rank)
             return i;
     return -1;
+}
+
+static bool source_is_gone(const struct ranks_shard *shard, int worker) {
+    int rank = shard->sources[worker];
+    return rank < 0 || shard->ranks->members[rank].is_lost;
 }
 
 static enum hysgd_status await_part(struct ranks_shard *shard, int worker) {
@@ -35,9 +41,9 @@ static enum hysgd_status await_part(struct ranks_shard *shard, int worker) {
         bytes = wire_bound(&ranks->training->outgoing.format, shard->slice.first, slice_count(shard));
     }
     shard->has_part[worker] = false;
-    if (ranks_worker_is_gone(ranks, worker))
+    if (source_is_gone(shard, worker))
         return HYSGD_OK;
-    return comm_receive(ranks->comm, ranks->worker_ranks[worker], ranks_tag(ranks, CHANNEL_GRADIENT, shard->number),
+    return comm_receive(ranks->comm, shard->sources[worker], ranks_tag(ranks, CHANNEL_GRADIENT, shard->number),
                         place, bytes, part_has_come, shard);
 }
 
@@ -47,14 +53,15 @@ static void confirm(struct ranks_shard *shard, int worker) {
     const struct message_has_part message = {.head = {MESSAGE_HAS_PART, sizeof message},
                                              .server = shard->number,
                                              .worker = worker,
+                                             .rank = shard->sources[worker],
                                              .received = ranks_leader_time(shard->ranks, machine_seconds())};
     ranks_send(shard->ranks, shard->ranks->leader, &message, sizeof message);
 }
 
 static void part_has_come(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_shard *shard = self;
-    int worker = worker_of_rank(shard->ranks, completion->from_or_to);
-    if (ranks_is_past(shard->ranks, completion))
+    int worker = worker_of_rank(shard, completion->from_or_to);
+    if (ranks_is_past(shard->ranks, completion) || worker < 0)
         return;
     enum hysgd_status status = HYSGD_OK;
     if (shard->drops_next[worker]) {
@@ -94,6 +101,8 @@ enum hysgd_status ranks_shard_init(struct ranks *ranks, struct ranks_shard *shar
     HYSGD_TRY(server_watch(&shard->server, training->estimator.has_probe));
     shard->server.is_split = true;
     memcpy(server_vector(&shard->server), training->whole + shard->slice.first, slice_count(shard) * sizeof(float));
+    HYSGD_TRY(memory_alloc(workers, sizeof *shard->sources, &shard->sources));
+    memcpy(shard->sources, ranks->worker_ranks, workers * sizeof *shard->sources);
     HYSGD_TRY(memory_alloc(workers, sizeof *shard->has_part, &shard->has_part));
     HYSGD_TRY(memory_alloc(workers, sizeof *shard->drops_next, &shard->drops_next));
     if (!wire_is_plain(&training->outgoing.format))
@@ -115,6 +124,7 @@ void ranks_shard_fini(struct ranks_shard *shard) {
         memory_free(shard->encoded[i]);
     memory_free(shard->encoded);
     server_fini(&shard->server);
+    memory_free(shard->sources);
     memory_free(shard->has_part);
     memory_free(shard->drops_next);
     *shard = (struct ranks_shard){0};
@@ -250,15 +260,17 @@ static enum hysgd_status act(struct ranks_shard *shard, const struct reading *re
 static void version_has_left(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_shard *shard = self;
     (void)bytes;
-    server_has_read(&shard->server, worker_of_rank(shard->ranks, completion->from_or_to));
+    int worker = worker_of_rank(shard, completion->from_or_to);
+    if (worker >= 0)
+        server_has_read(&shard->server, worker);
 }
 
 static enum hysgd_status send_to_worker(struct ranks_shard *shard, int worker) {
     struct ranks *ranks = shard->ranks;
-    if (ranks_worker_is_gone(ranks, worker))
+    if (source_is_gone(shard, worker))
         return HYSGD_OK;
     server_read(&shard->server, worker);
-    return comm_send(ranks->comm, ranks->worker_ranks[worker], ranks_tag(ranks, CHANNEL_PARAMETERS, shard->number),
+    return comm_send(ranks->comm, shard->sources[worker], ranks_tag(ranks, CHANNEL_PARAMETERS, shard->number),
                      server_read_vector(&shard->server, worker), slice_count(shard) * sizeof(float),
                      version_has_left, shard);
 }
@@ -292,6 +304,46 @@ static enum hysgd_status conclude(struct ranks_shard *shard, const struct readin
     return HYSGD_OK;
 }
 
+static bool has_part_of(const struct reading *reading, int worker) {
+    for (int i = 0; i < reading->order.part_count; i++)
+        if (reading->order.parts[i].worker == worker)
+            return true;
+    return false;
+}
+
+/* Where the gradients of a worker come in, while one may still be written to the old place. */
+static enum hysgd_status renew_place(struct ranks_shard *shard, int worker) {
+    const struct wire_format *format = &shard->ranks->training->outgoing.format;
+    size_t count = slice_count(shard);
+    if (shard->encoded) {
+        unsigned char *encoded;
+        HYSGD_TRY(memory_alloc_vector(wire_bound(format, shard->slice.first, count), 1, &encoded));
+        HYSGD_TRY(ranks_put_aside(shard->ranks, shard->encoded[worker]));
+        shard->encoded[worker] = encoded;
+        return HYSGD_OK;
+    }
+    float *gradient;
+    HYSGD_TRY(memory_alloc_vector(count, sizeof *gradient, &gradient));
+    HYSGD_TRY(ranks_put_aside(shard->ranks, shard->server.gradients[worker]));
+    shard->server.gradients[worker] = gradient;
+    return HYSGD_OK;
+}
+
+/* Another rank computes for the worker. What the one before has delivered whole and the engine holds is in the
+ * order; anything else of it is of no use, and what it may still send goes where nobody looks. */
+static enum hysgd_status change_source(struct ranks_shard *shard, const struct reading *reading, int worker) {
+    struct ranks *ranks = shard->ranks;
+    if (shard->sources[worker] == ranks->worker_ranks[worker])
+        return HYSGD_OK;
+    shard->sources[worker] = ranks->worker_ranks[worker];
+    shard->drops_next[worker] = false;
+    if (has_part_of(reading, worker))
+        return HYSGD_OK;
+    if (!shard->has_part[worker])
+        HYSGD_TRY(renew_place(shard, worker));
+    return await_part(shard, worker);
+}
+
 static void remove_first(struct ranks_shard *shard) {
     struct ranks_order *order = shard->first;
     shard->first = order->next;
@@ -322,6 +374,8 @@ static enum hysgd_status carry_out(struct ranks_shard *shard, bool *goes_on_out)
     uint64_t copied = reading.message->copied;
     if (copied > 0 && !ranks_copies_may_take(shard->ranks, copied))
         return HYSGD_OK;
+    if (reading.message->joined >= 0 && !shard->is_saving && !shard->is_working)
+        HYSGD_TRY(change_source(shard, &reading, reading.message->joined));
     if (shard->is_saving || shard->has_told || (!shard->is_working && !parts_are_here(shard, &reading)))
         return HYSGD_OK;
     if (reading.message->has_action)

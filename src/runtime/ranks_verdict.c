@@ -8,7 +8,8 @@
 #include "runtime/worker.h"
 
 struct message_order *coordinator_begin_order(struct ranks_coordinator *self) {
-    *self->order = (struct message_order){.head = {MESSAGE_ORDER, sizeof *self->order}, .dropped = -1};
+    *self->order =
+        (struct message_order){.head = {MESSAGE_ORDER, sizeof *self->order}, .dropped = -1, .joined = -1};
     return self->order;
 }
 
@@ -65,8 +66,8 @@ void coordinator_add_released(struct ranks_coordinator *self, double seconds) {
 
 void coordinator_send_order(struct ranks_coordinator *self) {
     struct message_order *order = self->order;
-    if (!order->has_action && order->released_count == 0 && order->dropped < 0 && !order->is_evaluated &&
-        !order->is_saved && order->copied == 0)
+    if (!order->has_action && order->released_count == 0 && order->dropped < 0 && order->joined < 0 &&
+        !order->is_evaluated && !order->is_saved && order->copied == 0)
         return;
     order->number = ++self->orders;
     coordinator_send_to_servers(self->ranks, order, order->head.bytes);
@@ -238,6 +239,8 @@ enum hysgd_status coordinator_take_announcement(struct ranks_coordinator *self,
 
 enum hysgd_status coordinator_take_part(struct ranks_coordinator *self, const struct message_has_part *message) {
     struct remote *remote = &self->remotes[message->worker];
+    if (message->rank != self->ranks->worker_ranks[message->worker])
+        return HYSGD_OK;     /* of another that had its number */
     remote->missing_parts--; /* below 0 where it comes before the announcement */
     remote->last_part = fmax(remote->last_part, message->received);
     return remote->has_announced && remote->missing_parts == 0 ? take_whole(self, message->worker) : HYSGD_OK;
@@ -268,6 +271,30 @@ static enum hysgd_status lose(struct ranks_coordinator *self, int worker) {
     return act(self, &verdict, seconds);
 }
 
+/* A worker of a rank that has joined takes part. What a worker of its number has delivered before, and the engine
+ * holds, is folded first. */
+static enum hysgd_status join(struct ranks_coordinator *self, int worker) {
+    struct training *training = self->ranks->training;
+    const struct message_cancelled adopted = {.head = {MESSAGE_ADOPTED, sizeof adopted}, .worker = worker};
+    struct engine_verdict verdict;
+    double seconds = coordinator_now(self);
+    self->remotes[worker] = (struct remote){.waiting = self->remotes[worker].waiting};
+    ranks_join_is_done(self->ranks, worker);
+    HYSGD_TRY(drive_join(training, worker, seconds, &verdict));
+    coordinator_send_to_all(self->ranks, &adopted, sizeof adopted); /* before any start after it */
+    coordinator_begin_order(self)->joined = worker;
+    return act(self, &verdict, seconds);
+}
+
+enum hysgd_status coordinator_join_workers(struct ranks_coordinator *self) {
+    const struct ranks *ranks = self->ranks;
+    for (int i = 0; i < ranks->workers; i++)
+        if (!coordinator_is_held(self) && self->remotes[i].joins && !ranks_worker_is_gone(ranks, i) &&
+            self->is_ready[ranks->worker_ranks[i]])
+            HYSGD_TRY(join(self, i));
+    return HYSGD_OK;
+}
+
 /* A worker whose rank was told to end still delivers what it computes. */
 static bool has_delivered(const struct ranks_coordinator *self, int worker) {
     const struct remote *remote = &self->remotes[worker];
@@ -279,7 +306,8 @@ enum hysgd_status coordinator_lose_workers(struct ranks_coordinator *self) {
     const struct timing *timing = self->ranks->training->setup->timing;
     for (int i = 0; i < self->ranks->workers; i++)
         if (!coordinator_is_held(self) &&
-            (self->remotes[i].is_gone || has_delivered(self, i) || coordinator_now(self) >= timing->lost_at[i]))
+            (self->remotes[i].is_gone || has_delivered(self, i) ||
+             (!self->ranks->has_joined[i] && coordinator_now(self) >= timing->lost_at[i])))
             HYSGD_TRY(lose(self, i));
     return HYSGD_OK;
 }

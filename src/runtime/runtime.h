@@ -24,6 +24,8 @@ struct runtime_facts {
 struct runtime_ops {
     struct hysgd_plugin about;
     bool is_modelled; /* the clock is modelled: compute, receive and apply times count */
+    /* First of all: a process that was started by a run which goes on, to join it, meets that. NULL: there are none. */
+    enum hysgd_status (*enter)(void *self);
     /* Known before the run begins, in every process alike. NULL: this process does everything. */
     void (*place)(const void *self, struct runtime_place *place_out);
     /* Before `run`, as often as something can go wrong in one process alone: all tell each other whether they can

@@ -44,7 +44,7 @@ const char *const advise_without[] = {"policy",   "runtime",    "workers",    "g
                                       "serve",    "scheduler",  "balance",    "deterministic",
                                       "layout",   "stream",     "stop-early", "servers",
                                       "tolerate", "patience",   "copies",     "spare",
-                                      "join",     NULL};
+                                      "control",  "join",       NULL};
 
 enum hysgd_status advise_alloc(struct advise **advise_out) {
     struct advise *advise;

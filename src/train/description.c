@@ -61,6 +61,9 @@ const struct hysgd_option description_options[] = {
     {"copies", TEXT, AT(copies), "", 0, 0, NULL,
      "runtime mpi, with tolerate: updates from one copy of the parameters in the memory of other ranks to the next; 100 by "
      "default"},
+    {"control", TEXT, AT(control), "", 0, 0, NULL,
+     "runtime mpi: the run makes a socket at this path, where `hysgd join` asks for one more worker; needs Open MPI and "
+     "mpirun --enable-recovery"},
     {"combine", HYSGD_OPTION_CHOICE, AT(combine), "mean", 0, 0, "mean|sum",
      "mean: the gradients of an update are averaged, the step is the learning rate however many there are; sum: they "
      "are added up, which multiplies the effective learning rate by their number"},

@@ -70,7 +70,7 @@ enum hysgd_status meeting_confirm(const struct plugin *runtime, enum hysgd_statu
 static bool open_runtime(const struct description *words, struct plugin *runtime_out) {
     char message[1536];
     int ranks;
-    if (!comm_is_launched(NULL, &ranks) || ranks < 2)
+    if (!comm_is_admitted() && (!comm_is_launched(NULL, &ranks) || ranks < 2))
         return false;
     snprintf(message, sizeof message, "%s", hysgd_error_message());
     const char *word = description_is_given(words, "runtime") ? words->runtime : "mpi";

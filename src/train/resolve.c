@@ -171,7 +171,8 @@ static enum hysgd_status take_runtime_options(struct resolved *resolved) {
     } rows[] = {{"servers", &words->servers},
                 {"tolerate", &words->tolerate},
                 {"patience", &words->patience},
-                {"copies", &words->copies}};
+                {"copies", &words->copies},
+                {"control", &words->control}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char *none;
         if ((*rows[i].field)[0] == '\0')
@@ -284,6 +285,8 @@ static enum hysgd_status resolve_workers(struct resolved *resolved) {
             words->workers = resolved->is_modelled ? WORKERS_IN_MODELLED_TIME : machine_cores();
         return HYSGD_OK;
     }
+    if (runtime->enter != NULL)
+        HYSGD_TRY(runtime->enter(resolved->runtime.self));
     runtime->place(resolved->runtime.self, place);
     if (place->workers < 1)
         return hysgd_fail(HYSGD_USAGE,
@@ -291,7 +294,7 @@ static enum hysgd_status resolve_workers(struct resolved *resolved) {
                           words->runtime, place->ranks);
     bool is_saved = words->resume[0] != '\0' && words->workers > 0 && !description_is_given(words, "workers");
     if (is_saved) { /* as many as there were; who has no rank now is lost, and who has no worker computes nothing */
-        place->worker = place->worker < words->workers ? place->worker : -1;
+        place->worker = place->worker < resolved_places(resolved) ? place->worker : -1;
         return HYSGD_OK;
     }
     if (description_is_given(words, "workers") && words->workers > 0 && words->workers != place->workers)
@@ -306,7 +309,7 @@ static enum hysgd_status resolve_workers(struct resolved *resolved) {
 /* A program that was started as one of many does its part of one run, unless it is told otherwise. */
 static enum hysgd_status choose_runtime(struct description *words) {
     int rank, ranks;
-    if (!comm_is_launched(&rank, &ranks) || ranks < 2)
+    if (!comm_is_admitted() && (!comm_is_launched(&rank, &ranks) || ranks < 2))
         return HYSGD_OK;
     return description_set_default(words, "runtime", "mpi");
 }
