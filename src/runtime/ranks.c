@@ -528,8 +528,10 @@ static void ranks_place(const void *self, struct runtime_place *place) {
     const struct ranks_options *options = self;
     const struct ranks_invitation *invitation = ranks_newcomer_invitation(options);
     if (invitation) {
-        *place = (struct runtime_place){comm_rank(options->comm), invitation->ranks, invitation->workers,
-                                        invitation->worker};
+        *place = (struct runtime_place){.rank = comm_rank(options->comm),
+                                        .ranks = invitation->ranks,
+                                        .workers = invitation->workers,
+                                        .worker = invitation->worker};
         return;
     }
     *place = (struct runtime_place){.rank = 0, .ranks = 1};
