@@ -13,9 +13,11 @@
 #define EPOCHS               20
 #define EPOCHS_STOPPED_EARLY 200
 
-/* Of modelled threads, unless told otherwise: what a core takes for a million ratings at rank 32 or so, and for a
- * question to a scheduler. */
-#define COMPUTE_MODELLED "constant,mean=0.01"
+/* Of modelled threads, unless told otherwise: the seconds that a core takes for a million ratings, apart from and
+ * for each vector of a row's factors (fitted to the speeds at ranks 16 to 128 in bench/lowrank/RESULTS.md), and
+ * those for a question to a scheduler. */
+#define COMPUTE_BASE     0.0055
+#define COMPUTE_VECTOR   0.005
 #define RECEIVE_MODELLED "constant,mean=1e-07"
 
 const struct factors_model *scheduling_model(const struct plugin *model) {
@@ -136,10 +138,13 @@ static enum hysgd_status check_cadence(const char *key, const char *text) {
 /* The times of modelled threads stand for a rating and a question here. */
 static enum hysgd_status set_times(struct resolved *resolved) {
     struct description *words = &resolved->description;
+    char compute[64];
     if (!resolved->is_modelled)
         return HYSGD_OK;
+    int64_t lanes = (scheduling_model(&resolved->model)->rank + FACTORS_LANES - 1) / FACTORS_LANES;
+    snprintf(compute, sizeof compute, "constant,mean=%.6g", COMPUTE_BASE + COMPUTE_VECTOR * (double)lanes);
     if (words->compute[0] == '\0')
-        HYSGD_TRY(description_set_default(words, "compute", COMPUTE_MODELLED));
+        HYSGD_TRY(description_set_default(words, "compute", compute));
     if (words->receive[0] == '\0')
         HYSGD_TRY(description_set_default(words, "receive", RECEIVE_MODELLED));
     return HYSGD_OK;
