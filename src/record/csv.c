@@ -19,16 +19,25 @@ struct csv {
     double staleness_sum, loss_sum;
 };
 
+/* Frees one that could not be opened. */
+static enum hysgd_status note_opened(struct csv *csv, enum hysgd_status status, void **self_out) {
+    if (status == HYSGD_OK)
+        *self_out = csv;
+    else
+        sink_csv_free(csv);
+    return status;
+}
+
 enum hysgd_status sink_csv_alloc(const char *path, void **self_out) {
     struct csv *csv;
     HYSGD_TRY(memory_alloc(1, sizeof *csv, &csv));
-    enum hysgd_status status = output_open(&csv->output, path);
-    if (status != HYSGD_OK) {
-        sink_csv_free(csv);
-        return status;
-    }
-    *self_out = csv;
-    return HYSGD_OK;
+    return note_opened(csv, output_open(&csv->output, path), self_out);
+}
+
+enum hysgd_status sink_csv_continue(const char *path, uint64_t bytes, void **self_out) {
+    struct csv *csv;
+    HYSGD_TRY(memory_alloc(1, sizeof *csv, &csv));
+    return note_opened(csv, output_continue(&csv->output, path, bytes), self_out);
 }
 
 void sink_csv_free(void *self) {
@@ -92,10 +101,16 @@ static enum hysgd_status csv_pulse(void *self, double seconds) {
     return output_pulse(&csv->output);
 }
 
+static enum hysgd_status csv_flush(void *self) {
+    struct csv *csv = self;
+    return output_flush(&csv->output);
+}
+
 static enum hysgd_status csv_end(void *self, const struct event_summary *summary) {
     (void)summary;
     struct csv *csv = self;
     return output_close(&csv->output);
 }
 
-const struct sink_ops sink_csv = {.begin = csv_begin, .event = csv_event, .pulse = csv_pulse, .end = csv_end};
+const struct sink_ops sink_csv = {
+    .begin = csv_begin, .event = csv_event, .pulse = csv_pulse, .flush = csv_flush, .end = csv_end};

@@ -24,16 +24,25 @@ struct lines {
     struct output output;
 };
 
+/* Frees one that could not be opened. */
+static enum hysgd_status note_opened(struct lines *lines, enum hysgd_status status, void **self_out) {
+    if (status == HYSGD_OK)
+        *self_out = lines;
+    else
+        sink_jsonl_free(lines);
+    return status;
+}
+
 enum hysgd_status sink_jsonl_alloc(const char *path, void **self_out) {
     struct lines *lines;
     HYSGD_TRY(memory_alloc(1, sizeof *lines, &lines));
-    enum hysgd_status status = output_open(&lines->output, path);
-    if (status != HYSGD_OK) {
-        sink_jsonl_free(lines);
-        return status;
-    }
-    *self_out = lines;
-    return HYSGD_OK;
+    return note_opened(lines, output_open(&lines->output, path), self_out);
+}
+
+enum hysgd_status sink_jsonl_continue(const char *path, uint64_t bytes, void **self_out) {
+    struct lines *lines;
+    HYSGD_TRY(memory_alloc(1, sizeof *lines, &lines));
+    return note_opened(lines, output_continue(&lines->output, path, bytes), self_out);
 }
 
 void sink_jsonl_free(void *self) {

@@ -24,20 +24,39 @@ struct log {
     uint64_t previous[MOST_KINDS][RECORD_MOST_FIELDS];
 };
 
-enum hysgd_status sink_log_alloc(const char *path, void **self_out) {
+/* Not yet open. */
+static enum hysgd_status alloc_log(struct log **log_out) {
     struct log *log;
     HYSGD_TRY(memory_alloc(1, sizeof *log, &log));
     log->capacity = LOG_BLOCK_BYTES + BLOCK_ENOUGH + MOST_RECORD;
     log->used = LOG_BLOCK_BYTES;
     enum hysgd_status status = memory_alloc(log->capacity, 1, &log->block);
     if (status == HYSGD_OK)
-        status = output_open(&log->output, path);
-    if (status != HYSGD_OK) {
+        *log_out = log;
+    else
         sink_log_free(log);
-        return status;
-    }
-    *self_out = log;
-    return HYSGD_OK;
+    return status;
+}
+
+/* Frees one that could not be opened. */
+static enum hysgd_status note_opened(struct log *log, enum hysgd_status status, void **self_out) {
+    if (status == HYSGD_OK)
+        *self_out = log;
+    else
+        sink_log_free(log);
+    return status;
+}
+
+enum hysgd_status sink_log_alloc(const char *path, void **self_out) {
+    struct log *log;
+    HYSGD_TRY(alloc_log(&log));
+    return note_opened(log, output_open(&log->output, path), self_out);
+}
+
+enum hysgd_status sink_log_continue(const char *path, uint64_t bytes, void **self_out) {
+    struct log *log;
+    HYSGD_TRY(alloc_log(&log));
+    return note_opened(log, output_continue(&log->output, path, bytes), self_out);
 }
 
 void sink_log_free(void *self) {

@@ -55,6 +55,14 @@ static enum hysgd_status follow_link(struct output *output) {
     return memory_copy_text(target, &output->path);
 }
 
+static enum hysgd_status open_temporary(struct output *output) {
+    size_t size = strlen(output->path) + 32;
+    HYSGD_TRY(memory_alloc(size, 1, &output->temporary));
+    snprintf(output->temporary, size, "%s.%ld.tmp", output->path, (long)getpid());
+    unlink(output->temporary); /* left behind by a killed process that had the same id */
+    return open_stream(output, O_EXCL);
+}
+
 enum hysgd_status output_open_whole(struct output *output, const char *path) {
     HYSGD_TRY(memory_copy_text(path, &output->path));
     struct stat present;
@@ -63,11 +71,47 @@ enum hysgd_status output_open_whole(struct output *output, const char *path) {
         return open_stream(output, O_TRUNC);
     if (exists)
         HYSGD_TRY(follow_link(output));
-    size_t size = strlen(output->path) + 32;
-    HYSGD_TRY(memory_alloc(size, 1, &output->temporary));
-    snprintf(output->temporary, size, "%s.%ld.tmp", output->path, (long)getpid());
-    unlink(output->temporary); /* left behind by a killed process that had the same id */
-    return open_stream(output, O_EXCL);
+    return open_temporary(output);
+}
+
+/* Takes the temporary file out of the way of its name. */
+static enum hysgd_status put_in_place(struct output *output) {
+    if (rename(output->temporary, output->path) != 0)
+        return fail(output, "cannot be put in place", errno);
+    memory_free(output->temporary);
+    output->temporary = NULL;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status copy_bytes(struct output *output, FILE *from, uint64_t bytes) {
+    char piece[4096];
+    while (bytes > 0) {
+        size_t wanted = bytes < sizeof piece ? (size_t)bytes : sizeof piece, there = fread(piece, 1, wanted, from);
+        if (there == 0)
+            return fail(output, "cannot be read", ferror(from) ? errno : ENODATA);
+        fwrite(piece, 1, there, output->stream); /* see output_check */
+        bytes -= there;
+    }
+    HYSGD_TRY(output_check(output));
+    return output_flush(output);
+}
+
+enum hysgd_status output_continue(struct output *output, const char *path, uint64_t bytes) {
+    struct stat present;
+    HYSGD_TRY(memory_copy_text(path, &output->path));
+    if (stat(path, &present) != 0)
+        return fail(output, "cannot be read", errno);
+    if (!S_ISREG(present.st_mode))
+        return fail(output, "cannot be gone on with", ESPIPE);
+    HYSGD_TRY(follow_link(output));
+    FILE *from = fopen(output->path, "re");
+    if (from == NULL)
+        return fail(output, "cannot be read", errno);
+    enum hysgd_status status = open_temporary(output);
+    if (status == HYSGD_OK)
+        status = copy_bytes(output, from, bytes);
+    fclose(from);
+    return status == HYSGD_OK ? put_in_place(output) : status;
 }
 
 enum hysgd_status output_check(struct output *output) {
@@ -117,13 +161,7 @@ enum hysgd_status output_close(struct output *output) {
     int error = close_stream(output);
     if (error != 0)
         return fail(output, "cannot be written", error);
-    if (output->temporary == NULL)
-        return HYSGD_OK;
-    if (rename(output->temporary, output->path) != 0)
-        return fail(output, "cannot be put in place", errno);
-    memory_free(output->temporary);
-    output->temporary = NULL;
-    return HYSGD_OK;
+    return output->temporary != NULL ? put_in_place(output) : HYSGD_OK;
 }
 
 void output_fini(struct output *output) {

@@ -3,6 +3,7 @@
 #ifndef HYSGD_RECORD_OUTPUT_H
 #define HYSGD_RECORD_OUTPUT_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/status.h"
@@ -22,6 +23,10 @@ HYSGD_MUST_CHECK enum hysgd_status output_open(struct output *output, const char
 /* As output_open, but the path changes only when output_close succeeds: the bytes go to a temporary file beside it,
  * which is then renamed. What is not a regular file (a device, a pipe) is written directly. */
 HYSGD_MUST_CHECK enum hysgd_status output_open_whole(struct output *output, const char *path);
+
+/* Goes on with the first `bytes` bytes of a regular file, in a new file that takes its place: whoever still writes
+ * to the old one changes nothing any more. */
+HYSGD_MUST_CHECK enum hysgd_status output_continue(struct output *output, const char *path, uint64_t bytes);
 
 /* HYSGD_OUTPUT when something since the opening could not be written. Does not flush. */
 HYSGD_MUST_CHECK enum hysgd_status output_check(struct output *output);

@@ -16,6 +16,7 @@
 struct sink {
     const struct sink_ops *ops;
     void *self;      /* borrowed */
+    bool has_begun;  /* elsewhere */
     bool has_failed; /* not called again */
 };
 
@@ -68,6 +69,12 @@ enum hysgd_status recorder_add(struct recorder *recorder, const struct sink_ops 
     return HYSGD_OK;
 }
 
+enum hysgd_status recorder_adopt(struct recorder *recorder, const struct sink_ops *ops, void *self) {
+    HYSGD_TRY(recorder_add(recorder, ops, self));
+    recorder->sinks[recorder->sink_count - 1].has_begun = true;
+    return HYSGD_OK;
+}
+
 /* Takes note of what a call of a sink returned. Only the first failure of any sink is kept. */
 static void note(struct recorder *recorder, struct sink *sink, enum hysgd_status status) {
     if (status == HYSGD_OK)
@@ -91,7 +98,7 @@ static enum hysgd_status outcome(const struct recorder *recorder) {
 enum hysgd_status recorder_begin(struct recorder *recorder, const struct event_run *run) {
     for (int i = 0; i < recorder->sink_count; i++) {
         struct sink *sink = &recorder->sinks[i];
-        if (!sink->has_failed && sink->ops->begin != NULL)
+        if (!sink->has_failed && !sink->has_begun && sink->ops->begin != NULL)
             note(recorder, sink, sink->ops->begin(sink->self, run));
     }
     return outcome(recorder);

@@ -30,6 +30,10 @@ void recorder_free(struct recorder *recorder);
 /* Adds a view before the run begins; `self` is borrowed. */
 HYSGD_MUST_CHECK enum hysgd_status recorder_add(struct recorder *recorder, const struct sink_ops *ops, void *self);
 
+/* The same for a view that another recorder has begun. */
+HYSGD_MUST_CHECK enum hysgd_status recorder_adopt(struct recorder *recorder, const struct sink_ops *ops,
+                                                  void *self);
+
 HYSGD_MUST_CHECK enum hysgd_status recorder_begin(struct recorder *recorder, const struct event_run *run);
 
 /* Adds an event. One emitting thread at a time (the engine's lock sees to that); the draining thread may be

@@ -12,16 +12,25 @@ extern const struct sink_ops sink_log;
 HYSGD_MUST_CHECK enum hysgd_status sink_log_alloc(const char *path, void **self_out);
 void sink_log_free(void *self);
 
+/* Goes on with the first `bytes` bytes of a log, whole blocks, that another process has begun: adopt it. HYSGD_OUTPUT. */
+HYSGD_MUST_CHECK enum hysgd_status sink_log_continue(const char *path, uint64_t bytes, void **self_out);
+
 /* The same as JSON lines: a header line with version and run, a line per event, a line with the summary. */
 extern const struct sink_ops sink_jsonl;
 HYSGD_MUST_CHECK enum hysgd_status sink_jsonl_alloc(const char *path, void **self_out);
 void sink_jsonl_free(void *self);
+
+/* Likewise, with whole lines. */
+HYSGD_MUST_CHECK enum hysgd_status sink_jsonl_continue(const char *path, uint64_t bytes, void **self_out);
 
 /* A CSV row per evaluation: seconds, epochs, received, updates, threshold, mean_staleness, train_loss, test_loss,
  * test_accuracy. */
 extern const struct sink_ops sink_csv;
 HYSGD_MUST_CHECK enum hysgd_status sink_csv_alloc(const char *path, void **self_out);
 void sink_csv_free(void *self);
+
+/* Likewise; the means of its next row are of what comes from now on. */
+HYSGD_MUST_CHECK enum hysgd_status sink_csv_continue(const char *path, uint64_t bytes, void **self_out);
 
 /* A trace for Perfetto: a track per worker, one per worker with gradients held, one of the updates, and counters.
  */

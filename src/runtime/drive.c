@@ -15,6 +15,7 @@
 void drive_emit(struct training *training, const struct event *event) {
     attribution_add(&training->attribution, event);
     training->place.events++;
+    training->place.seconds = event->seconds;
     if (!training->setup->recorder)
         return;
     while (!recorder_emit(training->setup->recorder, event)) {
@@ -87,6 +88,15 @@ void drive_go_back(struct training *training, double seconds) {
     progress->fraction = drive_fraction(training, seconds);
     for (int i = 0; i < training->setup->workers; i++)
         training->workers[i].is_under_way = false;
+}
+
+uint64_t drive_undone(const struct training *training, const struct drive_return *back) {
+    uint64_t received = 0;
+    for (int i = 0; back->received && i < training->setup->workers; i++)
+        received += back->received[i];
+    if (!back->received)
+        return back->undone;
+    return received > training->engine.progress.received ? received - training->engine.progress.received : 0;
 }
 
 /* Counts what is undone, of each worker where that is known; returns how much more that is. Less, where the run

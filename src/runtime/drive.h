@@ -51,6 +51,9 @@ struct drive_return {
 };
 void drive_note_restored(struct training *training, const struct drive_return *back);
 
+/* Gradients that are undone by it. */
+uint64_t drive_undone(const struct training *training, const struct drive_return *back);
+
 /* Records that a copy of the present state is being made, to which the run may go back. */
 void drive_note_copied(struct training *training, double seconds);
 

@@ -226,6 +226,7 @@ struct ranks {
     bool confirms;                /* a delivery counts once all servers have it, not already when it is announced */
     bool has_lost;                /* since the coordinator has decided about it */
     double beaten, looked;        /* when the latest sign of life was sent, and looked for */
+    double overslept;             /* when this rank had been stopped itself for too long; 0: never */
     double doubted;               /* since then the others are asked whether they hear the leader; 0: it is heard */
     bool has_yielded;             /* another was told that this rank does not hear it either */
     bool has_renewal;             /* this rank is about to go on anew, */

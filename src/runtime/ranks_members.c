@@ -153,6 +153,7 @@ static enum hysgd_status recover(struct ranks *ranks, uint32_t known) {
 
 /* The others go on without this rank, and it waits for none of them when it leaves. */
 static void leave_alone(struct ranks *ranks, enum hysgd_status status) {
+    ranks->training->is_dismissed = true;
     ranks_give_up(ranks, status);
     for (int i = 0; i < ranks->count; i++)
         if (i != ranks->rank)
@@ -183,6 +184,8 @@ static void listen_anew(struct ranks *ranks, double now) {
 static enum hysgd_status refuse_loss(const struct ranks *ranks, int latest) {
     char why[RANKS_LINE];
     ranks_describe_loss(ranks, latest, why, sizeof why);
+    if (ranks->overslept > 0 && machine_seconds() - ranks->overslept < ranks->options->patience)
+        ranks->training->is_dismissed = true; /* they have ended the run without this rank */
     return hysgd_fail(HYSGD_FAILED, "%s: %d of %d ranks are lost, and tolerate=%d", why, ranks->lost_count,
                       ranks->count, (int)ranks->options->tolerate);
 }
@@ -469,6 +472,8 @@ static enum hysgd_status doubt(struct ranks *ranks, double now) {
 
 /* A rank that was stopped itself has heard nobody: it listens before it judges. */
 static void forgive_own_silence(struct ranks *ranks, double now) {
+    if (ranks->looked > 0 && now - ranks->looked > ranks->options->patience)
+        ranks->overslept = now;
     if (now - ranks->looked > ranks->options->patience / 2)
         listen_anew(ranks, now);
     ranks->looked = now;

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A rank goes on after a loss: what the messages of before may still touch is put aside, the state goes back to the
  * latest copies, and the parts of the rank begin anew. See ranks.h. */
+#include <math.h>
 #include <string.h>
 
 #include "base/machine.h"
 #include "base/memory.h"
 #include "runtime/ranks.h"
 #include "runtime/worker_own.h"
+
+/* Between two signs of life of a rank that is reading. */
+#define SIGN_SECONDS 0.2
 
 /* ---- Where to ---- */
 
@@ -162,16 +166,46 @@ static enum hysgd_status restore(struct ranks *ranks, const struct ranks_renewal
     }
 }
 
-/* A rank that was about to leave when it came to lead goes on leading; only its worker leaves. */
-static enum hysgd_status lead(struct ranks *ranks, bool is_new) {
+/* Reading a long log must not look like silence. */
+static void give_sign(void *self) {
+    struct ranks *ranks = self;
+    if (machine_seconds() - ranks->beaten < SIGN_SECONDS)
+        return;
+    ranks->beaten = machine_seconds();
+    ranks_members_tell(ranks);
+}
+
+/* The record becomes this rank's concern: its log goes on, or another one begins. */
+static enum hysgd_status take_over(struct ranks *ranks, uint64_t *received, struct drive_return *back) {
     struct training *training = ranks->training;
     const struct training_setup *setup = training->setup;
+    struct training_record record = {
+        .place = back->place, .pulse = give_sign, .pulse_self = ranks, .received = received};
+    training->place = (struct training_place){.log = ranks->incarnation};
+    if (!setup->take_over)
+        return HYSGD_OK;
+    HYSGD_TRY(setup->take_over(setup->take_over_self, &record));
+    if (record.is_continued) {
+        training->place = (struct training_place){back->place.log, record.events, record.seconds};
+        training->start_seconds = fmax(training->start_seconds, record.seconds); /* clocks differ a little */
+        training->engine.progress.seconds = training->start_seconds;
+    }
+    if (record.has_received)
+        back->received = received;
+    if (record.warning[0] != '\0')
+        drive_notice(training, record.warning);
+    return HYSGD_OK;
+}
+
+/* A rank that was about to leave when it came to lead goes on leading; only its worker leaves. */
+static enum hysgd_status lead(struct ranks *ranks, bool is_new, uint64_t *received, struct drive_return *back) {
+    struct training *training = ranks->training;
     bool leaves = is_new && ranks->has_asked_to_leave;
     drive_go_on(training, leaves);
     if (is_new)
-        training->place = (struct training_place){.log = ranks->incarnation};
-    if (is_new && setup->take_over)
-        HYSGD_TRY(setup->take_over(setup->take_over_self));
+        HYSGD_TRY(take_over(ranks, received, back));
+    else
+        back->received = received;
     if (is_new)
         HYSGD_TRY(ranks_join_open(ranks, true));
     HYSGD_TRY(ranks_coordinator_start(ranks));
@@ -237,9 +271,8 @@ enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *r
     HYSGD_TRY(go_back(ranks, renewal, &back));
     forget_stop(training);
     if (ranks->rank == ranks->leader) {
-        back.received = past->coordinator ? received : NULL;
-        HYSGD_TRY(lead(ranks, past->coordinator == NULL));
-        ranks_tell_restored(ranks, text, sizeof text, back.undone);
+        HYSGD_TRY(lead(ranks, past->coordinator == NULL, received, &back));
+        ranks_tell_restored(ranks, text, sizeof text, drive_undone(training, &back));
         drive_note_restored(training, &back);
     } else {
         ranks->has_asked_to_leave = false; /* the one who was asked may not have known it any more */

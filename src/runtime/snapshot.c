@@ -31,7 +31,7 @@ enum {
     TABLE_FIELDS = 6, /* of a worker */
     FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double),
     SHARES_FIELDS = sizeof(struct shares_worker) / sizeof(double),
-    PLACE_FIELDS = 2
+    PLACE_FIELDS = 3
 };
 
 /* Walks over a row of a table, reading it or writing it. */
@@ -185,6 +185,7 @@ static void visit_table(struct engine_table *table, int workers, struct row *row
 static void visit_place(struct row *row, struct training_place *place) {
     visit_count(row, &place->log, MOST_COUNT);
     visit_count(row, &place->events, MOST_COUNT);
+    visit_amount(row, &place->seconds);
 }
 
 static size_t table_size(int workers) {

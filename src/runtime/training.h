@@ -45,6 +45,27 @@ struct training_limits {
  * has them any more. */
 enum training_orphans { TRAINING_SHARE_ORPHANS, TRAINING_SKIP_ORPHANS };
 
+/* A place in the record of a run: after the first `events` events of its log. A process that takes over from one
+ * that is lost goes on with its log, or begins another. */
+struct training_place {
+    uint64_t log; /* its number; 0: that of the beginning */
+    uint64_t events;
+    double seconds; /* of the latest of them, which tells the log from others */
+};
+
+/* What a process that comes to report, because the one before is lost, finds of the record. */
+struct training_record {
+    struct training_place place; /* to which the run goes back: a log that goes on must have it */
+    void (*pulse)(void *self);   /* to be called now and then, as reading a log may take long */
+    void *pulse_self;
+    bool is_continued; /* the log of `place` goes on; what follows is what it has */
+    uint64_t events;
+    double seconds;     /* of the latest of them */
+    uint64_t *received; /* [workers] gradients that stand; by the caller */
+    bool has_received;  /* these are known */
+    char warning[1024]; /* what is amiss with the record; "": nothing is */
+};
+
 /* Everything borrowed must outlive the training. Plug-ins are open and their init has been called. */
 struct training_setup {
     const struct plugin *policy, *model, *data, *optimizer;
@@ -76,7 +97,7 @@ struct training_setup {
     /* The process has become the one that reports, because the one before is lost, and may set the recorder; or
      * NULL.
      */
-    enum hysgd_status (*take_over)(void *self);
+    enum hysgd_status (*take_over)(void *self, struct training_record *record);
     void *take_over_self;
     bool computes_gradients; /* false: decisions and times only; vectors are not touched */
     /* Of a run that is spread over processes. False, false: all of it is in this one. */
@@ -86,13 +107,6 @@ struct training_setup {
 };
 
 struct training_worker; /* worker.h */
-
-/* A place in the record of a run: after the first `events` events of its log. A process that takes over from one
- * that is lost goes on with its log, or begins another. */
-struct training_place {
-    uint64_t log; /* its number; 0: that of the beginning */
-    uint64_t events;
-};
 
 struct training {
     const struct training_setup *setup;
@@ -117,13 +131,14 @@ struct training {
     struct outgoing outgoing;
     struct event_account
         *accounts; /* [setup->workers]; the times as the run goes, the counts by training_summarize */
-    struct attribution attribution;    /* of the workers' waiting; counts in the accounts */
-    struct training_place place;       /* of what is recorded next */
-    bool keeps_place;                  /* in checkpoints: the run may go back to them */
-    uint64_t returns, undone;          /* times that it went back, and gradients undone by that */
-    double start_seconds;              /* on the run's clock when this process began: > 0 after a resume */
-    double next_evaluation, next_save; /* in the unit of their cadence */
-    uint64_t evaluated_version;        /* version of the latest evaluation; UINT64_MAX: none yet */
+    struct attribution attribution; /* of the workers' waiting; counts in the accounts */
+    struct training_place place;    /* of what is recorded next */
+    bool keeps_place;               /* in checkpoints: the run may go back to them */
+    bool is_dismissed;              /* the others go on without this process: it has nothing to report any more */
+    uint64_t returns, undone;       /* times that it went back, and gradients undone by that */
+    double start_seconds;           /* on the run's clock when this process began: > 0 after a resume */
+    double next_evaluation, next_save;              /* in the unit of their cadence */
+    uint64_t evaluated_version;                     /* version of the latest evaluation; UINT64_MAX: none yet */
     uint64_t evaluated_received, evaluated_batches; /* gradients received when it began, and their batches */
     uint64_t evaluated_checksum;                    /* of the vector, see training_checksum */
     double server_seconds;                          /* the server was busy */

@@ -4,15 +4,14 @@
 
 #include <string.h>
 
-/* Events between two drains; the emitter waits for the drainer where that is not enough. */
-#define RECORDER_EVENTS 32768
+#include "record/log_reader.h"
 
 static bool ends_with(const char *text, const char *ending) {
     size_t length = strlen(text), tail = strlen(ending);
     return length >= tail && strcmp(text + length - tail, ending) == 0;
 }
 
-static struct views_paths paths_of(const struct description *words) {
+struct views_paths recording_paths(const struct description *words) {
     bool is_lines = ends_with(words->log, ".jsonl") || ends_with(words->log, ".json");
     return (struct views_paths){.log = is_lines ? "" : words->log,
                                 .jsonl = is_lines ? words->log : "",
@@ -25,10 +24,10 @@ static struct views_paths paths_of(const struct description *words) {
 
 enum hysgd_status recording_open(struct recording *recording, const struct description *words,
                                  const struct run_sink *sinks, size_t sink_count, bool wants_history) {
-    recording->paths = paths_of(words);
+    recording->paths = recording_paths(words);
     if (sink_count == 0 && !wants_history && !views_are_wanted(&recording->paths))
         return HYSGD_OK;
-    HYSGD_TRY(recorder_alloc(RECORDER_EVENTS, &recording->recorder));
+    HYSGD_TRY(recorder_alloc(RECORDING_EVENTS, &recording->recorder));
     HYSGD_TRY(views_open(&recording->views, &recording->paths, wants_history, recording->recorder));
     for (size_t i = 0; i < sink_count; i++)
         HYSGD_TRY(recorder_add(recording->recorder, sinks[i].ops, sinks[i].self));
@@ -38,6 +37,7 @@ enum hysgd_status recording_open(struct recording *recording, const struct descr
 void recording_close(struct recording *recording) {
     recorder_free(recording->recorder);
     views_close(&recording->views);
+    log_reader_close(recording->reader);
     *recording = (struct recording){0};
 }
 

@@ -15,12 +15,20 @@ struct run_sink {
     void *self;
 };
 
+/* Events between two drains; the emitter waits for the drainer where that is not enough. */
+#define RECORDING_EVENTS 32768
+
 /* Zeroed: nobody looks. */
 struct recording {
     struct recorder *recorder; /* NULL: nobody looks */
     struct views_paths paths;
     struct views views;
+    struct log_reader *reader;           /* of the log that is gone on with, as views refer to its run; or NULL */
+    char own_csv[4096], own_trace[4096]; /* paths, where they are not those of the words */
 };
+
+/* Where the words have the files. They are borrowed. */
+struct views_paths recording_paths(const struct description *words);
 
 /* Opens the files that are written. `wants_history` keeps the curves also where the description names no report.
  * HYSGD_OUTPUT, HYSGD_MEMORY. Safe to close when it fails. The words are borrowed. */

@@ -16,6 +16,7 @@
 #include "train/meeting.h"
 #include "train/result.h"
 #include "train/scheduling.h"
+#include "train/succession.h"
 
 #define GIBIBYTE 1073741824.0
 
@@ -168,9 +169,11 @@ enum hysgd_status run_prepare(struct run *run, const struct resolved *resolved) 
     return HYSGD_OK;
 }
 
-static enum hysgd_status begin_recording(struct run *run) {
+/* `first_event`: of the log, whose head those who begin now are not given. */
+static enum hysgd_status begin_recording(struct run *run, uint64_t first_event) {
     const struct resolved *resolved = run->resolved;
     const struct training_limits *limits = &resolved->limits;
+    bool is_first = resolved->place.rank == 0; /* who comes to report later does not have the parameters */
     struct identity identity = {0};
     char program[IDENTITY_PROGRAM_BYTES];
     if (run->recording.recorder == NULL)
@@ -198,21 +201,30 @@ static enum hysgd_status begin_recording(struct run *run) {
         .first_batches = run->training.engine.received_batches,
         .first_version = run->training.engine.progress.version,
         .first_seconds = run->training.start_seconds,
+        .first_event = first_event,
         .program = program,
         .train_checksum = identity.train,
         .test_checksum = identity.test,
-        .start_checksum = training_checksum(&run->training, training_vector(&run->training)),
+        .start_checksum = is_first ? training_checksum(&run->training, training_vector(&run->training)) : 0,
     };
     return recorder_begin(run->recording.recorder, &facts);
 }
 
-/* The files are those of the rank that is lost, and end there. */
-static enum hysgd_status take_over(void *self) {
+/* The record goes on where the lost process has left it, or here. */
+static enum hysgd_status take_over(void *self, struct training_record *record) {
     struct run *run = self;
-    HYSGD_TRY(description_init(&run->no_files));
-    HYSGD_TRY(recording_open(&run->recording, &run->no_files, run->sinks, run->sink_count, false));
+    struct training *training = &run->training;
+    struct succession succession = {.words = &run->resolved->description,
+                                    .rank = run->resolved->place.rank,
+                                    .workers = run->setup.workers,
+                                    .sinks = run->sinks,
+                                    .sink_count = run->sink_count,
+                                    .accounts = training->accounts};
+    HYSGD_TRY(recording_succeed(&run->recording, &succession, record));
+    training->returns = succession.returns;
+    training->undone = succession.undone;
     run->setup.recorder = run->recording.recorder;
-    return begin_recording(run);
+    return begin_recording(run, record->is_continued ? record->events : 0);
 }
 
 enum hysgd_status run_record(struct run *run, const struct run_sink *sinks, size_t sink_count, bool wants_history) {
@@ -240,7 +252,6 @@ void run_fini(struct run *run) {
     if (run->setup.policy != NULL)
         training_fini(&run->training);
     recording_close(&run->recording);
-    description_fini(&run->no_files);
     description_pairs_fini(&run->pairs);
     if (run->model_is_ready && model_ops(&run->resolved->model)->fini != NULL)
         model_ops(&run->resolved->model)->fini(run->resolved->model.self);
@@ -274,13 +285,15 @@ enum hysgd_status run_train(struct run *run, struct stopper *stopper, struct hys
     struct event_summary summary;
     double seconds = 0;
     *has_begun_out = false;
-    HYSGD_TRY(meeting_confirm(runtime, begin_recording(run)));
+    HYSGD_TRY(meeting_confirm(runtime, begin_recording(run, 0)));
     *has_begun_out = true;
     stopper_watch(stopper, &run->training);
     enum hysgd_status status = runtime_ops(runtime)->run(runtime->self, &run->training, &seconds);
     stopper_watch(stopper, NULL);
     training_summarize(&run->training, seconds, &summary);
     result_fill(&summary, result_out);
+    if (run->training.is_dismissed) /* what it has to tell is told by another */
+        return status;
     status = recording_end(&run->recording, status, run->training.message, &summary, run->resolved->title);
     return status == HYSGD_OK ? check_reached(run, &summary) : explain_stop(run, status);
 }

@@ -26,8 +26,7 @@ struct run {
     struct training_setup setup;
     struct training training;
     struct recording recording;
-    struct description no_files; /* what is recorded where another process has begun the files */
-    const struct run_sink *sinks; /* [sink_count] for that, borrowed */
+    const struct run_sink *sinks; /* [sink_count] for a process that comes to report later, borrowed */
     size_t sink_count;
 };
 

@@ -33,6 +33,20 @@ HYSGD_MUST_CHECK enum hysgd_status views_open(struct views *views, const struct 
                                               bool wants_history, struct recorder *recorder);
 void views_close(struct views *views);
 
+/* Opens more of them, which must not be open yet. */
+HYSGD_MUST_CHECK enum hysgd_status views_add(struct views *views, const struct views_paths *paths,
+                                             struct recorder *recorder);
+
+/* Goes on with a file of another process, the compact log's first `bytes` bytes, or those of the path at this
+ * offset; it is to be adopted. HYSGD_OUTPUT. */
+HYSGD_MUST_CHECK enum hysgd_status views_continue(struct views *views, const struct views_paths *paths,
+                                                  uint64_t bytes);
+HYSGD_MUST_CHECK enum hysgd_status views_continue_lines(struct views *views, const struct views_paths *paths,
+                                                        size_t path, uint64_t bytes);
+
+/* Adds all that are open, and have begun elsewhere, to another recorder. */
+HYSGD_MUST_CHECK enum hysgd_status views_adopt(const struct views *views, struct recorder *recorder);
+
 /* After the recorder has ended: writes what needs the whole run, the report. */
 HYSGD_MUST_CHECK enum hysgd_status views_finish(const struct views *views, const struct views_paths *paths,
                                                 const char *title);

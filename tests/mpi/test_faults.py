@@ -37,7 +37,7 @@ class TestFaults(unittest.TestCase):
         self.survives(SHARED, "kill", "worker and server", 3, has_replay=True)
 
     def test_a_killed_coordinator_is_replaced(self):
-        self.survives(SHARED, "kill", "coordinator", 0)
+        self.survives(SHARED, "kill", "coordinator", 0, has_replay=True)
 
     def test_a_rank_killed_around_checkpoints_is_replaced(self):
         self.survives(SAVING, "kill", "worker and server", 2, has_replay=True)

@@ -176,11 +176,6 @@ def account_wrongs(result, log):
     return wrongs
 
 
-def loses_log(plan):
-    """Whether the log ends with the rank that is hit: of these runs only the result is checked."""
-    return plan.action in ("kill", "hang", "drain") and plan.role == "coordinator"
-
-
 def is_about_loss(line):
     return re.search(r"\blost\b", line) is not None
 
@@ -237,13 +232,9 @@ def run(plan, length=None, has_replay=False):
                 wrongs.append(f"it ended for another reason: {result['reason']}")
             loss = result["test_loss"]
             found = events(log)
-            if plan.role != "coordinator":  # with which the log ends
-                recovery = recovery_seconds(done, job.output[-1][0], result["seconds"], found)
-            if loses_log(plan):
-                wrongs += result_wrongs(result)
-            else:
-                wrongs += account_wrongs(result, found)
-                wrongs += replay_wrongs(log) if has_replay else []
+            recovery = recovery_seconds(done, job.output[-1][0], result["seconds"], found)
+            wrongs += account_wrongs(result, found)
+            wrongs += replay_wrongs(log) if has_replay else []
         except Failed as failure:
             wrongs.append(str(failure))
     ended = job.output[-1][0] if job.output else time.monotonic()
