@@ -72,7 +72,7 @@ static enum hysgd_status watch(struct ranks_coordinator *self) {
     bool is_over = drive_is_over(training, seconds);
     coordinator_note_stop(self);
     if (!is_over && !coordinator_is_held(self))
-        coordinator_note_clocks(self, seconds);
+        coordinator_note_clocks(self, coordinator_now(self)); /* losses have been recorded since `seconds` */
     /* Not while an evaluation is under way: a log tells only of those that have ended. But before the next one. */
     if (!is_over && !coordinator_is_busy(self) && coordinator_copy_is_due(self))
         HYSGD_TRY(coordinator_begin_copy(self));
