@@ -50,9 +50,13 @@ class Run:
         _, updates = self.window()
         return statistics.median(b["t"] - a["t"] for a, b in zip(updates, updates[1:]))
 
+    def median_of(self, field):
+        """Over the gradients of which it is known."""
+        return statistics.median(event[field] for event in self.window()[0] if event[field] is not None)
+
     def compute_seconds(self):
         """Median time of a gradient."""
-        return statistics.median(event["compute_seconds"] for event in self.window()[0])
+        return self.median_of("compute_seconds")
 
     def share_outside(self):
         """Of the workers' time, in which they do not compute."""
