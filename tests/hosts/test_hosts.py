@@ -53,7 +53,7 @@ class TestHosts(unittest.TestCase):
         _, job = self.start([Line(RATE)] * 3 + [Line(RATE / 10, delay=5, jitter=3, loss=0.5)], "--policy", "async", "--gradients", "200")
         self.assert_ends(job)
         self.assertEqual(self.lost(job), [])
-        self.assertEqual(trials.clock_wrongs(self.log, 4), [])
+        self.assertEqual(trials.clock_wrongs(trials.events(self.log), 4), [])
 
     def test_a_host_that_is_cut_off_is_lost_and_the_others_go_on(self):
         hosts, job = self.start([Line(RATE)] * 4, "--policy", "sync", "--gradients", "2000", "--tolerate", "1", "--patience", "2")

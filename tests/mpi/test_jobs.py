@@ -63,7 +63,7 @@ class TestJobs(unittest.TestCase):
 
     def test_the_clocks_of_all_ranks_are_compared(self):
         self.train(3, "--gradients", "20000", "--log", "run.hylog")
-        self.assertEqual(trials.clock_wrongs(self.path("run.hylog"), 3), [])
+        self.assertEqual(trials.clock_wrongs(trials.events(self.path("run.hylog")), 3), [])
         found = self.hysgd("inspect", "run.hylog", "--json")
         self.assertEqual(found.returncode, 0, found.stderr)
         self.assertEqual([clock["rank"] for clock in json.loads(found.stdout)["clocks"]], [0, 1, 2])

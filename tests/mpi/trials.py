@@ -118,12 +118,14 @@ def events(log):
     return [json.loads(line) for line in exported.stdout.splitlines()]
 
 
-def clock_wrongs(log, count):
-    """What is wrong with how a log compares the clocks of so many ranks of this machine, which are one clock; a line each."""
-    latest = {event["rank"]: event for event in events(log) if event.get("event") == "clock"}
-    wrongs = [f"the clock of rank {rank} was not compared" for rank in range(count) if rank not in latest]
-    return wrongs + [f"the clock of rank {rank} is off by {event['offset_seconds']}, and by {event['error_seconds']} at most"
-                     for rank, event in latest.items() if abs(event["offset_seconds"]) > event["error_seconds"] + 1e-9]
+def clock_wrongs(log, least):
+    """What is wrong with how a log compares the clocks of ranks of this machine, which are one clock, the first `least` at least; a line
+    each."""
+    clocks = [event for event in log if event.get("event") == "clock"]
+    missing = set(range(least)) - {clock["rank"] for clock in clocks}
+    return [f"the clock of rank {rank} was not compared" for rank in sorted(missing)] + [
+        f"the clock of rank {clock['rank']} is off by {clock['offset_seconds']}, and by {clock['error_seconds']} at most"
+        for clock in clocks if abs(clock["offset_seconds"]) > clock["error_seconds"] + 1e-9]
 
 
 def result_wrongs(result):
@@ -233,7 +235,7 @@ def run(plan, length=None, has_replay=False):
             loss = result["test_loss"]
             found = events(log)
             recovery = recovery_seconds(done, job.output[-1][0], result["seconds"], found)
-            wrongs += account_wrongs(result, found)
+            wrongs += account_wrongs(result, found) + clock_wrongs(found, 1)
             wrongs += replay_wrongs(log) if has_replay else []
         except Failed as failure:
             wrongs.append(str(failure))
