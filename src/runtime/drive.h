@@ -54,6 +54,11 @@ void drive_note_restored(struct training *training, const struct drive_return *b
 /* Gradients that are undone by it. */
 uint64_t drive_undone(const struct training *training, const struct drive_return *back);
 
+/* Takes the present state through what one goes through that is copied and gone back to; not its vectors.
+ * HYSGD_MEMORY.
+ */
+HYSGD_MUST_CHECK enum hysgd_status drive_copy_and_restore(struct training *training);
+
 /* Records that a copy of the present state is being made, to which the run may go back. */
 void drive_note_copied(struct training *training, double seconds);
 

@@ -284,21 +284,7 @@ static void repeat_copy(struct replay *replay) {
     drive_note_copied(replay->training, replay->expected.seconds);
 }
 
-/* What a state goes through that is copied and gone back to. The vectors are as they were: what the run has undone
- * is not repeated. */
-static enum hysgd_status copy_and_restore(struct training *training) {
-    struct snapshot_image *image;
-    unsigned char *bytes = NULL;
-    size_t length = 0;
-    HYSGD_TRY(snapshot_take(training, 0, NULL, &image));
-    enum hysgd_status status = snapshot_store_state(image, training->setup, &bytes, &length);
-    snapshot_discard(image);
-    if (status == HYSGD_OK)
-        status = snapshot_restore_state(training, bytes, length);
-    memory_free(bytes);
-    return status;
-}
-
+/* The vectors are as they were: what the run has undone is not repeated. */
 static enum hysgd_status repeat_return(struct replay *replay) {
     struct training *training = replay->training;
     HYSGD_TRY(check_idle(replay));
@@ -306,7 +292,7 @@ static enum hysgd_status repeat_return(struct replay *replay) {
         if (training->workers[i].is_under_way)
             server_has_read(&training->server, i);
     const struct drive_return back = {.place = training->place, .rank = replay->expected.restored.rank};
-    HYSGD_TRY(copy_and_restore(training));
+    HYSGD_TRY(drive_copy_and_restore(training));
     drive_go_back(training, replay->now);
     replay->restart_is_due = true;
     replay->is_evaluating = false;
