@@ -18,12 +18,12 @@
 
 /* ---- A compact log ---- */
 
-/* What is read, and who sees it. */
+/* A log that is read. */
 struct reading {
     const char *path;
     struct log_reader *reader;
-    struct recorder *recorder; /* of the views; not ended */
     struct tally tally;
+    uint64_t bytes; /* up to which it is whole */
     struct training_record *record;
 };
 
@@ -34,42 +34,30 @@ static enum hysgd_status fail_place(const struct reading *reading) {
 }
 
 /* The event that the state gone back to has as its latest must be the one of the log. */
-static enum hysgd_status check_place(const struct reading *reading, const struct event *event) {
-    const struct training_place *place = &reading->record->place;
-    if (reading->record->events != place->events || event->seconds == place->seconds)
-        return HYSGD_OK;
-    return fail_place(reading);
-}
-
 static enum hysgd_status take_event(struct reading *reading, const struct event *event) {
     struct training_record *record = reading->record;
     record->events++;
     record->seconds = event->seconds > record->seconds ? event->seconds : record->seconds;
-    HYSGD_TRY(check_place(reading, event));
+    if (record->events == record->place.events && event->seconds != record->place.seconds)
+        return fail_place(reading);
     tally_add(&reading->tally, event);
     if (record->events % PLAYED_EVENTS == 0 && record->pulse)
         record->pulse(record->pulse_self);
-    if (recorder_emit(reading->recorder, event))
-        return HYSGD_OK;
-    HYSGD_TRY(recorder_drain(reading->recorder, event->seconds));
-    return recorder_emit(reading->recorder, event)
-               ? HYSGD_OK
-               : hysgd_fail(HYSGD_FAILED, "the recorder has no room for an event");
+    return HYSGD_OK;
 }
 
 static enum hysgd_status read_events(struct reading *reading) {
     struct event event;
     bool has_event = true;
-    HYSGD_TRY(recorder_begin(reading->recorder, log_reader_run(reading->reader)));
     for (;;) {
         HYSGD_TRY(log_reader_next(reading->reader, &event, &has_event));
         if (!has_event)
             break;
         HYSGD_TRY(take_event(reading, &event));
     }
-    if (log_reader_summary(reading->reader) != NULL || reading->record->events < reading->record->place.events)
-        return fail_place(reading);
-    return recorder_drain(reading->recorder, reading->record->seconds);
+    reading->bytes = log_reader_byte(reading->reader);
+    bool is_over = log_reader_summary(reading->reader) != NULL;
+    return is_over || reading->record->events < reading->record->place.events ? fail_place(reading) : HYSGD_OK;
 }
 
 /* What the log tells of the workers. */
@@ -84,19 +72,48 @@ static void take_accounts(const struct reading *reading, struct succession *succ
     reading->record->has_received = run->first_received == 0; /* else some are of before the log */
 }
 
-static enum hysgd_status play(struct reading *reading, struct recording *recording, struct succession *succession) {
-    HYSGD_TRY(log_reader_open(reading->path, &recording->reader));
-    reading->reader = recording->reader;
+/* Before anything is written: whether it is the log to go on with, and what it has. */
+static enum hysgd_status look_through(struct reading *reading, struct succession *succession) {
+    HYSGD_TRY(log_reader_open(reading->path, &reading->reader));
     const struct event_run *run = log_reader_run(reading->reader);
     if (run->workers != succession->workers)
         return fail_place(reading);
     HYSGD_TRY(tally_init(&reading->tally, run));
-    HYSGD_TRY(recorder_alloc(PLAYED_EVENTS, &reading->recorder));
-    HYSGD_TRY(
-        views_open(&recording->views, &recording->paths, recording->paths.report[0] != '\0', reading->recorder));
     HYSGD_TRY(read_events(reading));
     take_accounts(reading, succession);
     return HYSGD_OK;
+}
+
+/* Gives the same events to the views. */
+static enum hysgd_status play_events(struct recording *recording, const struct training_record *record,
+                                     struct recorder *recorder) {
+    struct event event;
+    bool has_event = true;
+    HYSGD_TRY(recorder_begin(recorder, log_reader_run(recording->reader)));
+    for (uint64_t i = 0; i < record->events && has_event; i++) {
+        HYSGD_TRY(log_reader_next(recording->reader, &event, &has_event));
+        if (i % PLAYED_EVENTS == 0 && record->pulse)
+            record->pulse(record->pulse_self);
+        if (!has_event || recorder_emit(recorder, &event))
+            continue;
+        HYSGD_TRY(recorder_drain(recorder, event.seconds));
+        if (!recorder_emit(recorder, &event))
+            return hysgd_fail(HYSGD_FAILED, "the recorder has no room for an event");
+    }
+    return recorder_drain(recorder, record->seconds);
+}
+
+static enum hysgd_status play(struct recording *recording, const struct training_record *record, const char *path) {
+    struct recorder *recorder;
+    if (!views_are_wanted(&recording->paths))
+        return HYSGD_OK;
+    HYSGD_TRY(log_reader_open(path, &recording->reader));
+    HYSGD_TRY(recorder_alloc(PLAYED_EVENTS, &recorder));
+    enum hysgd_status status = views_open(&recording->views, &recording->paths, false, recorder);
+    if (status == HYSGD_OK)
+        status = play_events(recording, record, recorder);
+    recorder_free(recorder);
+    return status;
 }
 
 /* A process that only sleeps may still write to the files of before: these are others. */
@@ -131,14 +148,15 @@ static enum hysgd_status continue_log(struct recording *recording, struct succes
     const struct views_paths others = paths_of_new(paths);
     recording->paths = *paths;
     recording->paths.log = recording->paths.jsonl = recording->paths.tensorboard = "";
-    leave_file(paths->csv);
-    leave_file(paths->trace);
-    enum hysgd_status status = play(&reading, recording, succession);
-    recorder_free(reading.recorder);
+    enum hysgd_status status = look_through(&reading, succession);
+    log_reader_close(reading.reader);
     tally_fini(&reading.tally);
     HYSGD_TRY(status);
+    leave_file(paths->csv);
+    leave_file(paths->trace);
+    HYSGD_TRY(play(recording, record, paths->log));
     HYSGD_TRY(recorder_alloc(RECORDING_EVENTS, &recording->recorder));
-    HYSGD_TRY(views_continue(&recording->views, paths, log_reader_byte(recording->reader)));
+    HYSGD_TRY(views_continue(&recording->views, paths, reading.bytes));
     HYSGD_TRY(views_adopt(&recording->views, recording->recorder));
     return add_new(recording, succession, &others);
 }

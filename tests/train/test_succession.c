@@ -260,12 +260,16 @@ static void what_the_log_has_of_each_worker_is_known(void **state) {
 static void expect_own(const struct files *files, int kept) {
     struct heir heir;
     off_t before = size_of(files->log);
+    FILE *stream = fopen(files->csv, "wb"); /* of a run before */
+    fputs("another table\n", stream);
+    fclose(stream);
     open_heir(&heir, files, kept);
     assert_false(heir.record.is_continued);
     assert_non_null(strstr(heir.record.warning, files->own));
     end_heir(&heir);
     expect_log(files->own, 0);
     assert_int_equal(size_of(files->log), before);
+    assert_int_equal(size_of(files->csv), strlen("another table\n"));
 }
 
 static void a_log_that_is_not_of_the_run_is_left_alone(void **state) {
