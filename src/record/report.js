@@ -110,6 +110,7 @@ const RUN_COLUMNS = [
   ['gradients', (run) => run.summary && sums(run).received, (v) => count(v), 0],
   ['local steps', (run) => run.summary && sums(run).batches > sums(run).received
     ? sums(run).batches / sums(run).received : null, (v) => number(v, 3), 0],
+  ['gradients undone', (run) => run.summary && run.summary.undone || null, (v) => count(v), 0],
   ['bytes sent', (run) => run.summary && sums(run).sent_bytes || null, (v) => count(v), 0],
   ['updates', (run) => run.summary && run.summary.updates, (v) => count(v), 0],
   ['mean staleness', (run) => run.summary && sums(run).staleness_sum / sums(run).applied, (v) => number(v, 3), 0],

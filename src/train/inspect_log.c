@@ -129,6 +129,9 @@ static void print_text(const struct contents *contents, FILE *out) {
             run->batch, run->parameter_count, run->first_seconds,
             summary != NULL ? summary->seconds : contents->seconds);
     print_plain(summary != NULL ? summary->reason : "cut before the end", out);
+    if (summary != NULL && summary->returns > 0)
+        fprintf(out, "\nwent back %" PRIu64 " %s after losses, %" PRIu64 " gradients undone", summary->returns,
+                summary->returns == 1 ? "time" : "times", summary->undone);
     fputs("\n\nevents\n", out);
     for (size_t i = 0; i < record_event_count; i++)
         if (contents->counts[i] > 0)
