@@ -110,6 +110,8 @@ static int run(const struct command *command, int argc, char **argv) {
     else
         status = run_job(job, &args, &own);
     int code = job_speaks(job) ? command_report(status) : hysgd_status_exit_code(status);
+    if (job_is_left_behind(job))
+        code = HYSGD_OK; /* a launcher would end the others too */
     hysgd_job_free(job);
     return code;
 }

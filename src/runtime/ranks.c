@@ -253,7 +253,7 @@ static void rest(struct ranks *ranks) {
 
 /* A signal to this rank: it takes its leave; at the coordinator it stops the run. */
 static void mind_signals(struct ranks *ranks) {
-    if (ranks->coordinator || ranks->has_asked_to_leave ||
+    if (ranks->coordinator || ranks->has_asked_to_leave || ranks->is_ended ||
         !atomic_load_explicit(&ranks->training->is_stopping, memory_order_relaxed))
         return;
     const struct message_cancelled message = {.head = {MESSAGE_LEAVING, sizeof message},

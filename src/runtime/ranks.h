@@ -227,6 +227,7 @@ struct ranks {
     bool has_lost;                /* since the coordinator has decided about it */
     double beaten, looked;        /* when the latest sign of life was sent, and looked for */
     double overslept;             /* when this rank had been stopped itself for too long; 0: never */
+    double woken;                 /* this rank had been stopped until then; 0: not so far */
     double doubted;               /* since then the others are asked whether they hear the leader; 0: it is heard */
     bool has_yielded;             /* another was told that this rank does not hear it either */
     bool has_renewal;             /* this rank is about to go on anew, */

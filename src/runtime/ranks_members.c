@@ -15,6 +15,10 @@
 #define BEAT_SECONDS 0.2
 #define LOOK_SECONDS 0.02
 
+/* Who has been stopped hears first what others had to say before they ended, which may be that they went on without
+ * it. */
+#define LISTEN_SECONDS 0.5
+
 /* Tags have room for so many. */
 #define MOST_INCARNATIONS 1024
 
@@ -474,8 +478,10 @@ static enum hysgd_status doubt(struct ranks *ranks, double now) {
 static void forgive_own_silence(struct ranks *ranks, double now) {
     if (ranks->looked > 0 && now - ranks->looked > ranks->options->patience)
         ranks->overslept = now;
-    if (now - ranks->looked > ranks->options->patience / 2)
+    if (now - ranks->looked > ranks->options->patience / 2) {
         listen_anew(ranks, now);
+        ranks->woken = now;
+    }
     ranks->looked = now;
 }
 
@@ -521,7 +527,8 @@ static enum hysgd_status step(struct ranks *ranks) {
     double now = machine_seconds();
     if (now - ranks->looked > LOOK_SECONDS) {
         forgive_own_silence(ranks, now);
-        look(ranks, now);
+        if (now - ranks->woken > LISTEN_SECONDS)
+            look(ranks, now);
         HYSGD_TRY(doubt(ranks, now));
         if (ranks->is_ended)
             return HYSGD_OK;

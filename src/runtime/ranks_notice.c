@@ -15,6 +15,13 @@ void ranks_describe_loss(const struct ranks *ranks, int rank, char *text, size_t
         snprintf(text, size, "rank %d on %s has been silent for %g s", rank, host, ranks->options->patience);
 }
 
+static bool hosts_servers(const struct ranks *ranks, int rank) {
+    for (int i = 0; i < ranks->servers; i++)
+        if (ranks->server_ranks[i] == rank)
+            return true;
+    return false;
+}
+
 static bool is_computing(const struct ranks *ranks, int worker) {
     return ranks->training->engine.workers[worker].activity == ENGINE_COMPUTING;
 }
@@ -27,7 +34,8 @@ void ranks_tell_lost_worker(struct ranks *ranks, int worker) {
     if (rank >= 0 && is_lost)
         ranks_describe_loss(ranks, rank, why, sizeof why);
     else if (rank >= 0 && ranks_coordinator_was_told(ranks, worker))
-        snprintf(why, sizeof why, "rank %d on %s was told to end (SIGTERM)", rank, comm_host(ranks->comm, rank));
+        snprintf(why, sizeof why, "rank %d on %s was told to end (SIGTERM)%s", rank, comm_host(ranks->comm, rank),
+                 hosts_servers(ranks, rank) ? ", and goes on as a server until the end" : "");
     else if (rank >= 0)
         snprintf(why, sizeof why, "so the run's speeds say, of rank %d on %s", rank, comm_host(ranks->comm, rank));
     snprintf(text, sizeof text, "worker %d %s%s: %s", worker, is_lost ? "is lost" : "leaves", cost, why);

@@ -147,6 +147,10 @@ bool job_speaks(const struct hysgd_job *job) {
     return job->run.recording.recorder != NULL || is_first(job);
 }
 
+bool job_is_left_behind(const struct hysgd_job *job) {
+    return job->run_is_ready && job->run.training.is_dismissed;
+}
+
 int job_ranks(const struct hysgd_job *job) {
     return job->is_resolved ? job->resolved.place.ranks : 1;
 }

@@ -30,6 +30,9 @@ HYSGD_MUST_CHECK enum hysgd_status job_decline(struct hysgd_job *job, enum hysgd
  * takes its place when it is lost. */
 bool job_speaks(const struct hysgd_job *job);
 
+/* Whether other processes have gone on with the run without this one: its failure is not that of the run. */
+bool job_is_left_behind(const struct hysgd_job *job);
+
 /* Whether the run, which has begun, is spread over several processes without having been told to be; and over how
  * many. */
 bool job_has_chosen_runtime(const struct hysgd_job *job);
