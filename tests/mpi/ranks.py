@@ -73,8 +73,9 @@ class Job:
         self.kill()
 
     def _read(self, stream, lines):
-        for line in stream:
-            lines.append((time.monotonic(), line.rstrip("\n")))
+        with stream:
+            for line in stream:
+                lines.append((time.monotonic(), line.rstrip("\n")))
 
     def processes(self):
         """[(process id, rank; None for mpirun and its like)] of all that live."""

@@ -55,8 +55,17 @@ class TestChecks(unittest.TestCase):
 
     def test_who_is_lost_must_be_named(self):
         killed = Plan(SCENE, "kill", "worker", 2, 0.5, 1)
-        self.assertEqual(trials.naming_wrongs(killed, ["", "rank 2 of host vm is lost"]), [])
-        self.assertNotEqual(trials.naming_wrongs(killed, ["rank 20 is lost", "rank 2 is slow"]), [])
+        self.assertEqual(trials.naming_wrongs(killed, ["", "server 0 is lost: rank 2 on vm has ended; back to update 1"]), [])
+        self.assertEqual(trials.naming_wrongs(killed, ["worker 2 is lost: rank 2 on vm has been silent for 4 s"]), [])
+        self.assertNotEqual(trials.naming_wrongs(killed, ["worker 2 is lost: rank 20 on vm has ended", "rank 2 on vm has ended"]), [])
+
+    def test_who_is_told_to_end_must_be_named_once(self):
+        drained = Plan(SCENE, "drain", "worker", 2, 0.5, 1)
+        line = "worker 2 leaves: rank 2 on vm was told to end (SIGTERM)"
+        self.assertEqual(trials.naming_wrongs(drained, [line]), [])
+        for lines in ([], [line, line], [line.replace("rank 2", "rank 20")], [line, "worker 2 is lost: rank 2 on vm has ended"]):
+            self.assertNotEqual(trials.naming_wrongs(drained, lines), [], lines)
+        self.assertEqual(trials.naming_wrongs(drained._replace(role="coordinator", rank=0), []), [])
 
     def test_nobody_else_may_be_named(self):
         paused = Plan(SCENE, "pause", "worker", 2, 0.5, 1)

@@ -178,19 +178,25 @@ def account_wrongs(result, log):
     return wrongs
 
 
+def ends_run(plan):
+    """Whether the run is to end early: the coordinator is told to."""
+    return plan.action == "drain" and plan.role == "coordinator"
+
+
 def is_about_loss(line):
     return re.search(r"\blost\b", line) is not None
 
 
 def naming_wrongs(plan, lines):
-    """Whether who was lost is named, by rank or worker, which have the same numbers, and nobody is without a loss. lines: of standard
-    error."""
+    """Whether who was lost or told to end is named, and nobody is lost otherwise. lines: of standard error."""
     named = [line for line in lines if is_about_loss(line)]
-    has_worker = plan.role != "server"  # the loss of one that only serves is not said so far
-    if plan.action in ("kill", "hang") and has_worker and not any(re.search(rf"\b(rank|worker) {plan.rank}\b", line) for line in named):
+    told = [line for line in lines if re.search(rf"\brank {plan.rank} on \S+ was told to end", line)]
+    if plan.action in ("kill", "hang") and not any(re.search(rf"\brank {plan.rank} on \S+ has (ended|been silent)", line) for line in named):
         return [f"rank {plan.rank} is not named as lost"]
-    if plan.action in ("none", "pause") and named:
+    if plan.action in ("none", "pause", "drain") and named:
         return [f"said without a loss: {named[0]}"]
+    if plan.action == "drain" and not ends_run(plan) and len(told) != 1:
+        return [f"said {len(told)} times that rank {plan.rank} was told to end"]
     return []
 
 
@@ -230,9 +236,10 @@ def run(plan, length=None, has_replay=False):
         try:
             if result is None:
                 raise Failed("there is no result, or more than one")
-            if result["reason"] != "gradients":
+            is_early = ends_run(plan) and result["reason"] == "interrupted"
+            if result["reason"] != "gradients" and not is_early:
                 wrongs.append(f"it ended for another reason: {result['reason']}")
-            loss = result["test_loss"]
+            loss = None if is_early else result["test_loss"]
             found = events(log)
             recovery = recovery_seconds(done, job.output[-1][0], result["seconds"], found)
             wrongs += account_wrongs(result, found) + clock_wrongs(found, 1)
