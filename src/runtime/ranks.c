@@ -8,6 +8,7 @@
 
 #include "base/machine.h"
 #include "base/memory.h"
+#include "runtime/control.h"
 #include "runtime/list.h"
 #include "runtime/ranks_hello.h"
 #include "runtime/ranks_vigil.h"
@@ -419,7 +420,7 @@ static enum hysgd_status start_parts(struct ranks *ranks) {
     HYSGD_TRY(ranks_aside_start(ranks));
     if (ranks->rank == ranks->leader) {
         HYSGD_TRY(ranks_coordinator_start(ranks));
-        HYSGD_TRY(ranks_join_open(ranks, false));
+        HYSGD_TRY(ranks_join_open(ranks, ranks->options->door));
     }
     for (int i = 0; i < ranks->workers; i++)
         if (ranks->worker_ranks[i] == ranks->rank)
@@ -502,6 +503,8 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
         take_turns(&ranks);
     else
         drive_fail(training, status);
+    if (!ranks.join)
+        control_close(options->door);
     ranks_join_close(&ranks);
     finish_sending(&ranks);
     stop(&ranks);
@@ -516,6 +519,7 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
     options->vigil = NULL;
     memory_free(options->facts);
     options->facts = NULL;
+    options->door = NULL;
     fini(&ranks);
     return drive_finish(training);
 }

@@ -26,6 +26,7 @@ struct ranks_options {
     struct ranks_vigil *vigil; /* likewise; it rests while the run goes on */
     bool has_compared;         /* what the ranks are about to run */
     bool reports;              /* in the place of rank 0, which is lost */
+    struct control *door;      /* of rank 0, until the run begins */
     char *facts;               /* that, as it is compared with ranks that join; [facts_bytes] */
     size_t facts_bytes;
 };
@@ -207,7 +208,7 @@ struct ranks {
     const struct ranks_options *options;
     struct comm *comm;
     int rank, count, leader; /* leader: the coordinator's rank */
-    int first_count;             /* count, when the run began */
+    int first_count;         /* count, when the run began */
     int most;                /* that it can become: ranks may join */
     int latest;              /* that has joined lately; -1: none has */
     int workers, servers;
@@ -423,8 +424,9 @@ void ranks_tell_restored(struct ranks *ranks, char *text, size_t size, uint64_t 
 
 /* ---- ranks_join.c: ranks that join ---- */
 
-/* Makes the door of the run, by whoever leads. `takes_over`: after another one. */
-HYSGD_MUST_CHECK enum hysgd_status ranks_join_open(struct ranks *ranks, bool takes_over);
+/* By whoever leads: workers may join from here on. `door`: of the run, from here on its own; NULL: it is made in
+ * the place of another one's. */
+HYSGD_MUST_CHECK enum hysgd_status ranks_join_open(struct ranks *ranks, struct control *door);
 void ranks_join_close(struct ranks *ranks);
 
 /* By the coordinator while the run goes on: hears requests, and goes on with the one that it has heard. */

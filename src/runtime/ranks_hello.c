@@ -12,6 +12,7 @@
 
 #include "base/machine.h"
 #include "base/memory.h"
+#include "runtime/control.h"
 #include "runtime/ranks.h"
 #include "runtime/ranks_vigil.h"
 
@@ -447,6 +448,8 @@ enum hysgd_status ranks_agree(void *self, enum hysgd_status status, const struct
         status = keep_facts(options, facts);
     if (ranks_newcomer_invitation(options) != NULL)
         return ranks_newcomer_agree(options, status);
+    if (status == HYSGD_OK && ranks_may_grow(options) && comm_rank(options->comm) == 0 && options->door == NULL)
+        status = control_open(options->control, false, &options->door);
     snprintf(message, sizeof message, "%s", hysgd_error_message());
     enum hysgd_status can_talk = init(&hello, options);
     bool is_complete = can_talk == HYSGD_OK;
@@ -464,6 +467,8 @@ enum hysgd_status ranks_agree(void *self, enum hysgd_status status, const struct
     if (status != HYSGD_OK) {
         comm_close(hello.comm, is_complete);
         ranks_vigil_close(options->vigil);
+        control_close(options->door);
+        options->door = NULL;
         memory_free(options->facts);
         options->facts = NULL;
         options->comm = NULL;

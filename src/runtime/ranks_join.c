@@ -45,14 +45,13 @@ struct ranks_join {
 
 /* ---- The door ---- */
 
-enum hysgd_status ranks_join_open(struct ranks *ranks, bool takes_over) {
+enum hysgd_status ranks_join_open(struct ranks *ranks, struct control *door) {
     if (!ranks_may_grow(ranks->options) || ranks->join)
         return HYSGD_OK;
     HYSGD_TRY(memory_alloc(1, sizeof *ranks->join, &ranks->join));
-    *ranks->join = (struct ranks_join){.phase = JOIN_NOBODY};
-    enum hysgd_status status = control_open(ranks->options->control, takes_over, &ranks->join->control);
-    if (status == HYSGD_OK || !takes_over)
-        return status;
+    *ranks->join = (struct ranks_join){.phase = JOIN_NOBODY, .control = door};
+    if (door || control_open(ranks->options->control, true, &ranks->join->control) == HYSGD_OK)
+        return HYSGD_OK;
     /* On another host than the one before; the run goes on without. */
     char text[RANKS_LINE];
     snprintf(text, sizeof text, "no worker can join any more: %.400s", hysgd_error_message());

@@ -242,7 +242,7 @@ struct message_welcome {
     int32_t renewed_by, leader, count, latest;
     bool has_saved, confirms;
     uint64_t received, generation;
-    double begun; /* of the state that the run began with, on its clock */
+    double begun;                          /* of the state that the run began with, on its clock */
     uint64_t state_bytes, beginning_bytes; /* that follow on channels of their own; of the latter 0: nothing does */
 };
 

@@ -207,7 +207,7 @@ static enum hysgd_status lead(struct ranks *ranks, bool is_new, uint64_t *receiv
     else
         back->received = received;
     if (is_new)
-        HYSGD_TRY(ranks_join_open(ranks, true));
+        HYSGD_TRY(ranks_join_open(ranks, NULL));
     HYSGD_TRY(ranks_coordinator_start(ranks));
     if (leaves && ranks->worker)
         ranks_coordinator_dismiss(ranks, ranks->worker->worker);

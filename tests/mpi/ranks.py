@@ -19,6 +19,7 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("HYSGD_BUILD", os.path.join(FOLDER, "..", "..", "build", "release"))
 PROGRAM = os.environ.get("HYSGD_PROGRAM", os.path.abspath(os.path.join(BUILD, "hysgd")))
 MARK = "HYSGD_TEST_JOB"  # an environment variable by which the processes of a job are found, on all of its hosts
+JOINED = "OMPI_PARENT_PORT"  # of a process that another one had started
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 numbers = itertools.count()
@@ -89,14 +90,20 @@ class Job:
                 continue
             values = dict(word.decode(errors="replace").partition("=")[::2] for word in words)
             rank = next((int(values[name]) for name in RANK_VARIABLES if name in values), None)
+            if JOINED in values:  # each is rank 0 of a world of its own
+                rank = JOINED
             found.append((int(entry), rank))
         return found
+
+    def newcomers(self):
+        """Process ids of those that have joined, or are about to."""
+        return [pid for pid, rank in self.processes() if rank == JOINED]
 
     def ranks(self):
         """Process ids by rank, of the ranks that live."""
         name = os.path.basename(PROGRAM)[:15]
         return {rank: pid for pid, rank in self.processes()
-                if rank is not None and read(f"/proc/{pid}/comm").decode(errors="replace").strip() == name}
+                if isinstance(rank, int) and read(f"/proc/{pid}/comm").decode(errors="replace").strip() == name}
 
     def wait_for_ranks(self, count, seconds):
         """Process ids by rank, once there are so many; {} if that takes longer."""
