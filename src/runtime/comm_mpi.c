@@ -28,6 +28,7 @@
 /* MPI is one for the whole process, which may enter it once, and so is what is known about leaving it. */
 static struct {
     atomic_bool is_open;     /* an end is: MPI_Finalize would wait for ranks that know nothing of it */
+    atomic_bool has_grown;   /* processes have joined: it may wait for one that has left */
     atomic_bool has_lost;    /* ranks have died or failed to take leave: it would wait for ever */
     struct end *unopened;    /* one whose opening has failed: MPI may still write to its memory */
     pthread_t entering;      /* is in MPI_Init_thread, */
@@ -394,7 +395,7 @@ static const struct comm_ops mpi_ops = {mpi_send,     mpi_receive, mpi_progress,
 static void leave(int status, void *self) {
     int is_initialized = 0, is_finalized = 0;
     (void)self;
-    if (process.has_lost || process.is_open) {
+    if (process.has_lost || process.has_grown || process.is_open) {
         fflush(NULL);
         _exit(status);
     }
@@ -691,6 +692,7 @@ static void finish_admission(struct end *end) {
     enum hysgd_status status = admission->status;
     pthread_join(admission->thread, NULL);
     end->admission = NULL;
+    process.has_grown = true;
     if (status == HYSGD_OK) {
         end->gatherings[admission->rank + 1] = end->through[admission->rank] = admission->merged;
         end->identities[admission->rank] = admission->identities[admission->count];
@@ -778,6 +780,7 @@ static enum hysgd_status hear_invitation(struct end *end, MPI_Comm merged, const
 
 static enum hysgd_status join_group(struct end *end, MPI_Comm parent) {
     MPI_Comm merged;
+    process.has_grown = true;
     struct invitation invitation = {0};
     struct comm_identity *identities = NULL;
     int *ranks = NULL, code = MPI_Intercomm_merge(parent, 1, &merged);
@@ -820,6 +823,8 @@ enum hysgd_status comm_open(bool may_grow, struct comm **comm_out) {
     if (process.has_lost)
         return hysgd_fail(HYSGD_USAGE,
                           "ranks of this job have died: the rest cannot begin anew, start the job again");
+    if (process.has_grown)
+        return hysgd_fail(HYSGD_USAGE, "processes have joined this job: it cannot begin anew, start the job again");
     HYSGD_TRY(enter(may_grow, &given));
     HYSGD_TRY(check_launcher());
     if (may_grow)

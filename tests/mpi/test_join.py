@@ -56,8 +56,10 @@ class TestJoin(unittest.TestCase):
 
     def end(self, job, workers):
         """Stops the run as Ctrl-C does, and checks its account and the repetition of its log. Workers: those that are left."""
-        time.sleep(0.5)  # for all to deliver
         leader = min(job.ranks())
+        until = time.monotonic() + START
+        while leader == 0 and self.delivered_at_last() != workers and time.monotonic() < until:
+            time.sleep(0.1)
         job.signal(leader, signal.SIGINT)
         self.assertTrue(job.wait(START), job.errors())
         self.assertFalse(os.path.exists(os.path.join(self.folder, "run.sock")))
