@@ -77,7 +77,7 @@ LEFT_OUT := src/cli/% $(if $(HAVE_ONEDNN),,src/linalg/onednn%) \
 	$(if $(HAVE_TENSORBOARD),src/record/tensorboard_absent.c,src/record/tensorboard.c) \
 	$(if $(HAVE_SERVE),src/record/serve_absent.c,src/record/serve.c) \
 	$(if $(HAVE_XZ),src/data/xz_absent.c,src/data/xz.c) \
-	$(if $(MPI_SHOW),src/runtime/comm_absent.c,src/runtime/comm_mpi.c)
+	$(if $(MPI_SHOW),src/runtime/comm_absent.c,src/runtime/comm_mpi.c src/runtime/comm_mpi_admit.c)
 SOURCES := $(filter-out $(LEFT_OUT),$(wildcard src/*/*.c)) $(wildcard src/*/*.S)
 CLI_SOURCES := $(wildcard src/cli/*.c)
 OBJECTS := $(patsubst src/%,$(B)/src/%.o,$(SOURCES)) $(if $(HAVE_TENSORBOARD),$(B)/src/record/tensorboard.pb-c.o)
@@ -124,7 +124,7 @@ $(B)/src/%.c.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/src/runtime/comm_mpi.c.o: CPPFLAGS += $(MPI_CPPFLAGS)
+$(B)/src/runtime/comm_mpi.c.o $(B)/src/runtime/comm_mpi_admit.c.o: CPPFLAGS += $(MPI_CPPFLAGS)
 
 $(B)/src/%.S.o: src/%.S
 	@mkdir -p $(@D)

@@ -2,7 +2,7 @@
 /* Ranks as processes that MPI connects. Only MPI 3.1's nonblocking messages are used once the group is open, since
  * those of other ranks go on when one dies; its requests are then left alone, as neither Open MPI nor MPICH ends
  * them. */
-#include <mpi.h>
+#include "runtime/comm_mpi.h"
 
 #include <limits.h>
 #include <poll.h>
@@ -16,8 +16,6 @@
 
 #include "base/machine.h"
 #include "base/memory.h"
-#include "runtime/comm_identity.h"
-#include "runtime/comm_ops.h"
 
 /* Ranks are started within this time, data not yet read. */
 #define ENTRANCE_SECONDS 60
@@ -37,62 +35,6 @@ static struct {
 
 /* Ranks that may be admitted to a group that was opened for that. */
 #define MOST_ADMITTED 256
-
-/* A request of MPI and what it is for. */
-struct slot {
-    struct comm_completion completion;
-    bool is_receive;
-    size_t bytes; /* length of what is sent */
-    int finished; /* its place in what MPI_Testsome tells, -1 when it is not there */
-};
-
-struct finished {
-    struct comm_completion completion;
-    size_t bytes;
-};
-
-/* A communicator, with the place in it of each rank of the group; -1: it is not there. */
-struct gathering {
-    MPI_Comm comm;
-    int places[];
-};
-
-/* The admission of a rank, by a thread of its own, since MPI has nothing for that but calls that wait. */
-struct admission {
-    pthread_t thread;
-    atomic_bool is_over;                   /* all below is the thread's until then */
-    struct gathering *parent;              /* with all who take part, */
-    int *ranks, *places, count;            /* [count] who these are, the root first, and where in there */
-    struct gathering *merged;              /* what comes of it: they and the new rank */
-    struct comm_identity own, *identities; /* [count + 1] in that order */
-    int rank, most;
-    bool is_root;
-    char host[256]; /* "": anywhere */
-    void *welcome;  /* [bytes] */
-    uint64_t bytes;
-    enum hysgd_status status;
-    char message[1024];
-};
-
-struct end {
-    struct comm comm;
-    MPI_Comm world; /* of this end alone, so that no message of an earlier one can match */
-    struct gathering *
-        *gatherings; /* [most + 1] of the rank before which all who were there met, the first of nobody */
-    struct gathering **through;  /* [most] where a rank is reached */
-    struct admission *admission; /* under way; NULL: none */
-    /* What is under way, in the order of its beginning; [capacity] each. */
-    MPI_Request *requests;
-    struct slot *slots;
-    int *indices;
-    MPI_Status *statuses;
-    int count, capacity;
-    struct finished *finished; /* [most_finished], of the present comm_progress */
-    int most_finished;
-    struct comm_identity *identities; /* [most] */
-    int *handles;                     /* [most], of processes of this host; -1 without one */
-    bool *has_died;                   /* [most] */
-};
 
 #ifdef HYSGD_SANITIZE
 /* Not there in the thread sanitizer. */
@@ -130,12 +72,16 @@ static void finalize(void) {
     MPI_Finalize();
 }
 
+void comm_mpi_note_growth(void) {
+    process.has_grown = true;
+}
+
 static struct end *end_of(struct comm *comm) {
     return (struct end *)comm;
 }
 
 /* The failure of a call of MPI. */
-static enum hysgd_status mpi_failed(int code, const char *what) {
+enum hysgd_status comm_mpi_fail(int code, const char *what) {
     char text[MPI_MAX_ERROR_STRING] = "";
     int length;
     MPI_Error_string(code, text, &length);
@@ -207,7 +153,7 @@ static enum hysgd_status begin(struct end *end, const struct slot *slot) {
         }
     }
     if (code != MPI_SUCCESS)
-        return mpi_failed(code, slot->is_receive ? "a receive cannot begin" : "a send cannot begin");
+        return comm_mpi_fail(code, slot->is_receive ? "a receive cannot begin" : "a send cannot begin");
     end->slots[end->count++] = *slot;
     return HYSGD_OK;
 }
@@ -275,12 +221,10 @@ static enum hysgd_status reserve_finished(struct end *end) {
     return HYSGD_OK;
 }
 
-static void finish_admission(struct end *end);
-
 static enum hysgd_status mpi_progress(struct comm *comm) {
     struct end *end = end_of(comm);
-    if (end->admission != NULL && atomic_load(&end->admission->is_over))
-        finish_admission(end);
+    if (end->admission != NULL)
+        comm_mpi_step_admission(end);
     if (end->count == 0)
         return HYSGD_OK;
     HYSGD_TRY(reserve_finished(end));
@@ -290,7 +234,7 @@ static enum hysgd_status mpi_progress(struct comm *comm) {
         count == 0) /* it may look first and then let come what there is: who rests now misses that */
         code = MPI_Testsome(end->count, end->requests, &count, end->indices, end->statuses);
     if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS)
-        return mpi_failed(code, "requests cannot be tested");
+        return comm_mpi_fail(code, "requests cannot be tested");
     if (count <= 0) /* also MPI_UNDEFINED */
         return HYSGD_OK;
     count = take_finished(end, count, code == MPI_ERR_IN_STATUS);
@@ -321,15 +265,6 @@ static bool mpi_has_died(struct comm *comm, int rank) {
     return end->has_died[rank];
 }
 
-static void admission_free(struct admission *admission) {
-    memory_free(admission->ranks);
-    memory_free(admission->places);
-    memory_free(admission->identities);
-    memory_free(admission->merged);
-    memory_free(admission->welcome);
-    memory_free(admission);
-}
-
 static void end_free(struct end *end) {
     for (int i = 0; end->handles != NULL && i < end->comm.most; i++)
         if (end->handles[i] >= 0)
@@ -352,23 +287,6 @@ static void end_free(struct end *end) {
     memory_free(end);
 }
 
-/* A thread that MPI does not let go goes on until the process ends. */
-static void end_admission(struct end *end) {
-    struct admission *admission = end->admission;
-    if (admission == NULL)
-        return;
-    if (atomic_load(&admission->is_over)) {
-        pthread_join(admission->thread, NULL);
-        admission_free(admission);
-        return;
-    }
-    pthread_detach(admission->thread);
-    process.has_lost = true;
-    for (int i = 0; i <= end->comm.most; i++)
-        if (end->gatherings[i] == admission->parent)
-            end->gatherings[i] = NULL; /* the thread still looks there */
-}
-
 /* Receives that nothing will match are withdrawn, so that nothing writes to the caller's memory any more. */
 static void mpi_close(struct comm *comm, bool is_clean) {
     struct end *end = end_of(comm);
@@ -382,14 +300,13 @@ static void mpi_close(struct comm *comm, bool is_clean) {
     if (!is_clean)
         process.has_lost = true;
     process.is_open = false;
-    end_admission(end);
+    if (!comm_mpi_end_admission(end))
+        process.has_lost = true;
     end_free(end);
 }
 
-static enum hysgd_status mpi_admit(struct comm *comm, const struct comm_admission *wanted);
-
-static const struct comm_ops mpi_ops = {mpi_send,     mpi_receive, mpi_progress, mpi_abandon,
-                                        mpi_has_died, mpi_admit,   mpi_close};
+static const struct comm_ops mpi_ops = {mpi_send,     mpi_receive,    mpi_progress, mpi_abandon,
+                                        mpi_has_died, comm_mpi_admit, mpi_close};
 
 /* At exit: leaves MPI, or the process where that would wait for others. */
 static void leave(int status, void *self) {
@@ -429,7 +346,7 @@ static enum hysgd_status initialize_in_time(int wanted, int *given_out) {
                           ENTRANCE_SECONDS);
     }
     *given_out = process.given;
-    return process.code == MPI_SUCCESS ? HYSGD_OK : mpi_failed(process.code, "it cannot be initialized");
+    return process.code == MPI_SUCCESS ? HYSGD_OK : comm_mpi_fail(process.code, "it cannot be initialized");
 }
 
 /* Enters MPI, once a process; a program that has done so itself also leaves it. */
@@ -484,7 +401,7 @@ static enum hysgd_status await(struct comm *comm, MPI_Request *request, const ch
         comm_rest(comm);
     comm->is_resting = false;
     if (code != MPI_SUCCESS)
-        return mpi_failed(code, what);
+        return comm_mpi_fail(code, what);
     return is_done ? HYSGD_OK
                    : hysgd_fail(HYSGD_FAILED, "MPI: %s: within %d s one of them has ended or cannot be reached",
                                 what, MEETING_SECONDS);
@@ -494,11 +411,11 @@ static enum hysgd_status barrier(struct end *end) {
     MPI_Request request;
     int code = MPI_Ibarrier(end->world, &request);
     return code == MPI_SUCCESS ? await(&end->comm, &request, "the ranks cannot meet")
-                               : mpi_failed(code, "the ranks cannot meet");
+                               : comm_mpi_fail(code, "the ranks cannot meet");
 }
 
 /* Handles of the processes are taken while all are known to live, so that no number is another's by then. */
-static void know(struct end *end, int rank, const struct comm_identity *own) {
+void comm_mpi_know(struct end *end, int rank, const struct comm_identity *own) {
     struct comm_peer *peer = &end->comm.peers[rank];
     peer->host = end->identities[rank].host;
     peer->is_same_host = comm_identity_is_near(own, &end->identities[rank]);
@@ -515,14 +432,14 @@ static enum hysgd_status meet(struct end *end) {
     int code =
         MPI_Iallgather(&own, sizeof own, MPI_BYTE, end->identities, sizeof own, MPI_BYTE, end->world, &request);
     if (code != MPI_SUCCESS)
-        return mpi_failed(code, "the ranks cannot exchange their names");
+        return comm_mpi_fail(code, "the ranks cannot exchange their names");
     HYSGD_TRY(await(comm, &request, "the ranks cannot exchange their names"));
     for (int i = 0; i < comm->size; i++)
-        know(end, i, &own);
+        comm_mpi_know(end, i, &own);
     return barrier(end);
 }
 
-static enum hysgd_status make_gathering(int most, MPI_Comm comm, struct gathering **gathering_out) {
+enum hysgd_status comm_mpi_make_gathering(int most, MPI_Comm comm, struct gathering **gathering_out) {
     struct gathering *gathering;
     HYSGD_TRY(memory_alloc(1, sizeof *gathering + (size_t)most * sizeof *gathering->places, &gathering));
     gathering->comm = comm;
@@ -532,7 +449,7 @@ static enum hysgd_status make_gathering(int most, MPI_Comm comm, struct gatherin
     return HYSGD_OK;
 }
 
-static enum hysgd_status end_init(struct end *end, int rank, int size, int most) {
+enum hysgd_status comm_mpi_init(struct end *end, int rank, int size, int most) {
     int given = MPI_THREAD_SINGLE;
     MPI_Query_thread(&given);
     HYSGD_TRY(comm_init(&end->comm, &mpi_ops, rank, size, most));
@@ -552,253 +469,19 @@ static enum hysgd_status begin_group(struct end *end, bool may_grow) {
     int rank, size;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
-    HYSGD_TRY(end_init(end, rank, size, may_grow ? size + MOST_ADMITTED : size));
+    HYSGD_TRY(comm_mpi_init(end, rank, size, may_grow ? size + MOST_ADMITTED : size));
     MPI_Request request;
     int code = MPI_Comm_idup(MPI_COMM_WORLD, &end->world, &request);
     if (code != MPI_SUCCESS)
-        return mpi_failed(code, "the ranks cannot meet");
+        return comm_mpi_fail(code, "the ranks cannot meet");
     HYSGD_TRY(await(&end->comm, &request, "the ranks cannot meet"));
     MPI_Comm_set_errhandler(end->world, MPI_ERRORS_RETURN);
-    HYSGD_TRY(make_gathering(end->comm.most, end->world, &end->gatherings[0]));
+    HYSGD_TRY(comm_mpi_make_gathering(end->comm.most, end->world, &end->gatherings[0]));
     for (int i = 0; i < size; i++) {
         end->gatherings[0]->places[i] = i;
         end->through[i] = end->gatherings[0];
     }
     return meet(end);
-}
-
-/* ---- Growing ---- */
-
-/* What an admitted process is told first, by the root. The ranks that take part follow, then the welcome. */
-struct invitation {
-    int32_t rank, count, most, status;
-    uint64_t bytes;
-};
-
-/* The command line of this process, cut into words; to be freed, both. */
-static enum hysgd_status read_words(char **text_out, char ***words_out) {
-    enum { MOST = 1 << 20 };
-    char *text, **words;
-    size_t count = 0;
-    HYSGD_TRY(memory_alloc(MOST + 1, 1, &text));
-    FILE *file = fopen("/proc/self/cmdline", "re");
-    size_t length = file != NULL ? fread(text, 1, MOST, file) : 0;
-    if (file != NULL)
-        fclose(file);
-    for (size_t i = 0; i < length; i++)
-        count += text[i] == '\0';
-    enum hysgd_status status = memory_alloc(count + 1, sizeof *words, &words);
-    if (status != HYSGD_OK || length == 0 || length == MOST) {
-        memory_free(text);
-        if (status == HYSGD_OK)
-            memory_free(words);
-        return status != HYSGD_OK ? status
-                                  : hysgd_fail(HYSGD_FAILED, "/proc/self/cmdline: the command line cannot be read");
-    }
-    char *at = text;
-    for (size_t i = 0; i < count; i++, at += strlen(at) + 1)
-        words[i] = at;
-    *text_out = text;
-    *words_out = words;
-    return HYSGD_OK;
-}
-
-/* Like this process: the same program, command line and folder. */
-static int spawn_like_this(const struct admission *admission, char **words, MPI_Comm living, MPI_Comm *inter_out) {
-    char program[4096] = "", folder[4096];
-    MPI_Info info;
-    int fault = 0;
-    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
-        snprintf(program, sizeof program, "%s", words[0]);
-    MPI_Info_create(&info);
-    if (getcwd(folder, sizeof folder) != NULL)
-        MPI_Info_set(info, "wdir", folder);
-    if (admission->host[0] != '\0')
-        MPI_Info_set(info, "host", admission->host);
-    int code = MPI_Comm_spawn(program, words + 1, 1, info, 0, living, inter_out, &fault);
-    MPI_Info_free(&info);
-    return code;
-}
-
-static enum hysgd_status spawn(const struct admission *admission, MPI_Comm living, MPI_Comm *inter_out) {
-    char *text = NULL, *nothing[] = {NULL, NULL}, **words = nothing;
-    if (admission->is_root)
-        HYSGD_TRY(read_words(&text, &words));
-    int code = spawn_like_this(admission, words, living, inter_out);
-    memory_free(text);
-    if (words != nothing)
-        memory_free(words);
-    return code == MPI_SUCCESS ? HYSGD_OK : mpi_failed(code, "no process can be started");
-}
-
-/* Those who take part, the root first. */
-static int gather_living(const struct admission *admission, MPI_Comm *living_out) {
-    MPI_Group all, group;
-    MPI_Comm_group(admission->parent->comm, &all);
-    MPI_Group_incl(all, admission->count, admission->places, &group);
-    int code = MPI_Comm_create_group(admission->parent->comm, group, admission->rank, living_out);
-    MPI_Group_free(&all);
-    MPI_Group_free(&group);
-    return code;
-}
-
-/* All learn who the new process is, and it learns where it is. */
-static enum hysgd_status introduce(struct admission *admission, MPI_Comm merged) {
-    struct invitation invitation = {admission->rank, admission->count, admission->most, HYSGD_OK, admission->bytes};
-    int size = (int)sizeof admission->own;
-    int code = MPI_Bcast(&invitation, sizeof invitation, MPI_BYTE, 0, merged);
-    if (code == MPI_SUCCESS)
-        code = MPI_Bcast(admission->ranks, admission->count, MPI_INT, 0, merged);
-    if (code == MPI_SUCCESS && !admission->is_root)
-        HYSGD_TRY(memory_alloc(invitation.bytes, 1, &admission->welcome)); /* which only the new one needs */
-    if (code == MPI_SUCCESS)
-        code = MPI_Bcast(admission->welcome, (int)invitation.bytes, MPI_BYTE, 0, merged);
-    if (code == MPI_SUCCESS)
-        code = MPI_Allgather(&admission->own, size, MPI_BYTE, admission->identities, size, MPI_BYTE, merged);
-    return code == MPI_SUCCESS ? HYSGD_OK : mpi_failed(code, "a new process cannot be introduced");
-}
-
-static enum hysgd_status admit(struct admission *admission) {
-    MPI_Comm living, inter, merged;
-    int code = gather_living(admission, &living);
-    if (code != MPI_SUCCESS)
-        return mpi_failed(code, "the ranks that are left cannot meet");
-    MPI_Comm_set_errhandler(living, MPI_ERRORS_RETURN);
-    HYSGD_TRY(spawn(admission, living, &inter));
-    code = MPI_Intercomm_merge(inter, 0, &merged);
-    if (code != MPI_SUCCESS)
-        return mpi_failed(code, "a new process cannot join the others");
-    MPI_Comm_set_errhandler(merged, MPI_ERRORS_RETURN);
-    HYSGD_TRY(introduce(admission, merged));
-    HYSGD_TRY(make_gathering(admission->most, merged, &admission->merged));
-    for (int i = 0; i < admission->count; i++)
-        admission->merged->places[admission->ranks[i]] = i;
-    admission->merged->places[admission->rank] = admission->count;
-    return HYSGD_OK;
-}
-
-static void *admission_main(void *argument) {
-    struct admission *admission = argument;
-    admission->status = admit(admission);
-    if (admission->status != HYSGD_OK)
-        snprintf(admission->message, sizeof admission->message, "%s", hysgd_error_message());
-    atomic_store(&admission->is_over, true);
-    return NULL;
-}
-
-/* What an admission has brought is kept for the next one. */
-static void finish_admission(struct end *end) {
-    struct admission *admission = end->admission;
-    enum hysgd_status status = admission->status;
-    pthread_join(admission->thread, NULL);
-    end->admission = NULL;
-    process.has_grown = true;
-    if (status == HYSGD_OK) {
-        end->gatherings[admission->rank + 1] = end->through[admission->rank] = admission->merged;
-        end->identities[admission->rank] = admission->identities[admission->count];
-        admission->merged = NULL;
-        know(end, admission->rank, &admission->own);
-    } else {
-        status_set_message(admission->message);
-    }
-    admission_free(admission);
-    comm_has_admitted(&end->comm, status);
-}
-
-static enum hysgd_status prepare_admission(struct end *end, const struct comm_admission *wanted,
-                                           struct admission *admission) {
-    admission->parent = end->gatherings[wanted->latest + 1];
-    admission->own = comm_identity_here(bell_handle(end->comm.bell));
-    admission->is_root = wanted->root == end->comm.rank;
-    if (wanted->host != NULL)
-        snprintf(admission->host, sizeof admission->host, "%s", wanted->host);
-    HYSGD_TRY(memory_alloc((size_t)wanted->rank, sizeof *admission->ranks, &admission->ranks));
-    admission->ranks[admission->count++] = wanted->root;
-    for (int i = 0; i < wanted->rank; i++)
-        if (wanted->takes_part[i] && i != wanted->root)
-            admission->ranks[admission->count++] = i;
-    HYSGD_TRY(memory_alloc((size_t)admission->count, sizeof *admission->places, &admission->places));
-    for (int i = 0; i < admission->count; i++) {
-        admission->places[i] = admission->parent != NULL ? admission->parent->places[admission->ranks[i]] : -1;
-        if (admission->places[i] < 0)
-            return hysgd_fail(HYSGD_FAILED, "rank %d cannot be admitted: rank %d was not there with rank %d",
-                              wanted->rank, admission->ranks[i], wanted->latest);
-    }
-    HYSGD_TRY(memory_alloc((size_t)admission->count + 1, sizeof *admission->identities, &admission->identities));
-    if (!admission->is_root)
-        return HYSGD_OK;
-    admission->bytes = wanted->bytes;
-    HYSGD_TRY(memory_alloc(wanted->bytes, 1, &admission->welcome));
-    memcpy(admission->welcome, wanted->welcome, wanted->bytes);
-    return HYSGD_OK;
-}
-
-static enum hysgd_status mpi_admit(struct comm *comm, const struct comm_admission *wanted) {
-    struct end *end = end_of(comm);
-    struct admission *admission;
-    HYSGD_TRY(memory_alloc(1, sizeof *admission, &admission));
-    *admission = (struct admission){.rank = wanted->rank, .most = comm->most};
-    enum hysgd_status status = prepare_admission(end, wanted, admission);
-    if (status == HYSGD_OK && pthread_create(&admission->thread, NULL, admission_main, admission) != 0)
-        status = hysgd_fail(HYSGD_FAILED, "rank %d cannot be admitted: no thread can be started", wanted->rank);
-    if (status == HYSGD_OK)
-        end->admission = admission;
-    else
-        admission_free(admission);
-    return status;
-}
-
-/* ---- Being admitted ---- */
-
-static enum hysgd_status hear_invitation(struct end *end, MPI_Comm merged, const struct invitation *invitation,
-                                         int *ranks, struct comm_identity *identities) {
-    struct comm *comm = &end->comm;
-    struct comm_identity own = comm_identity_here(bell_handle(comm->bell));
-    int size = (int)sizeof own, code = MPI_Bcast(ranks, invitation->count, MPI_INT, 0, merged);
-    HYSGD_TRY(memory_alloc(invitation->bytes, 1, &comm->welcome));
-    comm->welcome_bytes = invitation->bytes;
-    if (code == MPI_SUCCESS)
-        code = MPI_Bcast(comm->welcome, (int)invitation->bytes, MPI_BYTE, 0, merged);
-    if (code == MPI_SUCCESS)
-        code = MPI_Allgather(&own, size, MPI_BYTE, identities, size, MPI_BYTE, merged);
-    if (code != MPI_SUCCESS)
-        return mpi_failed(code, "the group cannot be joined");
-    ranks[invitation->count] = comm->rank;
-    for (int i = 0; i < comm->size; i++)
-        comm->peers[i] = (struct comm_peer){.host = "nowhere", .is_abandoned = true};
-    struct gathering **gathering = &end->gatherings[comm->rank + 1];
-    HYSGD_TRY(make_gathering(comm->most, merged, gathering));
-    for (int i = 0; i <= invitation->count; i++) {
-        comm->peers[ranks[i]].is_abandoned = false;
-        (*gathering)->places[ranks[i]] = i;
-        end->through[ranks[i]] = *gathering;
-        end->identities[ranks[i]] = identities[i];
-        know(end, ranks[i], &own);
-    }
-    return HYSGD_OK;
-}
-
-static enum hysgd_status join_group(struct end *end, MPI_Comm parent) {
-    MPI_Comm merged;
-    process.has_grown = true;
-    struct invitation invitation = {0};
-    struct comm_identity *identities = NULL;
-    int *ranks = NULL, code = MPI_Intercomm_merge(parent, 1, &merged);
-    if (code == MPI_SUCCESS)
-        code = MPI_Bcast(&invitation, sizeof invitation, MPI_BYTE, 0, merged);
-    if (code != MPI_SUCCESS)
-        return mpi_failed(code, "the group cannot be joined");
-    MPI_Comm_set_errhandler(merged, MPI_ERRORS_RETURN);
-    end->world = merged;
-    HYSGD_TRY(end_init(end, invitation.rank, invitation.rank + 1, invitation.most));
-    enum hysgd_status status = memory_alloc((size_t)invitation.count + 1, sizeof *ranks, &ranks);
-    if (status == HYSGD_OK)
-        status = memory_alloc((size_t)invitation.count + 1, sizeof *identities, &identities);
-    if (status == HYSGD_OK)
-        status = hear_invitation(end, merged, &invitation, ranks, identities);
-    memory_free(ranks);
-    memory_free(identities);
-    return status;
 }
 
 /* ---- Beginning ---- */
@@ -833,7 +516,7 @@ enum hysgd_status comm_open(bool may_grow, struct comm **comm_out) {
     process.is_open = true;
     if (comm_is_admitted())
         MPI_Comm_get_parent(&parent);
-    enum hysgd_status status = parent != MPI_COMM_NULL ? join_group(end, parent) : begin_group(end, may_grow);
+    enum hysgd_status status = parent != MPI_COMM_NULL ? comm_mpi_join(end, parent) : begin_group(end, may_grow);
     if (status != HYSGD_OK) {
         process.unopened = end; /* others may wait in end_init: is_open stays, so that this process does not */
         process.has_lost = true;
