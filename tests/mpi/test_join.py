@@ -13,7 +13,7 @@ import ranks
 
 # Enough work for every run to be ended by its test, and a deadline in case that it is not.
 TRAIN = [ranks.PROGRAM, "train", "--runtime", "mpi", "--data", "random,samples=2000,dimensions=20", "--model", "dense 200, relu, dense",
-         "--policy", "async", "--batch", "8", "--deadline", "60", "--eval-every", "never", "--patience", "2", "--control", "run.sock",
+         "--policy", "async", "--batch", "1024", "--deadline", "60", "--eval-every", "never", "--patience", "2", "--control", "run.sock",
          "--save", "run.st", "--log", "run.hylog", "--json"]
 START = 30  # seconds
 
