@@ -314,18 +314,20 @@ static void show_text(struct progress *progress, const char *text) {
     flush(progress);
 }
 
-static void show_change(struct progress *progress, const struct event *event, const char *what) {
-    struct line line = {.most = LINE_SIZE - 1};
-    add(&line, "worker %" PRId32 " %s at %.1f s", event->worker, what, event->seconds);
-    show_text(progress, line.text);
+/* What an event says, unless whoever runs it has words of its own for that. */
+__attribute__((format(printf, 2, 3))) static void tell(struct progress *progress, const char *format, ...) {
+    char text[LINE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (!progress->has_notices)
+        show_text(progress, text);
 }
 
 static void take_restored(struct progress *progress, const struct event *event) {
-    struct line line = {.most = LINE_SIZE - 1};
-    add(&line, "rank %" PRId32 " lost at %.1f s: back to update %" PRIu64 ", %" PRIu64 " gradients undone",
-        event->restored.rank, event->seconds, event->version, event->restored.undone);
-    if (!progress->has_notices)
-        show_text(progress, line.text);
+    tell(progress, "rank %" PRId32 " lost at %.1f s: back to update %" PRIu64 ", %" PRIu64 " gradients undone",
+         event->restored.rank, event->seconds, event->version, event->restored.undone);
     progress->version = event->version;
     progress->received = event->restored.received;
     if (event->restored.batches > 0) /* logs of earlier versions do not tell */
@@ -333,7 +335,8 @@ static void take_restored(struct progress *progress, const struct event *event) 
     if (progress->shown_batches > progress->batches)
         progress->shown_batches = progress->batches;
     for (int i = 0; i < progress->run.workers; i++)
-        turn(progress, i, event->seconds, WAITING);
+        if (progress->workers[i].activity != ABSENT) /* who was lost before is waited for by nobody */
+            turn(progress, i, event->seconds, WAITING);
 }
 
 static bool is_silent(const struct progress *progress) {
@@ -383,12 +386,11 @@ static enum hysgd_status progress_event(void *self, const struct event *event) {
         break;
     case EVENT_LOST:
         turn(progress, event->worker, event->seconds, ABSENT);
-        if (!progress->has_notices)
-            show_change(progress, event, "lost");
+        tell(progress, "worker %" PRId32 " lost at %.1f s", event->worker, event->seconds);
         break;
     case EVENT_JOINED:
         turn(progress, event->worker, event->seconds, ABSENT);
-        show_change(progress, event, "joined");
+        tell(progress, "worker %" PRId32 " joined at %.1f s", event->worker, event->seconds);
         break;
     case EVENT_RESTORED:
         take_restored(progress, event);

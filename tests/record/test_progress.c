@@ -182,6 +182,48 @@ static void a_lost_worker_is_told(void **state) {
     free(text);
 }
 
+/* What such a display shows of these events. The caller frees it. */
+static char *show_events(const struct event *events, size_t count) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    void *sink;
+    assert_int_equal(sink_progress_alloc(out, PROGRESS_NORMAL, &sink), HYSGD_OK);
+    assert_int_equal(sink_progress.begin(sink, &sample_run), HYSGD_OK);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(sink_progress.event(sink, &events[i]), HYSGD_OK);
+    sink_progress_free(sink);
+    fclose(out);
+    return text;
+}
+
+static void a_return_is_told(void **state) {
+    (void)state;
+    const struct event restored = {.kind = EVENT_RESTORED,
+                                   .worker = -1,
+                                   .seconds = 12.34,
+                                   .version = 300,
+                                   .restored = {.received = 600, .undone = 40, .rank = 2}};
+    char *text = show_events(&restored, 1);
+    assert_string_equal(text, "rank 2 lost at 12.3 s: back to update 300, 40 gradients undone\n");
+    free(text);
+}
+
+static void who_was_lost_before_a_return_does_not_wait(void **state) {
+    (void)state;
+    const struct event events[] = {
+        sample_start(0, 0, 3),
+        {.kind = EVENT_LOST, .worker = 1, .seconds = 0},
+        sample_arrival(0, 100, 1, 0, 0.1),
+        {.kind = EVENT_RESTORED, .worker = -1, .seconds = 100, .restored = {.received = 1, .kept = EVENT_NOT_HERE}},
+        sample_start(0, 100, 3),
+        sample_arrival(0, 200, 1, 0, 0.1),
+        sample_evaluation(200, 0.5, 0.9)};
+    char *text = show_events(events, sizeof events / sizeof *events);
+    assert_non_null(strstr(text, "waiting 0 %"));
+    free(text);
+}
+
 static void whoever_tells_of_losses_itself_is_quoted(void **state) {
     (void)state;
     char *text = NULL;
@@ -191,6 +233,7 @@ static void whoever_tells_of_losses_itself_is_quoted(void **state) {
     struct recorder *recorder;
     const struct event lost = {.kind = EVENT_LOST, .worker = 1, .seconds = 12.34};
     const struct event restored = {.kind = EVENT_RESTORED, .worker = -1, .seconds = 12.34, .version = 3};
+    const struct event joined = {.kind = EVENT_JOINED, .worker = 1, .seconds = 12.5};
     assert_int_equal(sink_progress_alloc(out, PROGRESS_NORMAL, &sink), HYSGD_OK);
     assert_int_equal(recorder_alloc(16, &recorder), HYSGD_OK);
     assert_int_equal(recorder_add(recorder, &sink_progress, sink), HYSGD_OK);
@@ -199,6 +242,7 @@ static void whoever_tells_of_losses_itself_is_quoted(void **state) {
     assert_int_equal(recorder_notice(recorder, "worker 1 is lost: rank 7 on host has ended"), HYSGD_OK);
     assert_true(recorder_emit(recorder, &lost));
     assert_true(recorder_emit(recorder, &restored));
+    assert_true(recorder_emit(recorder, &joined));
     assert_int_equal(recorder_drain(recorder, 13), HYSGD_OK);
     recorder_free(recorder);
     sink_progress_free(sink);
@@ -249,6 +293,8 @@ int main(void) {
         cmocka_unit_test(verbose_adds_lines_and_quiet_says_nothing),
         cmocka_unit_test(the_nearest_limit_decides_the_position),
         cmocka_unit_test(a_lost_worker_is_told),
+        cmocka_unit_test(a_return_is_told),
+        cmocka_unit_test(who_was_lost_before_a_return_does_not_wait),
         cmocka_unit_test(whoever_tells_of_losses_itself_is_quoted),
         cmocka_unit_test(a_display_that_cannot_be_written_does_not_fail_the_run),
         cmocka_unit_test(memory_failures_leave_nothing_behind),
