@@ -37,6 +37,7 @@ struct end {
         *gatherings; /* [most + 1] of the rank before which all who were there met, the first of nobody */
     struct gathering **through;  /* [most] where a rank is reached */
     struct admission *admission; /* under way; NULL: none */
+    bool has_failed_to_admit;    /* one of them: all who took part know */
     /* What is under way, in the order of its beginning; [capacity] each. */
     MPI_Request *requests;
     struct slot *slots;

@@ -11,6 +11,9 @@
 
 #include "base/memory.h"
 
+/* The tag of who unites two groups. */
+#define TAG_UNITE 1
+
 /* The admission of a rank, by a thread of its own, since MPI has nothing for that but calls that wait. */
 struct admission {
     pthread_t thread;
@@ -88,7 +91,7 @@ static enum hysgd_status read_words(char **text_out, char ***words_out) {
 }
 
 /* Like this process: the same program, command line and folder. */
-static int spawn_like_this(const struct admission *admission, char **words, MPI_Comm living, MPI_Comm *inter_out) {
+static int spawn_like_this(const struct admission *admission, char **words, MPI_Comm *inter_out) {
     char program[4096] = "", folder[4096];
     MPI_Info info;
     int fault = 0;
@@ -99,20 +102,47 @@ static int spawn_like_this(const struct admission *admission, char **words, MPI_
         MPI_Info_set(info, "wdir", folder);
     if (admission->host[0] != '\0')
         MPI_Info_set(info, "host", admission->host);
-    int code = MPI_Comm_spawn(program, words + 1, 1, info, 0, living, inter_out, &fault);
+    int code = MPI_Comm_spawn(program, words + 1, 1, info, 0, MPI_COMM_SELF, inter_out, &fault);
     MPI_Info_free(&info);
     return code;
 }
 
-static enum hysgd_status spawn(const struct admission *admission, MPI_Comm living, MPI_Comm *inter_out) {
-    char *text = NULL, *nothing[] = {NULL, NULL}, **words = nothing;
-    if (admission->is_root)
-        HYSGD_TRY(read_words(&text, &words));
-    int code = spawn_like_this(admission, words, living, inter_out);
+/* By the root; `pair_out`: with the new process, which has place 1 there. */
+static enum hysgd_status spawn(const struct admission *admission, MPI_Comm *pair_out) {
+    char *text = NULL, **words = NULL;
+    MPI_Comm inter;
+    HYSGD_TRY(read_words(&text, &words));
+    int code = spawn_like_this(admission, words, &inter);
     memory_free(text);
-    if (words != nothing)
-        memory_free(words);
-    return code == MPI_SUCCESS ? HYSGD_OK : comm_mpi_fail(code, "no process can be started");
+    memory_free(words);
+    if (code != MPI_SUCCESS)
+        return comm_mpi_fail(code, "no process can be started");
+    code = MPI_Intercomm_merge(inter, 0, pair_out);
+    return code == MPI_SUCCESS ? HYSGD_OK : comm_mpi_fail(code, "a new process cannot be met");
+}
+
+/* The root starts the process alone and then says how that went: where all do it together and it fails, Open MPI
+ * lets the others wait for ever. */
+static enum hysgd_status spawn_together(const struct admission *admission, MPI_Comm living, MPI_Comm *pair_out) {
+    struct {
+        int32_t status;
+        char why[512];
+    } result = {0};
+    if (admission->is_root)
+        result.status = (int32_t)spawn(admission, pair_out);
+    if (result.status != HYSGD_OK)
+        snprintf(result.why, sizeof result.why, "%s", hysgd_error_message());
+    int code = MPI_Bcast(&result, sizeof result, MPI_BYTE, 0, living);
+    if (code != MPI_SUCCESS)
+        return comm_mpi_fail(code, "a new process cannot join the others");
+    return result.status == HYSGD_OK ? HYSGD_OK : hysgd_fail((enum hysgd_status)result.status, "%s", result.why);
+}
+
+/* Those of `own`, and those at the other end of `pair`, which the first of `own` has. */
+static int unite(MPI_Comm own, MPI_Comm pair, int other, bool comes_last, MPI_Comm *merged_out) {
+    MPI_Comm between;
+    int code = MPI_Intercomm_create(own, 0, pair, other, TAG_UNITE, &between);
+    return code == MPI_SUCCESS ? MPI_Intercomm_merge(between, comes_last, merged_out) : code;
 }
 
 /* Those who take part, the root first. */
@@ -143,13 +173,13 @@ static enum hysgd_status introduce(struct admission *admission, MPI_Comm merged)
 }
 
 static enum hysgd_status admit(struct admission *admission) {
-    MPI_Comm living, inter, merged;
+    MPI_Comm living, pair = MPI_COMM_NULL, merged;
     int code = gather_living(admission, &living);
     if (code != MPI_SUCCESS)
         return comm_mpi_fail(code, "the ranks that are left cannot meet");
     MPI_Comm_set_errhandler(living, MPI_ERRORS_RETURN);
-    HYSGD_TRY(spawn(admission, living, &inter));
-    code = MPI_Intercomm_merge(inter, 0, &merged);
+    HYSGD_TRY(spawn_together(admission, living, &pair));
+    code = unite(living, pair, 1, false, &merged);
     if (code != MPI_SUCCESS)
         return comm_mpi_fail(code, "a new process cannot join the others");
     MPI_Comm_set_errhandler(merged, MPI_ERRORS_RETURN);
@@ -185,6 +215,7 @@ void comm_mpi_step_admission(struct end *end) {
         admission->merged = NULL;
         comm_mpi_know(end, admission->rank, &admission->own);
     } else {
+        end->has_failed_to_admit = true;
         status_set_message(admission->message);
     }
     admission_free(admission);
@@ -222,6 +253,10 @@ static enum hysgd_status prepare_admission(struct end *end, const struct comm_ad
 enum hysgd_status comm_mpi_admit(struct comm *comm, const struct comm_admission *wanted) {
     struct end *end = (struct end *)comm;
     struct admission *admission;
+    if (end->has_failed_to_admit)
+        return hysgd_fail(HYSGD_FAILED,
+                          "no process can join any more, since one could not be started: Open MPI would "
+                          "end the run with the next");
     HYSGD_TRY(memory_alloc(1, sizeof *admission, &admission));
     *admission = (struct admission){.rank = wanted->rank, .most = comm->most};
     enum hysgd_status status = prepare_admission(end, wanted, admission);
@@ -265,11 +300,13 @@ static enum hysgd_status hear_invitation(struct end *end, MPI_Comm merged, const
 }
 
 enum hysgd_status comm_mpi_join(struct end *end, MPI_Comm parent) {
-    MPI_Comm merged;
+    MPI_Comm pair, merged;
     comm_mpi_note_growth();
     struct invitation invitation = {0};
     struct comm_identity *identities = NULL;
-    int *ranks = NULL, code = MPI_Intercomm_merge(parent, 1, &merged);
+    int *ranks = NULL, code = MPI_Intercomm_merge(parent, 1, &pair);
+    if (code == MPI_SUCCESS)
+        code = unite(MPI_COMM_SELF, pair, 0, true, &merged);
     if (code == MPI_SUCCESS)
         code = MPI_Bcast(&invitation, sizeof invitation, MPI_BYTE, 0, merged);
     if (code != MPI_SUCCESS)

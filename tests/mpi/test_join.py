@@ -40,6 +40,12 @@ class TestJoin(unittest.TestCase):
             self.assertLess(time.monotonic(), until, job.errors())
             time.sleep(0.05)
 
+    def wait_for_gradients(self, job):
+        until = time.monotonic() + START
+        while not self.delivered_at_last():
+            self.assertLess(time.monotonic(), until, job.errors())
+            time.sleep(0.1)
+
     def join(self):
         return hysgd("join", "run.sock", folder=self.folder)
 
@@ -123,6 +129,7 @@ class TestJoin(unittest.TestCase):
     def test_who_comes_to_lead_opens_the_door_again(self):
         job = self.start("--tolerate", "1")
         self.wait_for_door(job)
+        self.wait_for_gradients(job)  # before that the run could not go on
         job.signal(0, signal.SIGKILL)
         self.assertTrue(job.wait_for_line(lambda line: "gradients undone" in line, START), job.errors())
         self.assert_joined(0, 3)
@@ -170,6 +177,14 @@ class TestJoin(unittest.TestCase):
         with open(config, "w", encoding="ascii") as file:
             file.write("seed = 4\n")
         self.assert_refused("has seed=4, and the run has 3: expected the same")
+        self.end(job, [0, 1, 2])
+
+    def test_a_process_that_cannot_be_started_is_refused_and_so_are_all_after_it(self):
+        job = self.start("--spare", "1")
+        self.wait_for_door(job)
+        self.assert_refused("no process can be started", answer=hysgd("join", "run.sock", "--host", "nowhere.invalid", folder=self.folder))
+        self.assert_refused("no process can join any more, since one could not be started")
+        self.assert_refused("no process can join any more, since one could not be started")
         self.end(job, [0, 1, 2])
 
     def test_what_is_no_run_is_refused(self):
