@@ -63,7 +63,8 @@ static enum hysgd_status make_hello(enum hysgd_status status, const char *text, 
                                     struct message_hello **hello_out) {
     HYSGD_TRY(memory_alloc(sizeof **hello_out + bytes, 1, hello_out));
     **hello_out = (struct message_hello){(int32_t)status, (uint32_t)bytes};
-    memcpy(*hello_out + 1, text, bytes);
+    if (bytes > 0)
+        memcpy(*hello_out + 1, text, bytes);
     return HYSGD_OK;
 }
 
