@@ -306,5 +306,7 @@ double ranks_coordinator_now(const struct ranks *ranks) {
 
 double ranks_coordinator_seconds(const struct ranks *ranks) {
     const struct ranks_coordinator *self = ranks->coordinator;
-    return isnan(self->stopped) ? ranks->training->start_seconds : self->stopped;
+    const struct training *training = ranks->training;
+    /* a run that fails has come as far as what was recorded of it */
+    return isnan(self->stopped) ? fmax(training->start_seconds, training->place.seconds) : self->stopped;
 }

@@ -476,6 +476,8 @@ static enum hysgd_status compare_end(struct replay *replay, const struct event_s
     bool has_failed = strcmp(recorded->reason, "diverged") == 0 || strcmp(recorded->reason, "failed") == 0;
     if (has_failed) /* perhaps in an evaluation, which is not recorded then */
         summary.train_loss = recorded->train_loss;
+    if (strcmp(recorded->reason, "failed") == 0) /* ranks have no common parameters then */
+        summary.checksum = recorded->checksum;
     HYSGD_TRY(compare_part(replay, &record_end, -1, &summary, recorded));
     for (int i = 0; i < summary.workers; i++)
         replay->training->accounts[i].undone = recorded->accounts[i].undone;

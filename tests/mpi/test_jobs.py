@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -83,6 +84,19 @@ class TestJobs(unittest.TestCase):
         self.train(6, "--resume", "run.safetensors", "--gradients", "80", "--servers", "2")
         found = self.hysgd("train", "--resume", "run.safetensors", "--runtime", "threads", "--gradients", "80", "--json")
         self.assertEqual(found.returncode, 0, found.stderr)
+
+    def test_the_log_of_a_run_that_fails_says_when_and_can_be_repeated(self):
+        words = ranks.launch(3, "--enable-recovery") + [ranks.PROGRAM, *TRAIN, *MPI, "--log", "run.hylog", "--gradients", "1000000000"]
+        with ranks.Job(words, self.folder) as job:
+            self.assertTrue(job.wait_for_line(lambda line: "accuracy" in line, 30), job.errors())
+            job.signal(1, signal.SIGKILL)
+            self.assertTrue(job.wait(30), job.errors())
+        self.assertIn("1 of 3 ranks are lost, and tolerate=0", job.errors())
+        lines = [json.loads(line) for line in self.hysgd("export", "run.hylog", "--jsonl", "-").stdout.splitlines()]
+        end = next(line for line in lines if line.get("reason") == "failed")
+        self.assertAlmostEqual(end["t"], max(line.get("t", 0) for line in lines), 9)
+        answer = self.hysgd("replay", "run.hylog")
+        self.assertEqual(answer.returncode, 0, answer.stderr)
 
     def test_more_servers_than_ranks_are_refused(self):
         job = self.job(ranks.launch(2) + [ranks.PROGRAM, *TRAIN, *MPI, "--servers", "3"])
