@@ -112,7 +112,8 @@ static enum hysgd_status lose(struct threads_run *run, struct lane *lane) {
 /* The same; the lane has no thread. */
 static enum hysgd_status join(struct threads_run *run, struct lane *lane) {
     struct engine_verdict verdict;
-    lane->will_join = lane->is_lost = lane->is_released = lane->is_called = false;
+    lane->will_join = lane->is_lost = lane->is_released = false;
+    atomic_store(&lane->is_called, false);
     atomic_store(&lane->has_ended, false);
     HYSGD_TRY(start_lane(run, lane));
     HYSGD_TRY(drive_join(run->training, lane->worker, threads_now(run), &verdict));

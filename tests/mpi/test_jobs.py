@@ -143,7 +143,7 @@ class TestJobs(unittest.TestCase):
         job = self.job(ranks.launch(3) + [ranks.PROGRAM, *TRAIN, "--servers", "1", "--tolerate", "1", "--patience", "5", "--copies", "7",
                                           "--dry-run"])
         self.assertEqual([line for _, line in job.output if line.startswith("runtime")],
-                         ["runtime = mpi,servers=1,tolerate=1,copies=7,patience=5,restart=yes"])
+                         ["runtime = mpi,servers=1,tolerate=1,copies=7,patience=5,control=,restart=yes"])
 
     def test_ranks_of_different_data_are_refused_and_named(self):
         for name in ("one", "two"):
