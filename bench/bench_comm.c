@@ -131,7 +131,7 @@ int main(int count_of_words, char **words) {
     } messages[] = {{64, 2000}, {65536, 500}, {MOST_BYTES, 20}};
     size_t floats = count_of_words > 1 ? (size_t)strtoull(words[1], NULL, 10) : 25000000;
     struct comm *comm;
-    check(comm_open(&comm));
+    check(comm_open(false, &comm));
     if (comm_size(comm) < 2 || comm_size(comm) > 64) {
         fprintf(stderr, "bench_comm: start it with mpirun and 2 to 64 ranks\n");
         return 2;

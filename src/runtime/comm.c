@@ -190,14 +190,18 @@ enum hysgd_status comm_progress(struct comm *comm, int *completed_out) {
 /* The length of a nap: `usual`, unless every other rank wakes this one. A long message that is under way may need
  * both ends to go on, so its receiver is woken with each nap of its sender, which stays short. */
 static double nap_of(struct comm *comm, double usual) {
-    bool has_bells = bell_ringers(comm->bell) == comm->size - 1;
+    int others = 0;
+    bool has_bells = true;
     for (int i = 0; i < comm->size; i++) {
-        if (comm->peers[i].sending == 0 || comm->peers[i].is_abandoned)
+        const struct comm_peer *peer = &comm->peers[i];
+        if (i == comm->rank || peer->is_abandoned)
             continue;
-        has_bells = false;
-        comm_ring(comm, i);
+        others++;
+        has_bells = has_bells && peer->bell && peer->sending == 0;
+        if (peer->sending > 0)
+            comm_ring(comm, i);
     }
-    return has_bells ? BELL_NAP_SECONDS : usual;
+    return has_bells && bell_ringers(comm->bell) >= others ? BELL_NAP_SECONDS : usual;
 }
 
 static void nap(struct comm *comm, double usual) {

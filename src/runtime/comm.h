@@ -130,7 +130,7 @@ typedef void comm_admitted(void *self, int rank, enum hysgd_status status);
  * which calls `done`. Until then, and where it fails, the new rank counts as abandoned. Where somebody who takes
  * part dies meanwhile, `done` may never be called, and no other rank can be admitted; comm_abandon then gives this
  * one up. HYSGD_USAGE: the group was not opened for that. HYSGD_FAILED: an earlier admission has not come to its
- * end. */
+ * end, or its process could not be started. */
 HYSGD_MUST_CHECK enum hysgd_status comm_admit(struct comm *comm, const struct comm_admission *admission,
                                               comm_admitted *done, void *self);
 
