@@ -119,6 +119,10 @@ static void a_run_in_which_workers_join_goes_on_as_if_never_stopped(void **state
         run_expect(&whole, &from, HYSGD_OK);
         for (from.limits.gradients = 20; from.limits.gradients < 120; from.limits.gradients += 35)
             expect_resumable(from, &whole, folder->file, HYSGD_OK, "at a limit");
+        from.limits = whole.from.limits;
+        from.ring = 256;
+        for (from.stop_at = 1; from.stop_at < 120; from.stop_at += 35)
+            expect_resumable(from, &whole, folder->file, HYSGD_INTERRUPTED, "from a sink");
         run_close(&whole);
     }
 }
