@@ -270,6 +270,6 @@ def calm(scene, seeds):
 
 
 def is_within_noise(loss, undisturbed):
-    """May a run without a fault have had this loss? Up to four deviations, which are known from few runs, or a quarter if that is more. That
-    there is no smaller loss of quality is for the mean over many trials to show."""
-    return loss <= undisturbed.loss + max(4 * undisturbed.spread, 0.25 * undisturbed.loss)
+    """May a run without a fault have had this loss? Up to four deviations, which are known from few runs, or a half if that is more: fifteen
+    undisturbed seeds of one scene gave 0.70 to 0.95. That there is no smaller loss of quality is for the mean over many trials to show."""
+    return loss <= undisturbed.loss + max(4 * undisturbed.spread, 0.5 * undisturbed.loss)
