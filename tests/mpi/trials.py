@@ -216,22 +216,31 @@ def recovery_seconds(done, ended, seconds, log):
 
 
 def watch(job, plan, length, log):
-    """The job from its beginning to its end: (what did not hold, seconds from the first update on, when it was done)."""
+    """The job from its beginning to its end: (what did not hold, when the first update was there, when it was done)."""
     if not wait_for_updates(job, log):
-        return ["it did not begin"], 0, None
+        return ["it did not begin"], time.monotonic(), None
     began = time.monotonic()
     done = act(job, plan, began + plan.moment * length) if plan.action != "none" else None
     wrongs = [] if job.wait(BOUND) else [f"it hangs: after {BOUND} s there are still {sorted(job.processes())}"]
-    return wrongs, time.monotonic() - began, done
+    return wrongs, began, done
+
+
+def is_over_unnoticed(plan, began, done, result, log):
+    """Whether a rank hung so late that nobody could have lost patience with it before the run was over. began: when the log had its first
+    update, on the clock of `done`."""
+    times = [event["t"] for event in log if event.get("event") == "update"]
+    return plan.action == "hang" and bool(times) and times[0] + done - began + PATIENCE > result["seconds"]
 
 
 def run(plan, length=None, has_replay=False):
     """One trial. length: seconds that an undisturbed run takes from its first update to its end."""
     loss = recovery = None
+    must_name = True
     with tempfile.TemporaryDirectory(prefix="hysgd-trial-") as folder:
         log = os.path.join(folder, LOG)
         with ranks.Job(words_of(plan), folder) as job:
-            wrongs, seconds, done = watch(job, plan, length, log)
+            wrongs, began, done = watch(job, plan, length, log)
+            seconds = time.monotonic() - began
         result = job.result()
         try:
             if result is None:
@@ -242,12 +251,13 @@ def run(plan, length=None, has_replay=False):
             loss = None if is_early else result["test_loss"]
             found = events(log)
             recovery = recovery_seconds(done, job.output[-1][0], result["seconds"], found)
+            must_name = not (done and is_over_unnoticed(plan, began, done, result, found))
             wrongs += account_wrongs(result, found) + clock_wrongs(found, 1)
             wrongs += replay_wrongs(log) if has_replay else []
         except Failed as failure:
             wrongs.append(str(failure))
     ended = job.output[-1][0] if job.output else time.monotonic()
-    if plan.action == "none" or (done and ended - done > AROUND):
+    if plan.action == "none" or (done and must_name and ended - done > AROUND):
         wrongs += naming_wrongs(plan, [line for _, line in job.said])
     if wrongs:
         wrongs.append("it said: " + job.errors()[-3000:])
