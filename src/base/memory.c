@@ -92,6 +92,26 @@ enum hysgd_status memory_alloc_vector(size_t count, size_t size, void *pointer_o
     return HYSGD_OK;
 }
 
+enum hysgd_status memory_enlarge(void *array, size_t used, size_t capacity, size_t size) {
+    void *old, *larger = NULL;
+    memcpy(&old, array, sizeof old); /* a pointer of the caller's own type */
+    HYSGD_TRY(memory_alloc(capacity, size, &larger));
+    if (used > 0)
+        memcpy(larger, old, used * size);
+    memory_free(old);
+    memcpy(array, &larger, sizeof larger);
+    return HYSGD_OK;
+}
+
+enum hysgd_status memory_grow(void *array, size_t used, size_t *capacity, size_t first, size_t size) {
+    size_t larger = *capacity > 0 ? 2 * *capacity : first;
+    if (used < *capacity)
+        return HYSGD_OK;
+    HYSGD_TRY(memory_enlarge(array, used, larger, size));
+    *capacity = larger;
+    return HYSGD_OK;
+}
+
 enum hysgd_status memory_copy_text(const char *text, char **text_out) {
     size_t bytes = strlen(text) + 1;
     char *copy = NULL;

@@ -63,17 +63,7 @@ struct log_reader {
 
 /* Room for one more item of `size` bytes at the end. */
 static enum hysgd_status grow(struct growing *growing, size_t size) {
-    if (growing->count < growing->capacity)
-        return HYSGD_OK;
-    size_t capacity = growing->capacity > 0 ? 2 * growing->capacity : 16;
-    void *items;
-    HYSGD_TRY(memory_alloc(capacity, size, &items));
-    if (growing->count > 0)
-        memcpy(items, growing->items, growing->count * size);
-    memory_free(growing->items);
-    growing->items = items;
-    growing->capacity = capacity;
-    return HYSGD_OK;
+    return memory_grow(&growing->items, growing->count, &growing->capacity, 16, size);
 }
 
 /* A text of the log, owned by the reader. */

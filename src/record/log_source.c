@@ -74,14 +74,9 @@ void log_source_fini(struct log_source *source) {
 
 static enum hysgd_status grow(struct log_source *source, size_t wanted) {
     size_t capacity = source->capacity > 0 ? 2 * source->capacity : FIRST_CAPACITY;
-    uint8_t *block;
     if (capacity > wanted && wanted > FIRST_CAPACITY)
         capacity = wanted;
-    HYSGD_TRY(memory_alloc(capacity, 1, &block));
-    if (source->size > 0)
-        memcpy(block, source->block, source->size);
-    memory_free(source->block);
-    source->block = block;
+    HYSGD_TRY(memory_enlarge(&source->block, source->size, capacity, 1));
     source->capacity = capacity;
     return HYSGD_OK;
 }

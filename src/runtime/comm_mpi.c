@@ -88,27 +88,15 @@ enum hysgd_status comm_mpi_fail(int code, const char *what) {
     return hysgd_fail(HYSGD_FAILED, "MPI: %s: %s", what, text);
 }
 
-/* A larger array in the place of one of which `used` elements count. */
-static enum hysgd_status grow(void *array, size_t used, size_t capacity, size_t size) {
-    void *old, *larger;
-    memcpy(&old, array, sizeof old); /* a pointer of the caller's own type */
-    HYSGD_TRY(memory_alloc(capacity, size, &larger));
-    if (used > 0)
-        memcpy(larger, old, used * size);
-    memory_free(old);
-    memcpy(array, &larger, sizeof larger);
-    return HYSGD_OK;
-}
-
 /* Makes room for one more request. */
 static enum hysgd_status reserve(struct end *end) {
     if (end->count < end->capacity)
         return HYSGD_OK;
     size_t used = (size_t)end->count, capacity = used > 0 ? 2 * used : 64;
-    HYSGD_TRY(grow(&end->requests, used, capacity, sizeof *end->requests));
-    HYSGD_TRY(grow(&end->slots, used, capacity, sizeof *end->slots));
-    HYSGD_TRY(grow(&end->indices, 0, capacity, sizeof *end->indices));
-    HYSGD_TRY(grow(&end->statuses, 0, capacity, sizeof *end->statuses));
+    HYSGD_TRY(memory_enlarge(&end->requests, used, capacity, sizeof *end->requests));
+    HYSGD_TRY(memory_enlarge(&end->slots, used, capacity, sizeof *end->slots));
+    HYSGD_TRY(memory_enlarge(&end->indices, 0, capacity, sizeof *end->indices));
+    HYSGD_TRY(memory_enlarge(&end->statuses, 0, capacity, sizeof *end->statuses));
     end->capacity = (int)capacity;
     return HYSGD_OK;
 }
@@ -216,7 +204,7 @@ static int take_finished(struct end *end, int count, bool has_errors) {
 static enum hysgd_status reserve_finished(struct end *end) {
     if (end->most_finished >= end->count)
         return HYSGD_OK;
-    HYSGD_TRY(grow(&end->finished, 0, (size_t)end->capacity, sizeof *end->finished));
+    HYSGD_TRY(memory_enlarge(&end->finished, 0, (size_t)end->capacity, sizeof *end->finished));
     end->most_finished = end->capacity;
     return HYSGD_OK;
 }

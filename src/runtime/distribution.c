@@ -159,23 +159,15 @@ static const struct hysgd_option trace_options[] = {
     {0},
 };
 
-static enum hysgd_status trace_add(struct trace *trace, uint64_t *capacity, double value) {
-    if (trace->count == *capacity) {
-        double *larger;
-        *capacity = *capacity ? 2 * *capacity : 256;
-        HYSGD_TRY(memory_alloc(*capacity, sizeof *larger, &larger));
-        if (trace->count > 0)
-            memcpy(larger, trace->values, trace->count * sizeof *larger);
-        memory_free(trace->values);
-        trace->values = larger;
-    }
+static enum hysgd_status trace_add(struct trace *trace, size_t *capacity, double value) {
+    HYSGD_TRY(memory_grow(&trace->values, trace->count, capacity, 256, sizeof *trace->values));
     trace->values[trace->count++] = value;
     return HYSGD_OK;
 }
 
 static enum hysgd_status trace_read(struct trace *trace, FILE *file) {
     char line[256];
-    uint64_t capacity = 0;
+    size_t capacity = 0;
     for (unsigned long number = 1; fgets(line, sizeof line, file); number++) {
         double value;
         size_t length = strcspn(line, "\r\n");

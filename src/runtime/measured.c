@@ -19,22 +19,11 @@ void measured_fini(struct measured *measured) {
     *measured = (struct measured){0};
 }
 
-/* A larger array in the place of `array`, with its `count` entries. */
-static enum hysgd_status enlarge(void *array, size_t count, size_t size, size_t capacity, void *larger_out) {
-    void *larger;
-    HYSGD_TRY(memory_alloc(capacity, size, &larger));
-    if (count > 0)
-        memcpy(larger, array, count * size);
-    memory_free(array);
-    memcpy(larger_out, &larger, sizeof larger); /* the target is a pointer of the caller's own type */
-    return HYSGD_OK;
-}
-
 static enum hysgd_status reach(struct measured *measured, int worker) {
     if (worker >= measured->capacity) {
         int capacity = worker < FIRST_CAPACITY ? FIRST_CAPACITY : 2 * worker;
-        HYSGD_TRY(enlarge(measured->workers, (size_t)measured->count, sizeof *measured->workers, (size_t)capacity,
-                          &measured->workers));
+        HYSGD_TRY(memory_enlarge(&measured->workers, (size_t)measured->count, (size_t)capacity,
+                                 sizeof *measured->workers));
         measured->capacity = capacity;
     }
     if (worker >= measured->count)
@@ -45,21 +34,14 @@ static enum hysgd_status reach(struct measured *measured, int worker) {
 enum hysgd_status measured_add(struct measured *measured, int worker, const struct measured_gradient *gradient) {
     HYSGD_TRY(reach(measured, worker));
     struct measured_worker *of = &measured->workers[worker];
-    if (of->count == of->capacity) {
-        size_t capacity = of->capacity > 0 ? 2 * of->capacity : FIRST_CAPACITY;
-        HYSGD_TRY(enlarge(of->gradients, of->count, sizeof *of->gradients, capacity, &of->gradients));
-        of->capacity = capacity;
-    }
+    HYSGD_TRY(memory_grow(&of->gradients, of->count, &of->capacity, FIRST_CAPACITY, sizeof *of->gradients));
     of->gradients[of->count++] = *gradient;
     return HYSGD_OK;
 }
 
 enum hysgd_status measured_extend(struct measured_series *series, double seconds) {
-    if (series->count == series->capacity) {
-        size_t capacity = series->capacity > 0 ? 2 * series->capacity : FIRST_CAPACITY;
-        HYSGD_TRY(enlarge(series->seconds, series->count, sizeof *series->seconds, capacity, &series->seconds));
-        series->capacity = capacity;
-    }
+    HYSGD_TRY(
+        memory_grow(&series->seconds, series->count, &series->capacity, FIRST_CAPACITY, sizeof *series->seconds));
     series->seconds[series->count++] = seconds;
     return HYSGD_OK;
 }

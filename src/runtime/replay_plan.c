@@ -1,28 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads a log through before it is repeated: finds damage, and the moments at which evaluations began. */
 #include <inttypes.h>
-#include <string.h>
 
 #include "base/memory.h"
 #include "runtime/replay.h"
 
-/* Room for one more in an array of items of `size` bytes. */
-static enum hysgd_status grow(void *items, size_t count, size_t *room, size_t size) {
-    void *larger, *present;
-    memcpy(&present, items, sizeof present);
-    if (count < *room)
-        return HYSGD_OK;
-    HYSGD_TRY(memory_alloc(*room > 0 ? 2 * *room : 64, size, &larger));
-    if (count > 0)
-        memcpy(larger, present, count * size);
-    memory_free(present);
-    memcpy(items, &larger, sizeof larger);
-    *room = *room > 0 ? 2 * *room : 64;
-    return HYSGD_OK;
-}
+#define FIRST_ROOM 64
 
 static enum hysgd_status add_evaluation(struct replay_plan *plan, const struct event *event) {
-    HYSGD_TRY(grow(&plan->evaluations, plan->evaluation_count, &plan->evaluation_room, sizeof *plan->evaluations));
+    HYSGD_TRY(memory_grow(&plan->evaluations, plan->evaluation_count, &plan->evaluation_room, FIRST_ROOM,
+                          sizeof *plan->evaluations));
     plan->evaluations[plan->evaluation_count++] = (struct replay_evaluation){.seconds = event->seconds,
                                                                              .version = event->version,
                                                                              .received = event->evaluation.received,
@@ -45,7 +32,8 @@ static enum hysgd_status add_return(struct replay_plan *plan, const char *path, 
                           plan->events, kept);
     while (plan->return_count > 0 && plan->returns[plan->return_count - 1].at > kept)
         plan->return_count--;
-    HYSGD_TRY(grow(&plan->returns, plan->return_count, &plan->return_room, sizeof *plan->returns));
+    HYSGD_TRY(
+        memory_grow(&plan->returns, plan->return_count, &plan->return_room, FIRST_ROOM, sizeof *plan->returns));
     plan->returns[plan->return_count++] = (struct replay_return){kept, plan->events};
     return HYSGD_OK;
 }

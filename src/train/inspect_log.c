@@ -45,20 +45,6 @@ bool inspect_is_log(const char *path) {
 
 /* ---- Reading ---- */
 
-static enum hysgd_status make_room(struct contents *contents) {
-    if (contents->clock_count < contents->clock_room)
-        return HYSGD_OK;
-    size_t room = contents->clock_room > 0 ? 2 * contents->clock_room : 16;
-    struct clock *clocks;
-    HYSGD_TRY(memory_alloc(room, sizeof *clocks, &clocks));
-    if (contents->clock_count > 0)
-        memcpy(clocks, contents->clocks, contents->clock_count * sizeof *clocks);
-    memory_free(contents->clocks);
-    contents->clocks = clocks;
-    contents->clock_room = room;
-    return HYSGD_OK;
-}
-
 /* Ranks are few and come in their order: the place is found from the end. */
 static enum hysgd_status take_clock(struct contents *contents, const struct event *event) {
     double offset = event->clock.offset_seconds;
@@ -69,7 +55,8 @@ static enum hysgd_status take_clock(struct contents *contents, const struct even
     if (clock == NULL || clock->rank != event->clock.rank) {
         if (contents->clock_count == MOST_CLOCKS)
             return HYSGD_OK;
-        HYSGD_TRY(make_room(contents));
+        HYSGD_TRY(memory_grow(&contents->clocks, contents->clock_count, &contents->clock_room, 16,
+                              sizeof *contents->clocks));
         clock = &contents->clocks[place];
         memmove(clock + 1, clock, (contents->clock_count - place) * sizeof *clock);
         contents->clock_count++;

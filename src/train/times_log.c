@@ -84,16 +84,8 @@ static enum hysgd_status take_update(struct reading *reading, const struct event
 
 static enum hysgd_status add_undelivered(struct reading *reading, int worker, double spent_seconds) {
     const struct measured *measured = &reading->times->measured;
-    if (reading->count == reading->capacity) {
-        size_t capacity = reading->capacity > 0 ? 2 * reading->capacity : 64;
-        struct undelivered *larger;
-        HYSGD_TRY(memory_alloc(capacity, sizeof *larger, &larger));
-        if (reading->count > 0)
-            memcpy(larger, reading->undelivered, reading->count * sizeof *larger);
-        memory_free(reading->undelivered);
-        reading->undelivered = larger;
-        reading->capacity = capacity;
-    }
+    HYSGD_TRY(
+        memory_grow(&reading->undelivered, reading->count, &reading->capacity, 64, sizeof *reading->undelivered));
     size_t place = worker < measured->count ? measured->workers[worker].count : 0;
     reading->undelivered[reading->count++] = (struct undelivered){worker, place, spent_seconds};
     return HYSGD_OK;

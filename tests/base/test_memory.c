@@ -146,6 +146,36 @@ static void threads_share_one_account(void **state) {
     assert_int_equal(memory_used(), before);
 }
 
+static void an_array_grows_and_keeps_what_counts(void **state) {
+    (void)state;
+    int *numbers = NULL;
+    size_t capacity = 0, before = memory_used();
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(memory_grow(&numbers, (size_t)i, &capacity, 3, sizeof *numbers), HYSGD_OK);
+        assert_true((size_t)i < capacity && numbers[i] == 0);
+        numbers[i] = i + 1;
+    }
+    assert_int_equal(capacity, 192);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(numbers[i], i + 1);
+    memory_free(numbers);
+    assert_int_equal(memory_used(), before);
+}
+
+static void an_array_that_cannot_grow_stays(void **state) {
+    (void)state;
+    int *numbers = NULL, *same;
+    size_t capacity = 0;
+    assert_int_equal(memory_grow(&numbers, 0, &capacity, 1, sizeof *numbers), HYSGD_OK);
+    numbers[0] = 7;
+    same = numbers;
+    memory_fail_at(1);
+    assert_int_equal(memory_grow(&numbers, 1, &capacity, 1, sizeof *numbers), HYSGD_MEMORY);
+    memory_fail_at(0);
+    assert_true(numbers == same && numbers[0] == 7 && capacity == 1);
+    memory_free(numbers);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_zeroed_and_aligned),
@@ -157,6 +187,8 @@ int main(void) {
         cmocka_unit_test(exactly_the_nth_request_fails),
         cmocka_unit_test(a_text_is_copied_whole),
         cmocka_unit_test(threads_share_one_account),
+        cmocka_unit_test(an_array_grows_and_keeps_what_counts),
+        cmocka_unit_test(an_array_that_cannot_grow_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
