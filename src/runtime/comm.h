@@ -93,7 +93,7 @@ HYSGD_MUST_CHECK enum hysgd_status comm_progress(struct comm *comm, int *complet
 void comm_rest(struct comm *comm);
 
 /* The same for a process in which other threads compute: sleeps at once, and with ranks of other hosts up to 500
- * microseconds, as each waking takes some 20 from who computes. */
+ * microseconds, as each waking takes time from who computes. */
 void comm_doze(struct comm *comm);
 
 /* Ends the present comm_rest or comm_doze, or the next. From any thread of this process. */
