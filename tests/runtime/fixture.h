@@ -242,6 +242,16 @@ static inline enum hysgd_status run_go_rank(struct run *run, struct comm *end) {
     return runtime_ops(&run->runtime)->run(run->runtime.self, &run->training, &run->seconds);
 }
 
+/* One rank from its beginning to its end, whose end of the group is closed then. */
+static inline enum hysgd_status run_whole_rank(struct run *run, const struct run_setup *from, int rank,
+                                               struct comm *end) {
+    enum hysgd_status status = run_open_rank(run, from, rank);
+    if (status == HYSGD_OK)
+        return run_go_rank(run, end);
+    comm_close(end, false);
+    return status;
+}
+
 /* Another rank than the first. */
 struct run_rank {
     pthread_t thread;
@@ -309,11 +319,7 @@ static inline void *run_rank_main(void *argument) {
     struct run run;
     rank->from.ring = 0;
     rank->from.watch = NULL;
-    rank->status = run_open_rank(&run, &rank->from, rank->rank);
-    if (rank->status == HYSGD_OK)
-        rank->status = run_go_rank(&run, rank->end);
-    else
-        comm_close(rank->end, false);
+    rank->status = run_whole_rank(&run, &rank->from, rank->rank, rank->end);
     run_close(&run);
     return NULL;
 }

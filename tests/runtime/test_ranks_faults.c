@@ -51,11 +51,7 @@ struct rank {
 
 static void *rank_main(void *argument) {
     struct rank *rank = argument;
-    rank->status = run_open_rank(&rank->run, &rank->trial->from, rank->number);
-    if (rank->status == HYSGD_OK)
-        rank->status = run_go_rank(&rank->run, rank->end);
-    else
-        comm_close(rank->end, false);
+    rank->status = run_whole_rank(&rank->run, &rank->trial->from, rank->number, rank->end);
     snprintf(rank->message, sizeof rank->message, "%s", hysgd_error_message());
     if (rank->run.training.setup)
         training_summarize(&rank->run.training, rank->run.seconds, &rank->run.summary);

@@ -58,11 +58,7 @@ static void note(void *self, const struct training *training, const struct event
 
 static void *rank_main(void *argument) {
     struct rank *rank = argument;
-    rank->status = run_open_rank(&rank->run, &rank->trial->from, rank->number);
-    if (rank->status == HYSGD_OK)
-        rank->status = run_go_rank(&rank->run, rank->end);
-    else
-        comm_close(rank->end, false);
+    rank->status = run_whole_rank(&rank->run, &rank->trial->from, rank->number, rank->end);
     return NULL;
 }
 
