@@ -137,6 +137,9 @@ HYSGD_MUST_CHECK enum hysgd_status drive_join(struct training *training, int wor
 /* Passes over the training data that the gradients received are. */
 double drive_epochs(const struct training *training);
 
+/* Passes over the training data that so many batches are. */
+double drive_epochs_of(const struct training *training, uint64_t batches);
+
 /* Share of the run done at `seconds`, 0 to 1. */
 double drive_fraction(const struct training *training, double seconds);
 
