@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writing and reading the state of a run: see snapshot.h. One function visits each table's fields for both
- * directions, so that what is written and what is read cannot differ. Numbers are doubles: every count stays below
- * 2^53. */
+/* Writing and reading the state of a run: see snapshot.h. What is in a row of a table is in snapshot_fields.h, once
+ * for both directions. */
 #include "runtime/snapshot.h"
 
 #include <float.h>
@@ -14,6 +13,7 @@
 #include "policy/policy.h"
 #include "runtime/drive.h"
 #include "runtime/snapshot_check.h"
+#include "runtime/snapshot_fields.h"
 #include "runtime/snapshot_orphans.h"
 #include "runtime/snapshot_vectors.h"
 #include "runtime/worker.h"
@@ -26,178 +26,15 @@
 #define MOST_TABLES 11
 
 enum {
-    WORKER_FIELDS = 31,
-    RUN_FIELDS = 31,
-    TABLE_FIELDS = 6, /* of a worker */
     FLIGHT_FIELDS = sizeof(struct snapshot_flight) / sizeof(double),
-    SHARES_FIELDS = sizeof(struct shares_worker) / sizeof(double),
-    PLACE_FIELDS = 3
+    SHARES_FIELDS = sizeof(struct shares_worker) / sizeof(double)
 };
-
-/* Walks over a row of a table, reading it or writing it. */
-struct row {
-    double *values;
-    int at;
-    bool is_reading;
-    bool is_bad; /* a value read was out of range */
-};
-
-static void visit_real(struct row *row, double *field) {
-    double *value = &row->values[row->at++];
-    if (row->is_reading)
-        *field = *value;
-    else
-        *value = *field;
-}
-
-/* Seconds, and sums of counts: finite and not negative. */
-static void visit_amount(struct row *row, double *field) {
-    double value = row->values[row->at];
-    if (row->is_reading && !(value >= 0 && value <= DBL_MAX))
-        row->is_bad = true;
-    else
-        visit_real(row, field);
-}
-
-static void visit_count(struct row *row, uint64_t *field, uint64_t most) {
-    double *value = &row->values[row->at++];
-    if (!row->is_reading)
-        *value = (double)*field;
-    else if (*value >= 0 && *value <= (double)most && *value == floor(*value))
-        *field = (uint64_t)*value;
-    else
-        row->is_bad = true;
-}
-
-#define MOST_COUNT ((uint64_t)1 << 53)
-
-/* A field of another type, by way of a count. */
-#define VISIT_SMALL(row, type, field, most)                                                                        \
-    do {                                                                                                           \
-        uint64_t count_of_field = (uint64_t)(field);                                                               \
-        visit_count(row, &count_of_field, most);                                                                   \
-        (field) = (type)count_of_field;                                                                            \
-    } while (0)
-
-static void visit_worker(struct training *training, int index, struct row *row, uint64_t *rank) {
-    struct engine_worker *worker = &training->engine.workers[index];
-    struct event_account *account = &training->accounts[index];
-    double weight = (double)worker->weight;
-    double patience =
-        isfinite(worker->patience) ? worker->patience : 0; /* 0 stands for INFINITY, which it cannot be */
-    VISIT_SMALL(row, enum engine_activity, worker->activity, ENGINE_LOST);
-    VISIT_SMALL(row, enum hysgd_release, worker->wait, HYSGD_AGAIN);
-    VISIT_SMALL(row, bool, worker->is_in_buffer, 1);
-    visit_count(row, &worker->read, MOST_COUNT);
-    visit_count(row, &worker->held, MOST_COUNT);
-    visit_count(row, &worker->applied, MOST_COUNT);
-    visit_count(row, &worker->dropped, MOST_COUNT);
-    visit_count(row, &worker->most_staleness, MOST_COUNT);
-    visit_count(row, &training->engine.clocks[index], MOST_COUNT);
-    visit_count(row, rank, MOST_COUNT);
-    visit_amount(row, &weight);
-    visit_amount(row, &worker->staleness_sum);
-    visit_amount(row, &worker->held_staleness);
-    visit_amount(row, &account->compute_seconds);
-    visit_amount(row, &account->transit_seconds);
-    visit_amount(row, &account->waiting_seconds);
-    visit_amount(row, &training->workers[index].delivered_seconds);
-    visit_count(row, &worker->most_held_staleness, MOST_COUNT);
-    visit_count(row, &worker->abandoned, MOST_COUNT);
-    visit_count(row, &worker->batches, MOST_COUNT);
-    visit_count(row, &worker->received_batches, MOST_COUNT);
-    visit_count(row, &worker->abandoned_batches, MOST_COUNT);
-    visit_amount(row, &patience);
-    visit_amount(row, &account->abandoned_seconds);
-    visit_count(row, &training->attribution.states[index].version, MOST_COUNT);
-    visit_amount(row, &account->data_seconds);
-    visit_amount(row, &account->caused_seconds);
-    visit_count(row, &account->delays, MOST_COUNT);
-    visit_count(row, &account->traffic.sent, MOST_COUNT);
-    visit_count(row, &account->traffic.received, MOST_COUNT);
-    visit_count(row, &training->workers[index].has_read, MOST_COUNT);
-    worker->patience = patience > 0 ? patience : (double)INFINITY;
-    if (weight > (double)FLT_MAX)
-        row->is_bad = true;
-    else
-        worker->weight = (float)weight;
-}
-
-/* What has been attributed, and the trigger of the present version: workers may be about to start from it. */
-static void visit_attribution(struct row *row, struct attribution *attribution, uint64_t version) {
-    struct attribution_trigger *trigger = &attribution->triggers[version % attribution->trigger_count];
-    uint64_t worker = (uint64_t)(trigger->worker + 1), has_delayed = trigger->has_delayed;
-    visit_amount(row, &attribution->server_seconds);
-    visit_count(row, &worker, (uint64_t)attribution->workers);
-    visit_count(row, &has_delayed, 1);
-    visit_amount(row, &trigger->delivered);
-    if (row->is_reading)
-        *trigger = (struct attribution_trigger){version, (int)worker - 1, trigger->delivered, has_delayed > 0};
-}
-
-static void visit_run(struct training *training, double *seconds, struct row *row, uint64_t *has_flights,
-                      double *server_free_at, double *next_order) {
-    struct engine *engine = &training->engine;
-    visit_count(row, &engine->progress.version, MOST_COUNT);
-    visit_count(row, &engine->progress.received, MOST_COUNT);
-    visit_count(row, &engine->applied, MOST_COUNT);
-    visit_count(row, &engine->dropped, MOST_COUNT);
-    visit_count(row, &engine->received_batches, MOST_COUNT);
-    visit_count(row, &engine->applied_batches, MOST_COUNT);
-    visit_count(row, &engine->held_batches, MOST_COUNT);
-    visit_count(row, &engine->threshold, MOST_COUNT);
-    visit_count(row, &engine->forced, MOST_COUNT);
-    visit_count(row, &engine->lost, MOST_COUNT);
-    visit_count(row, &engine->abandoned, MOST_COUNT);
-    visit_count(row, &engine->in_vain, ENGINE_MOST_IN_VAIN);
-    visit_count(row, &training->setup->timing->received, MOST_COUNT);
-    visit_count(row, &training->setup->timing->applied, MOST_COUNT);
-    visit_count(row, &training->loss_count, MOST_COUNT);
-    visit_count(row, has_flights, 1);
-    visit_amount(row, seconds);
-    visit_amount(row, &engine->held_weight);
-    visit_amount(row, &engine->held_divisor);
-    visit_amount(row, &training->server_seconds);
-    visit_attribution(row, &training->attribution, engine->progress.version);
-    visit_real(row, &training->loss_sum);
-    visit_real(row, &training->train_loss);
-    visit_real(row, &training->test_loss);
-    visit_real(row, &training->test_accuracy);
-    visit_real(row, &training->target_seconds);
-    visit_amount(row, server_free_at);
-    visit_amount(row, next_order);
-}
-
-/* The account of a policy's table: [workers][TABLE_FIELDS], then three numbers of the rounds. */
-static void visit_table(struct engine_table *table, int workers, struct row *row) {
-    for (int i = 0; i < workers; i++)
-        for (int parity = 0; parity < 2; parity++) {
-            struct engine_row *of = &table->rows[i];
-            visit_amount(row, &of->divisor[parity]);
-            visit_amount(row, &of->weight[parity]);
-            visit_count(row, &of->held[parity], MOST_COUNT);
-        }
-    visit_count(row, &table->round, MOST_COUNT);
-    visit_count(row, &table->first, MOST_COUNT);
-    visit_count(row, &table->later_batches, MOST_COUNT);
-}
-
-static void visit_place(struct row *row, struct training_place *place) {
-    visit_count(row, &place->log, MOST_COUNT);
-    visit_count(row, &place->events, MOST_COUNT);
-    visit_amount(row, &place->seconds);
-}
-
-static size_t table_size(int workers) {
-    return (size_t)workers * TABLE_FIELDS + 3;
-}
-
-/* ---- Writing ---- */
 
 /* The tensors of a checkpoint, and the memory behind those that are not vectors of the server. */
 struct snapshot_image {
     struct snapshot_tensors list;
-    double *workers, *flights, *table, *estimates, *orphans, *changes, run[RUN_FIELDS], place[PLACE_FIELDS];
+    double *workers, *flights, *table, *estimates, *orphans, *changes;
+    double run[SNAPSHOT_RUN_FIELDS], place[SNAPSHOT_PLACE_FIELDS];
     struct local_image local;
     struct outgoing_image outgoing;
     char *policy; /* by open_memstream */
@@ -234,25 +71,29 @@ static void gather_tables(struct snapshot_image *image, struct training *trainin
     size_t workers = (size_t)training->setup->workers;
     for (int i = 0; i < training->setup->workers; i++) {
         uint64_t rank = rank_of(&training->engine, i);
-        visit_worker(training, i, &(struct row){.values = image->workers + (size_t)i * WORKER_FIELDS}, &rank);
+        snapshot_visit_worker(training, i,
+                              &(struct snapshot_row){.values = image->workers + (size_t)i * SNAPSHOT_WORKER_FIELDS},
+                              &rank);
     }
     uint64_t has_flights = in_flight != NULL;
     double free_at = in_flight ? in_flight->server_free_at : 0, order = in_flight ? in_flight->next_order : 0;
-    visit_run(training, &seconds, &(struct row){.values = image->run}, &has_flights, &free_at, &order);
-    gather_table(image, "state/workers", image->workers, workers, WORKER_FIELDS);
-    gather_table(image, "state/run", image->run, 1, RUN_FIELDS);
+    snapshot_visit_run(training, &seconds, &(struct snapshot_row){.values = image->run}, &has_flights, &free_at,
+                       &order);
+    gather_table(image, "state/workers", image->workers, workers, SNAPSHOT_WORKER_FIELDS);
+    gather_table(image, "state/run", image->run, 1, SNAPSHOT_RUN_FIELDS);
     if (in_flight) {
         memcpy(image->flights, in_flight->flights, workers * sizeof *in_flight->flights);
         gather_table(image, "state/flights", image->flights, workers, FLIGHT_FIELDS);
     }
     if (image->table) {
-        visit_table(&training->engine.table, training->setup->workers, &(struct row){.values = image->table});
-        gather_table(image, "state/table", image->table, 1, table_size(training->setup->workers));
+        snapshot_visit_table(&training->engine.table, training->setup->workers,
+                             &(struct snapshot_row){.values = image->table});
+        gather_table(image, "state/table", image->table, 1, snapshot_table_size(training->setup->workers));
     }
     gather_shares(image, training, in_flight);
     if (training->keeps_place) {
-        visit_place(&(struct row){.values = image->place}, &training->place);
-        gather_table(image, "state/place", image->place, 1, PLACE_FIELDS);
+        snapshot_visit_place(&(struct snapshot_row){.values = image->place}, &training->place);
+        gather_table(image, "state/place", image->place, 1, SNAPSHOT_PLACE_FIELDS);
     }
     if (image->orphans) {
         snapshot_store_orphans(training, image->orphans);
@@ -286,10 +127,10 @@ static enum hysgd_status take_image(struct snapshot_image *image, struct trainin
     HYSGD_TRY(outgoing_take(training, in_flight ? in_flight->flights : NULL, &image->outgoing));
     HYSGD_TRY(
         snapshot_tensors_init(&image->list, training, MOST_TABLES + image->local.count + image->outgoing.count));
-    HYSGD_TRY(memory_alloc(workers * WORKER_FIELDS, sizeof(double), &image->workers));
+    HYSGD_TRY(memory_alloc(workers * SNAPSHOT_WORKER_FIELDS, sizeof(double), &image->workers));
     HYSGD_TRY(memory_alloc(workers * FLIGHT_FIELDS, sizeof(double), &image->flights));
     if (training->engine.table.rows)
-        HYSGD_TRY(memory_alloc(table_size(training->setup->workers), sizeof(double), &image->table));
+        HYSGD_TRY(memory_alloc(snapshot_table_size(training->setup->workers), sizeof(double), &image->table));
     if (training->partition.change_count > 0)
         HYSGD_TRY(memory_alloc(workers * SNAPSHOT_ORPHAN_FIELDS, sizeof(double), &image->orphans));
     if (training->partition.join_count > 0)
@@ -356,7 +197,24 @@ enum hysgd_status snapshot_write(const struct snapshot_image *image, const struc
     return status;
 }
 
-/* ---- Reading ---- */
+enum hysgd_status snapshot_store_state(const struct snapshot_image *image, const struct training_setup *setup,
+                                       void *bytes_out, size_t *length_out) {
+    struct snapshot_content content;
+    struct safetensors_tensor *tables;
+    size_t count = 0;
+    HYSGD_TRY(snapshot_describe(image, setup, &content));
+    enum hysgd_status status = memory_alloc(content.count, sizeof *tables, &tables);
+    for (size_t i = 0; status == HYSGD_OK && i < content.count; i++)
+        if (content.places[i].vector == SNAPSHOT_NO_VECTOR)
+            tables[count++] = content.tensors[i];
+    if (status == HYSGD_OK) {
+        status = safetensors_store(tables, count, (const char *const(*)[2])content.metadata, content.metadata_count,
+                                   bytes_out, length_out);
+        memory_free(tables);
+    }
+    memory_free(content.metadata);
+    return status;
+}
 
 static const char *setup_value(const struct training_setup *setup, const char *key) {
     for (size_t i = 0; i < setup->metadata_count; i++)
@@ -411,10 +269,11 @@ static enum hysgd_status restore_waiting(struct engine *engine, const uint64_t *
 static enum hysgd_status read_workers(struct training *training, const struct safetensors_file *file,
                                       const char *path, double *table, uint64_t *ranks) {
     int workers = training->setup->workers;
-    HYSGD_TRY(safetensors_read(file, "state/workers", SAFETENSORS_F64, (uint64_t)workers * WORKER_FIELDS, table));
+    HYSGD_TRY(safetensors_read(file, "state/workers", SAFETENSORS_F64, (uint64_t)workers * SNAPSHOT_WORKER_FIELDS,
+                               table));
     for (int i = 0; i < workers; i++) {
-        struct row row = {.values = table + (size_t)i * WORKER_FIELDS, .is_reading = true};
-        visit_worker(training, i, &row, &ranks[i]);
+        struct snapshot_row row = {.values = table + (size_t)i * SNAPSHOT_WORKER_FIELDS, .is_reading = true};
+        snapshot_visit_worker(training, i, &row, &ranks[i]);
         if (row.is_bad)
             return fail_state(path, "a number of a worker is out of range");
     }
@@ -424,14 +283,14 @@ static enum hysgd_status read_workers(struct training *training, const struct sa
 static enum hysgd_status read_table(struct training *training, const struct safetensors_file *file,
                                     const char *path) {
     double *values;
-    size_t size = table_size(training->setup->workers);
+    size_t size = snapshot_table_size(training->setup->workers);
     if (!training->engine.table.rows)
         return HYSGD_OK;
     HYSGD_TRY(memory_alloc(size, sizeof *values, &values));
-    struct row row = {.values = values, .is_reading = true};
+    struct snapshot_row row = {.values = values, .is_reading = true};
     enum hysgd_status status = safetensors_read(file, "state/table", SAFETENSORS_F64, size, values);
     if (status == HYSGD_OK)
-        visit_table(&training->engine.table, training->setup->workers, &row);
+        snapshot_visit_table(&training->engine.table, training->setup->workers, &row);
     memory_free(values);
     return status == HYSGD_OK && row.is_bad ? fail_state(path, "a number of the table is out of range") : status;
 }
@@ -442,7 +301,7 @@ static bool flight_is_valid(const struct snapshot_flight *flight) {
     for (size_t i = 0; i < sizeof amounts / sizeof *amounts; i++)
         if (!(amounts[i] >= 0 && amounts[i] <= DBL_MAX))
             return false;
-    return flight->order >= 0 && flight->order <= (double)MOST_COUNT &&
+    return flight->order >= 0 && flight->order <= (double)SNAPSHOT_MOST_COUNT &&
            (flight->is_computed == 0 || flight->is_computed == 1);
 }
 
@@ -475,29 +334,29 @@ static enum hysgd_status read_shares(struct training *training, const struct saf
 
 static enum hysgd_status read_place(struct training *training, const struct safetensors_file *file,
                                     const char *path) {
-    double values[PLACE_FIELDS];
-    struct row row = {.values = values, .is_reading = true};
+    double values[SNAPSHOT_PLACE_FIELDS];
+    struct snapshot_row row = {.values = values, .is_reading = true};
     if (!safetensors_find(file, "state/place"))
         return HYSGD_OK;
-    HYSGD_TRY(safetensors_read(file, "state/place", SAFETENSORS_F64, PLACE_FIELDS, values));
-    visit_place(&row, &training->resumed->place);
+    HYSGD_TRY(safetensors_read(file, "state/place", SAFETENSORS_F64, SNAPSHOT_PLACE_FIELDS, values));
+    snapshot_visit_place(&row, &training->resumed->place);
     return row.is_bad ? fail_state(path, "the place in the log is out of range") : HYSGD_OK;
 }
 
 static enum hysgd_status read_tables(struct training *training, const struct safetensors_file *file,
                                      const char *path) {
-    double run[RUN_FIELDS], *table = NULL;
+    double run[SNAPSHOT_RUN_FIELDS], *table = NULL;
     uint64_t *ranks = NULL, has_flights = 0;
     int workers = training->setup->workers;
-    HYSGD_TRY(safetensors_read(file, "state/run", SAFETENSORS_F64, RUN_FIELDS, run));
+    HYSGD_TRY(safetensors_read(file, "state/run", SAFETENSORS_F64, SNAPSHOT_RUN_FIELDS, run));
     HYSGD_TRY(memory_alloc(1, sizeof *training->resumed, &training->resumed));
-    struct row row = {.values = run, .is_reading = true};
-    visit_run(training, &training->start_seconds, &row, &has_flights, &training->resumed->server_free_at,
-              &training->resumed->next_order);
+    struct snapshot_row row = {.values = run, .is_reading = true};
+    snapshot_visit_run(training, &training->start_seconds, &row, &has_flights, &training->resumed->server_free_at,
+                       &training->resumed->next_order);
     training->resumed->has_flights = has_flights;
-    if (row.is_bad || !isfinite(training->loss_sum) || training->resumed->next_order > (double)MOST_COUNT)
+    if (row.is_bad || !isfinite(training->loss_sum) || training->resumed->next_order > (double)SNAPSHOT_MOST_COUNT)
         return fail_state(path, "a number of the run is out of range");
-    enum hysgd_status status = memory_alloc((size_t)workers * WORKER_FIELDS, sizeof *table, &table);
+    enum hysgd_status status = memory_alloc((size_t)workers * SNAPSHOT_WORKER_FIELDS, sizeof *table, &table);
     if (status == HYSGD_OK)
         status = memory_alloc((size_t)workers, sizeof *ranks, &ranks);
     if (status == HYSGD_OK)
@@ -557,25 +416,6 @@ static enum hysgd_status read_all(struct training *training, const struct safete
     HYSGD_TRY(read_policy(training, file, path));
     drive_plan_milestones(training, training->start_seconds);
     return HYSGD_OK;
-}
-
-enum hysgd_status snapshot_store_state(const struct snapshot_image *image, const struct training_setup *setup,
-                                       void *bytes_out, size_t *length_out) {
-    struct snapshot_content content;
-    struct safetensors_tensor *tables;
-    size_t count = 0;
-    HYSGD_TRY(snapshot_describe(image, setup, &content));
-    enum hysgd_status status = memory_alloc(content.count, sizeof *tables, &tables);
-    for (size_t i = 0; status == HYSGD_OK && i < content.count; i++)
-        if (content.places[i].vector == SNAPSHOT_NO_VECTOR)
-            tables[count++] = content.tensors[i];
-    if (status == HYSGD_OK) {
-        status = safetensors_store(tables, count, (const char *const(*)[2])content.metadata, content.metadata_count,
-                                   bytes_out, length_out);
-        memory_free(tables);
-    }
-    memory_free(content.metadata);
-    return status;
 }
 
 static enum hysgd_status read_state(struct training *training, const struct safetensors_file *file,
