@@ -12,6 +12,8 @@
 
 /* Seconds that a new process may take to read its data and to say so. */
 #define MOST_PREPARING_SECONDS 600.0
+/* For all ranks to meet a new process, beyond what a rank may be silent: who does not take part is lost before. */
+#define MOST_MEETING_SECONDS 30.0
 
 /* Bytes of what it may say then. */
 #define MOST_HELLO ((size_t)1 << 20)
@@ -174,7 +176,7 @@ static enum hysgd_status begin(struct ranks *ranks) {
     }
     join->phase = JOIN_ADMITTING;
     join->hello = NULL;
-    join->until = machine_seconds() + ranks->options->patience;
+    join->until = machine_seconds() + ranks->options->patience + MOST_MEETING_SECONDS;
     return call_all(ranks);
 }
 

@@ -56,7 +56,7 @@ class TestHosts(unittest.TestCase):
         self.assertEqual(trials.clock_wrongs(trials.events(self.log), 4), [])
 
     def test_a_host_that_is_cut_off_is_lost_and_the_others_go_on(self):
-        hosts, job = self.start([Line(RATE)] * 4, "--policy", "sync", "--gradients", "2000", "--tolerate", "1", "--patience", "2")
+        hosts, job = self.start([Line(RATE)] * 4, "--policy", "sync", "--gradients", "2000", "--tolerate", "1", "--patience", "5")
         hosts.cut(3)
         self.assertTrue(job.wait_for_result(BOUND), f"there is no result; it said: {job.errors()}")  # mpirun waits for host 3
         self.assertEqual(job.result()["reason"], "gradients")

@@ -88,9 +88,9 @@ class TestJobs(unittest.TestCase):
     def test_the_log_of_a_run_that_fails_says_when_and_can_be_repeated(self):
         words = ranks.launch(3, "--enable-recovery") + [ranks.PROGRAM, *TRAIN, *MPI, "--log", "run.hylog", "--gradients", "1000000000"]
         with ranks.Job(words, self.folder) as job:
-            self.assertTrue(job.wait_for_line(lambda line: "accuracy" in line, 30), job.errors())
+            self.assertTrue(job.wait_for_line(lambda line: "accuracy" in line, 60), job.errors())
             job.signal(1, signal.SIGKILL)
-            self.assertTrue(job.wait(30), job.errors())
+            self.assertTrue(job.wait(60), job.errors())
         self.assertIn("1 of 3 ranks are lost, and tolerate=0", job.errors())
         lines = [json.loads(line) for line in self.hysgd("export", "run.hylog", "--jsonl", "-").stdout.splitlines()]
         end = next(line for line in lines if line.get("reason") == "failed")

@@ -9,7 +9,7 @@ import unittest
 import ranks
 from ranks import PROGRAM
 
-PATIENCE = 2
+PATIENCE = 5
 BOUND = 90  # seconds in which everything must have ended; those that wait in MPI_Init do so for 60
 TRAIN = ["train", "--runtime", "mpi", "--model", "dense 16, relu, dense 10", "--batch", "8", "--gradients", "40", "--json", "--patience",
          str(PATIENCE)]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import ranks
 
-PATIENCE = 4  # seconds that a hanging rank is waited for
+PATIENCE = 6  # seconds that a hanging rank is waited for
 BOUND = 60  # seconds in which everything must have ended
 AROUND = 1  # second after the loss in which its consequences begin
 GRADIENTS = 300

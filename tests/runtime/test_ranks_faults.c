@@ -282,7 +282,7 @@ static void a_rank_that_sleeps_too_long_is_dismissed(void **state) {
         struct freezer freezer = {.rank = 1};
         struct rank ranks[MOST_RANKS];
         struct trial trial = trial_of(&model, "frozen", servers == 0 ? "sync" : "bounded,staleness=2");
-        trial.from.runtime = "mpi,tolerate=3,copies=3,patience=2"; /* neither policy goes far without it */
+        trial.from.runtime = "mpi,tolerate=3,copies=3,patience=4"; /* neither policy goes far without it */
         trial.from.servers = servers;
         trial.from.watch = freeze_and_thaw;
         trial.from.watch_self = &freezer;
@@ -330,7 +330,7 @@ static void break_and_mend(void *self, const struct training *training, const st
 }
 
 static void go_broken(struct breaker *breaker, struct trial *trial, struct rank *ranks) {
-    trial->from.runtime = "mpi,tolerate=3,copies=3,patience=2";
+    trial->from.runtime = "mpi,tolerate=3,copies=3,patience=4";
     trial->from.watch = break_and_mend;
     trial->from.watch_self = breaker;
     trial->freezer = &breaker->freezer;

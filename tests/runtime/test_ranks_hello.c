@@ -220,7 +220,7 @@ static void a_rank_that_falls_silent_is_named(void **state) {
         char expected[64];
         invite(guests);
         for (int i = 0; i < RANKS; i++)
-            guests[i].options.patience = 0.5;
+            guests[i].options.patience = 1.5;
         assert_int_equal(comm_local_open(&setup, ends), HYSGD_OK);
         comm_local_freeze(ends[0], asleep, true);
         attend_all(guests, ends);
