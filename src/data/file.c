@@ -91,16 +91,6 @@ static void zlib_free(void *opaque, void *memory) {
     memory_free(memory);
 }
 
-enum hysgd_status file_grow(struct file *file, size_t capacity) {
-    uint8_t *bytes;
-    HYSGD_TRY(memory_alloc(capacity, 1, &bytes));
-    if (file->size > 0)
-        memcpy(bytes, file->bytes, file->size);
-    memory_free(file->bytes);
-    file->bytes = bytes;
-    return HYSGD_OK;
-}
-
 static size_t least_of(size_t a, size_t b) {
     return a < b ? a : b;
 }
@@ -145,14 +135,14 @@ static enum hysgd_status judge(int code, z_stream *stream, const struct file *ra
 static enum hysgd_status inflate_all(z_stream *stream, const struct file *raw, const char *path, size_t limit,
                                      struct file *out) {
     size_t capacity = stated_size(raw, limit);
-    HYSGD_TRY(file_grow(out, capacity));
+    HYSGD_TRY(memory_enlarge(&out->bytes, out->size, capacity, 1));
     stream->next_in = raw->bytes;
     for (bool is_done = false; !is_done;) {
         if (out->size > limit)
             return file_fail_size(path, limit);
         if (out->size == capacity) { /* one byte beyond the limit is allowed, to see whether there is one */
             capacity = least_of(2 * capacity, limit + 1);
-            HYSGD_TRY(file_grow(out, capacity));
+            HYSGD_TRY(memory_enlarge(&out->bytes, out->size, capacity, 1));
         }
         size_t left = raw->size - (size_t)(stream->next_in - raw->bytes);
         stream->avail_in = (unsigned)least_of(left, PIECE_BYTES);

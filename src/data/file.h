@@ -11,8 +11,8 @@ struct file {
 };
 
 /* Reads a regular file; what begins with the magic bytes of gzip or xz is decompressed (all members or streams).
- * HYSGD_INPUT when it cannot be opened, is no regular file, is damaged or truncated, or holds more than `limit` bytes
- * before or after decompression. */
+ * HYSGD_INPUT when it cannot be opened, is no regular file, is damaged or truncated, or holds more than `limit`
+ * bytes before or after decompression. */
 HYSGD_MUST_CHECK enum hysgd_status file_read(const char *path, size_t limit, struct file *file_out);
 void file_fini(struct file *file);
 
@@ -25,9 +25,7 @@ HYSGD_MUST_CHECK enum hysgd_status file_open(const char *path, int *descriptor_o
  * NULL. HYSGD_INPUT lists the names tried. Free the path with memory_free. */
 HYSGD_MUST_CHECK enum hysgd_status file_find(const char *directory, const char *const *names, char **path_out);
 
-/* For decompressors: makes the bytes an array of `capacity`, at least `size`, and the failure of a file that holds
- * too much. */
-HYSGD_MUST_CHECK enum hysgd_status file_grow(struct file *file, size_t capacity);
+/* For decompressors: the failure of a file that holds too much. */
 HYSGD_MUST_CHECK enum hysgd_status file_fail_size(const char *path, size_t limit);
 
 #endif

@@ -119,18 +119,6 @@ uint32_t ids_find(const struct ids *ids, const char *text, size_t length) {
     return ids_read_number(text, length, &number) ? find_number(ids, number) : IDS_NONE;
 }
 
-/* Replaces an array of [used] by one of [wanted] whose new elements are zero. */
-static enum hysgd_status resize(void *array, size_t used, size_t wanted, size_t size) {
-    void *before, *after;
-    HYSGD_TRY(memory_alloc(wanted, size, &after));
-    memcpy(&before, array, sizeof before);
-    if (used > 0)
-        memcpy(after, before, used * size);
-    memory_free(before);
-    memcpy(array, &after, sizeof after);
-    return HYSGD_OK;
-}
-
 static size_t most_of(size_t a, size_t b) {
     return a > b ? a : b;
 }
@@ -175,8 +163,8 @@ static enum hysgd_status reserve_id(struct ids *ids) {
     if (ids->count < ids->capacity)
         return HYSGD_OK;
     size_t wanted = most_of(LEAST_IDS, 2 * ids->capacity);
-    HYSGD_TRY(ids->are_texts ? resize(&ids->ends, ids->count, wanted, sizeof *ids->ends)
-                             : resize(&ids->numbers, ids->count, wanted, sizeof *ids->numbers));
+    HYSGD_TRY(ids->are_texts ? memory_enlarge(&ids->ends, ids->count, wanted, sizeof *ids->ends)
+                             : memory_enlarge(&ids->numbers, ids->count, wanted, sizeof *ids->numbers));
     ids->capacity = wanted;
     return HYSGD_OK;
 }
@@ -190,7 +178,7 @@ static enum hysgd_status reserve_direct(struct ids *ids, int64_t number, bool *i
         return HYSGD_OK;
     while (wanted <= place)
         wanted *= 2;
-    HYSGD_TRY(resize(&ids->direct, ids->direct_count, wanted, sizeof *ids->direct));
+    HYSGD_TRY(memory_enlarge(&ids->direct, ids->direct_count, wanted, sizeof *ids->direct));
     ids->direct_count = wanted;
     return HYSGD_OK;
 }
@@ -225,7 +213,7 @@ static enum hysgd_status add_text(struct ids *ids, const char *text, size_t leng
         HYSGD_TRY(reserve_slot(ids));
         if (ids->text_capacity - used < length) {
             size_t wanted = most_of(LEAST_BYTES, 2 * ids->text_capacity + length);
-            HYSGD_TRY(resize(&ids->texts, used, wanted, 1));
+            HYSGD_TRY(memory_enlarge(&ids->texts, used, wanted, 1));
             ids->text_capacity = wanted;
         }
         memcpy(ids->texts + used, text, length);
@@ -287,7 +275,7 @@ static enum hysgd_status shrink_direct(struct ids *ids) {
     size_t end = ids->direct_count;
     while (end > 0 && ids->direct[end - 1] == 0)
         end--;
-    HYSGD_TRY(resize(&ids->direct, end, end, sizeof *ids->direct));
+    HYSGD_TRY(memory_enlarge(&ids->direct, end, end, sizeof *ids->direct));
     ids->direct_count = end;
     return HYSGD_OK;
 }
@@ -297,14 +285,14 @@ enum hysgd_status ids_shrink(struct ids *ids) {
     if (count == 0)
         return HYSGD_OK;
     if (!ids->are_texts) {
-        HYSGD_TRY(resize(&ids->numbers, count, count, sizeof *ids->numbers));
+        HYSGD_TRY(memory_enlarge(&ids->numbers, count, count, sizeof *ids->numbers));
         ids->capacity = count;
         return shrink_direct(ids);
     }
-    HYSGD_TRY(resize(&ids->ends, count, count, sizeof *ids->ends));
+    HYSGD_TRY(memory_enlarge(&ids->ends, count, count, sizeof *ids->ends));
     ids->capacity = count;
     size_t bytes = (size_t)ids->ends[count - 1];
-    HYSGD_TRY(resize(&ids->texts, bytes, bytes, 1));
+    HYSGD_TRY(memory_enlarge(&ids->texts, bytes, bytes, 1));
     ids->text_capacity = bytes;
     return HYSGD_OK;
 }

@@ -199,15 +199,11 @@ enum hysgd_status partition_join(struct partition *partition, int worker) {
     return HYSGD_OK;
 }
 
-/* An array of [workers + extra] in the place of one of [workers]; the new elements repeat `last`. */
+/* Adds `places` elements, which repeat `last`, to an array of `count`. */
 static enum hysgd_status extend(uint64_t **array, size_t count, size_t places, uint64_t last) {
-    uint64_t *longer;
-    HYSGD_TRY(memory_alloc(count + places, sizeof *longer, &longer));
-    memcpy(longer, *array, count * sizeof *longer);
+    HYSGD_TRY(memory_enlarge(array, count, count + places, sizeof **array));
     for (size_t i = count; i < count + places; i++)
-        longer[i] = last;
-    memory_free(*array);
-    *array = longer;
+        (*array)[i] = last;
     return HYSGD_OK;
 }
 

@@ -50,7 +50,7 @@ static enum hysgd_status decode_all(lzma_stream *stream, const struct file *raw,
         if (out->size > limit)
             return file_fail_size(path, limit);
         if (out->size == capacity) {
-            HYSGD_TRY(file_grow(out, wanted < limit ? wanted : limit + 1));
+            HYSGD_TRY(memory_enlarge(&out->bytes, out->size, wanted < limit ? wanted : limit + 1, 1));
             capacity = wanted < limit ? wanted : limit + 1;
             wanted = 2 * capacity;
         }

@@ -80,12 +80,15 @@ struct plan {
     dnnl_primitive_attr_t plain, relu; /* attributes: user scratchpad; the same followed by max(x, 0) */
     struct node_state *nodes;          /* [graph->count] */
     struct step *steps;
-    int step_count, step_capacity;
+    int step_count;
+    size_t step_capacity;
     int forward_end; /* first step of backward */
     struct buffer *buffers;
-    int buffer_count, buffer_capacity;
+    int buffer_count;
+    size_t buffer_capacity;
     dnnl_primitive_desc_t *descriptions; /* made while compiling, freed after it */
-    int description_count, description_capacity;
+    int description_count;
+    size_t description_capacity;
     struct tensor scratch; /* of the latest step that has any, and what that step does */
     const char *scratch_kind;
     int scratch_node;

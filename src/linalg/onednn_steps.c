@@ -7,25 +7,12 @@
 #include "base/machine.h"
 #include "base/memory.h"
 
-/* Makes room for one more item; `items_pointer` is the address of the pointer to the items. */
-static enum hysgd_status grow(void *items_pointer, int count, int *capacity, size_t size) {
-    void *items, *larger;
-    if (count < *capacity)
-        return HYSGD_OK;
-    const int capacity_new = *capacity ? 2 * *capacity : 64;
-    HYSGD_TRY(memory_alloc((size_t)capacity_new, size, &larger));
-    memcpy(&items, items_pointer, sizeof items);
-    if (count > 0)
-        memcpy(larger, items, (size_t)count * size);
-    memory_free(items);
-    memcpy(items_pointer, &larger, sizeof larger);
-    *capacity = capacity_new;
-    return HYSGD_OK;
-}
+#define FIRST_CAPACITY 64
 
 static enum hysgd_status buffer_add(struct plan *plan, enum place place, size_t offset, size_t bytes,
                                     int *index_out) {
-    HYSGD_TRY(grow(&plan->buffers, plan->buffer_count, &plan->buffer_capacity, sizeof *plan->buffers));
+    HYSGD_TRY(memory_grow(&plan->buffers, (size_t)plan->buffer_count, &plan->buffer_capacity, FIRST_CAPACITY,
+                          sizeof *plan->buffers));
     plan->buffers[plan->buffer_count] =
         (struct buffer){.place = place, .offset = offset, .bytes = bytes, .first = -1, .last = -1};
     *index_out = plan->buffer_count++;
@@ -48,8 +35,8 @@ enum hysgd_status tensor_at(struct plan *plan, enum place place, size_t first, c
 enum hysgd_status describe_if_any(struct plan *plan, int node, const_dnnl_op_desc_t operation,
                                   const_dnnl_primitive_attr_t attributes, const_dnnl_primitive_desc_t hint,
                                   const char *what, const_dnnl_primitive_desc_t *description_out) {
-    HYSGD_TRY(grow(&plan->descriptions, plan->description_count, &plan->description_capacity,
-                   sizeof(dnnl_primitive_desc_t)));
+    HYSGD_TRY(memory_grow(&plan->descriptions, (size_t)plan->description_count, &plan->description_capacity,
+                          FIRST_CAPACITY, sizeof *plan->descriptions));
     dnnl_primitive_desc_t *description = &plan->descriptions[plan->description_count];
     dnnl_status_t status = dnnl_primitive_desc_create(description, operation, attributes, plan->engine, hint);
     *description_out = NULL;
@@ -80,7 +67,8 @@ void descriptions_free(struct plan *plan) {
 /* Appends an empty step to fill in. */
 static enum hysgd_status step_begin(struct plan *plan, int node, const char *kind, unsigned when,
                                     struct step **step_out) {
-    HYSGD_TRY(grow(&plan->steps, plan->step_count, &plan->step_capacity, sizeof *plan->steps));
+    HYSGD_TRY(memory_grow(&plan->steps, (size_t)plan->step_count, &plan->step_capacity, FIRST_CAPACITY,
+                          sizeof *plan->steps));
     struct step *step = &plan->steps[plan->step_count++];
     *step = (struct step){.kind = kind, .when = when, .node = node};
     *step_out = step;

@@ -101,10 +101,7 @@ static enum hysgd_status make_room(struct log *log, size_t size) {
     size_t capacity = LOG_BLOCK_BYTES + size + MOST_RECORD;
     if (log->capacity >= capacity)
         return HYSGD_OK;
-    uint8_t *block;
-    HYSGD_TRY(memory_alloc(capacity, 1, &block));
-    memory_free(log->block);
-    log->block = block;
+    HYSGD_TRY(memory_enlarge(&log->block, 0, capacity, 1));
     log->capacity = capacity;
     return HYSGD_OK;
 }

@@ -94,10 +94,7 @@ static uint32_t masked_checksum(uint8_t *bytes, size_t size) {
 static enum hysgd_status require(struct board *board, size_t size) {
     if (board->capacity >= size)
         return HYSGD_OK;
-    uint8_t *bytes;
-    HYSGD_TRY(memory_alloc(size, 1, &bytes));
-    memory_free(board->bytes);
-    board->bytes = bytes;
+    HYSGD_TRY(memory_enlarge(&board->bytes, 0, size, 1));
     board->capacity = size;
     return HYSGD_OK;
 }

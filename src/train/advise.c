@@ -87,17 +87,12 @@ void advise_stop(struct advise *advise) {
 
 /* Adds a policy of `length` bytes; one that is there already is not added again. */
 static enum hysgd_status add_policy(struct advice *advice, const char *text, size_t length) {
-    struct advice_policy *larger;
     for (size_t i = 0; i < advice->count; i++)
         if (strlen(advice->policies[i].name) == length && memcmp(advice->policies[i].name, text, length) == 0)
             return HYSGD_OK;
-    HYSGD_TRY(memory_alloc(advice->count + 1, sizeof *larger, &larger));
-    if (advice->count > 0)
-        memcpy(larger, advice->policies, advice->count * sizeof *larger);
-    memory_free(advice->policies);
-    advice->policies = larger;
-    HYSGD_TRY(memory_alloc(length + 1, 1, &larger[advice->count].name));
-    memcpy(larger[advice->count++].name, text, length);
+    HYSGD_TRY(memory_enlarge(&advice->policies, advice->count, advice->count + 1, sizeof *advice->policies));
+    HYSGD_TRY(memory_alloc(length + 1, 1, &advice->policies[advice->count].name));
+    memcpy(advice->policies[advice->count++].name, text, length);
     return HYSGD_OK;
 }
 
