@@ -95,11 +95,16 @@ static void watch(void *self, const struct training *training, const struct even
         training_stop((struct training *)(uintptr_t)training);
 }
 
+/* Every policy in every runtime, by number. */
+static size_t pair_count(void) {
+    return policy_list.count * runtime_list.count;
+}
+
 /* Two of the four leave early. */
-static struct run_setup run_with_losses(struct seen *seen, size_t subject, size_t runtime) {
+static struct run_setup run_with_losses(struct seen *seen, size_t pair) {
     struct run_setup from = scene(seen);
-    from.policy = policy_list.entries[subject]->name;
-    from.runtime = runtime_list.entries[runtime]->name;
+    from.policy = policy_list.entries[pair / runtime_list.count]->name;
+    from.runtime = runtime_list.entries[pair % runtime_list.count]->name;
     from.timing = (struct timing_texts){
         .compute = "exponential,mean=0.001", .delay = "all,exponential,mean=0.0002", .lose = "0@0.003,2@0.006"};
     from.limits.gradients = 1000000; /* it is stopped */
@@ -125,10 +130,10 @@ static void go(struct run *run, const struct run_setup *from) {
 
 static void those_who_are_left_train_on_every_sample(void **state) {
     (void)state;
-    for (size_t i = 0; i < policy_list.count * runtime_list.count; i++) {
+    for (size_t i = 0; i < pair_count(); i++) {
         struct seen seen;
         struct run run;
-        struct run_setup from = run_with_losses(&seen, i / runtime_list.count, i % runtime_list.count);
+        struct run_setup from = run_with_losses(&seen, i);
         go(&run, &from);
         for (int k = 0; k < SAMPLES; k++)
             if (seen.times[1][k] + seen.times[3][k] == 0)
@@ -144,10 +149,10 @@ static void those_who_are_left_train_on_every_sample(void **state) {
 
 static void skipped_samples_are_nobodys(void **state) {
     (void)state;
-    for (size_t i = 0; i < policy_list.count * runtime_list.count; i++) {
+    for (size_t i = 0; i < pair_count(); i++) {
         struct seen seen;
         struct run run;
-        struct run_setup from = run_with_losses(&seen, i / runtime_list.count, i % runtime_list.count);
+        struct run_setup from = run_with_losses(&seen, i);
         from.orphans = TRAINING_SKIP_ORPHANS;
         go(&run, &from);
         for (int w = 0; w < WORKERS; w++) {
@@ -162,10 +167,10 @@ static void skipped_samples_are_nobodys(void **state) {
 
 static void micro_batches_and_local_steps_take_over_too(void **state) {
     (void)state;
-    for (size_t i = 0; i < policy_list.count * runtime_list.count; i++) {
+    for (size_t i = 0; i < pair_count(); i++) {
         struct seen seen;
         struct run run;
-        struct run_setup from = run_with_losses(&seen, i / runtime_list.count, i % runtime_list.count);
+        struct run_setup from = run_with_losses(&seen, i);
         from.micro_batch = 2;
         from.local = "fixed,steps=2";
         from.local_optimizer = "sgd,rate=1e-6";
@@ -201,10 +206,10 @@ static void watch_joins(void *self, const struct training *training, const struc
 
 static void those_who_join_train_on_their_share(void **state) {
     (void)state;
-    for (size_t i = 0; i < policy_list.count * runtime_list.count; i++) {
+    for (size_t i = 0; i < pair_count(); i++) {
         struct seen seen;
         struct run run;
-        struct run_setup from = run_with_losses(&seen, i / runtime_list.count, i % runtime_list.count);
+        struct run_setup from = run_with_losses(&seen, i);
         if (strcmp(from.runtime, "mpi") == 0)
             continue; /* who joins there is asked for from outside */
         from.spare = 1;

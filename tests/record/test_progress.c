@@ -91,18 +91,42 @@ static void the_line_is_rewritten_and_ends_with_a_newline(void **state) {
     free(text);
 }
 
-/* What is sent to something that is not a terminal. The caller frees it. */
-static char *show_plain(const struct event_run *run, enum progress_level level) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    assert_non_null(out);
+/* A display that is no terminal. */
+struct plain {
+    char *text; /* what it was sent, once it is closed; the caller frees it */
+    size_t size;
+    FILE *out;
     void *sink;
-    assert_int_equal(sink_progress_alloc(out, level, &sink), HYSGD_OK);
-    feed(sink, run);
-    sink_progress_free(sink);
-    fclose(out);
-    return text;
+};
+
+static void open_plain(struct plain *plain, enum progress_level level) {
+    plain->out = open_memstream(&plain->text, &plain->size);
+    assert_non_null(plain->out);
+    assert_int_equal(sink_progress_alloc(plain->out, level, &plain->sink), HYSGD_OK);
+}
+
+static char *close_plain(struct plain *plain) {
+    sink_progress_free(plain->sink);
+    fclose(plain->out);
+    return plain->text;
+}
+
+/* What it shows of the whole run. The caller frees it. */
+static char *show_plain(const struct event_run *run, enum progress_level level) {
+    struct plain plain;
+    open_plain(&plain, level);
+    feed(plain.sink, run);
+    return close_plain(&plain);
+}
+
+/* What it shows of these events. The caller frees it. */
+static char *show_events(const struct event *events, size_t count) {
+    struct plain plain;
+    open_plain(&plain, PROGRESS_NORMAL);
+    assert_int_equal(sink_progress.begin(plain.sink, &sample_run), HYSGD_OK);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(sink_progress.event(plain.sink, &events[i]), HYSGD_OK);
+    return close_plain(&plain);
 }
 
 static void without_a_terminal_an_evaluation_is_a_plain_line(void **state) {
@@ -127,20 +151,10 @@ static void losses_go_by_the_name_that_the_run_gives_them(void **state) {
 /* The account at the end books it so, and the line must not tell of another run than the table. */
 static void a_gradient_in_the_queue_is_a_worker_that_waits(void **state) {
     (void)state;
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    void *sink;
-    assert_int_equal(sink_progress_alloc(out, PROGRESS_NORMAL, &sink), HYSGD_OK);
-    assert_int_equal(sink_progress.begin(sink, &sample_run), HYSGD_OK);
-    struct event start = sample_start(0, 0, 3), arrival = sample_arrival(0, 100, 40, 0, 0.5), end;
-    arrival.arrival.queue_seconds = 60;
-    end = sample_evaluation(200, 0.5, 0.5);
-    assert_int_equal(sink_progress.event(sink, &start), HYSGD_OK);
-    assert_int_equal(sink_progress.event(sink, &arrival), HYSGD_OK);
-    assert_int_equal(sink_progress.event(sink, &end), HYSGD_OK);
-    sink_progress_free(sink);
-    fclose(out);
+    struct event events[] = {sample_start(0, 0, 3), sample_arrival(0, 100, 40, 0, 0.5),
+                             sample_evaluation(200, 0.5, 0.5)};
+    events[1].arrival.queue_seconds = 60;
+    char *text = show_events(events, sizeof events / sizeof *events);
     assert_non_null(strstr(text, "waiting 80 %")); /* 160 s of 200 s */
     free(text);
 }
@@ -166,35 +180,13 @@ static void the_nearest_limit_decides_the_position(void **state) {
 
 static void a_lost_worker_is_told(void **state) {
     (void)state;
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    void *sink;
-    assert_int_equal(sink_progress_alloc(out, PROGRESS_NORMAL, &sink), HYSGD_OK);
-    assert_int_equal(sink_progress.begin(sink, &sample_run), HYSGD_OK);
-    struct event lost = {.kind = EVENT_LOST, .worker = 1, .seconds = 12.34};
-    assert_int_equal(sink_progress.event(sink, &lost), HYSGD_OK);
-    lost.worker = 77; /* out of range: told, but not booked */
-    assert_int_equal(sink_progress.event(sink, &lost), HYSGD_OK);
-    sink_progress_free(sink);
-    fclose(out);
+    const struct event events[] = {
+        {.kind = EVENT_LOST, .worker = 1, .seconds = 12.34},
+        {.kind = EVENT_LOST, .worker = 77, .seconds = 12.34}, /* out of range: told, but not booked */
+    };
+    char *text = show_events(events, sizeof events / sizeof *events);
     assert_string_equal(text, "worker 1 lost at 12.3 s\nworker 77 lost at 12.3 s\n");
     free(text);
-}
-
-/* What such a display shows of these events. The caller frees it. */
-static char *show_events(const struct event *events, size_t count) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    void *sink;
-    assert_int_equal(sink_progress_alloc(out, PROGRESS_NORMAL, &sink), HYSGD_OK);
-    assert_int_equal(sink_progress.begin(sink, &sample_run), HYSGD_OK);
-    for (size_t i = 0; i < count; i++)
-        assert_int_equal(sink_progress.event(sink, &events[i]), HYSGD_OK);
-    sink_progress_free(sink);
-    fclose(out);
-    return text;
 }
 
 static void a_return_is_told(void **state) {
@@ -226,17 +218,14 @@ static void who_was_lost_before_a_return_does_not_wait(void **state) {
 
 static void whoever_tells_of_losses_itself_is_quoted(void **state) {
     (void)state;
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    void *sink;
+    struct plain plain;
     struct recorder *recorder;
     const struct event lost = {.kind = EVENT_LOST, .worker = 1, .seconds = 12.34};
     const struct event restored = {.kind = EVENT_RESTORED, .worker = -1, .seconds = 12.34, .version = 3};
     const struct event joined = {.kind = EVENT_JOINED, .worker = 1, .seconds = 12.5};
-    assert_int_equal(sink_progress_alloc(out, PROGRESS_NORMAL, &sink), HYSGD_OK);
+    open_plain(&plain, PROGRESS_NORMAL);
     assert_int_equal(recorder_alloc(16, &recorder), HYSGD_OK);
-    assert_int_equal(recorder_add(recorder, &sink_progress, sink), HYSGD_OK);
+    assert_int_equal(recorder_add(recorder, &sink_progress, plain.sink), HYSGD_OK);
     assert_int_equal(recorder_begin(recorder, &sample_run), HYSGD_OK);
     assert_true(recorder_emit(recorder, &lost)); /* before it: in the view's own words */
     assert_int_equal(recorder_notice(recorder, "worker 1 is lost: rank 7 on host has ended"), HYSGD_OK);
@@ -245,8 +234,7 @@ static void whoever_tells_of_losses_itself_is_quoted(void **state) {
     assert_true(recorder_emit(recorder, &joined));
     assert_int_equal(recorder_drain(recorder, 13), HYSGD_OK);
     recorder_free(recorder);
-    sink_progress_free(sink);
-    fclose(out);
+    char *text = close_plain(&plain);
     assert_string_equal(text, "worker 1 lost at 12.3 s\nworker 1 is lost: rank 7 on host has ended\n");
     free(text);
 }

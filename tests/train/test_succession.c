@@ -101,20 +101,33 @@ struct heir {
     uint64_t received[2];
 };
 
-/* After the first `kept` events. */
-static void open_heir(struct heir *heir, const struct files *files, int kept) {
+/* Is to go on with a log after the first `kept` events. */
+static void begin_heir(struct heir *heir, const char *log, int kept) {
     memset(heir, 0, sizeof *heir);
     assert_int_equal(description_init(&heir->words), HYSGD_OK);
-    assert_int_equal(description_set(&heir->words, "log", files->log), HYSGD_OK);
-    assert_int_equal(description_set(&heir->words, "csv", files->csv), HYSGD_OK);
-    assert_int_equal(description_set(&heir->words, "trace", files->trace), HYSGD_OK);
-    assert_int_equal(description_set(&heir->words, "report", files->report), HYSGD_OK);
+    assert_int_equal(description_set(&heir->words, "log", log), HYSGD_OK);
     heir->succession =
         (struct succession){.words = &heir->words, .rank = 2, .workers = 2, .accounts = heir->accounts};
     heir->record = (struct training_record){.place = {0, (uint64_t)kept, kept > 0 ? event_at(kept - 1).seconds : 0},
                                             .received = heir->received};
+}
+
+static void succeed(struct heir *heir) {
     enum hysgd_status status = recording_succeed(&heir->recording, &heir->succession, &heir->record);
     assert_string_equal(status != HYSGD_OK ? hysgd_error_message() : "", "");
+}
+
+static void open_heir(struct heir *heir, const struct files *files, int kept) {
+    begin_heir(heir, files->log, kept);
+    assert_int_equal(description_set(&heir->words, "csv", files->csv), HYSGD_OK);
+    assert_int_equal(description_set(&heir->words, "trace", files->trace), HYSGD_OK);
+    assert_int_equal(description_set(&heir->words, "report", files->report), HYSGD_OK);
+    succeed(heir);
+}
+
+static void close_heir(struct heir *heir) {
+    recording_close(&heir->recording);
+    description_fini(&heir->words);
 }
 
 /* Records the return, another event and the end. */
@@ -131,8 +144,7 @@ static void end_heir(struct heir *heir) {
     assert_true(recorder_emit(heir->recording.recorder, &restored));
     assert_true(recorder_emit(heir->recording.recorder, &start));
     assert_int_equal(recording_end(&heir->recording, HYSGD_OK, message, &sample_summary, ""), HYSGD_OK);
-    recording_close(&heir->recording);
-    description_fini(&heir->words);
+    close_heir(heir);
 }
 
 static void expect_same(const struct event *event, int number) {
@@ -298,40 +310,26 @@ static void a_log_of_other_times_is_left_alone(void **state) {
     struct heir heir;
     make_files(&files, "run.hylog");
     leave_log(&files, EVENTS, -1);
-    memset(&heir, 0, sizeof heir);
-    open_heir(&heir, &files, KEPT);
-    end_heir(&heir);
-    leave_log(&files, EVENTS, -1);
-    assert_int_equal(description_init(&heir.words), HYSGD_OK);
-    assert_int_equal(description_set(&heir.words, "log", files.log), HYSGD_OK);
-    heir.record =
-        (struct training_record){.place = {0, KEPT, event_at(KEPT - 1).seconds + 1e-12}, .received = heir.received};
-    assert_int_equal(recording_succeed(&heir.recording, &heir.succession, &heir.record), HYSGD_OK);
+    begin_heir(&heir, files.log, KEPT);
+    heir.record.place.seconds += 1e-12;
+    succeed(&heir);
     assert_false(heir.record.is_continued);
-    recording_close(&heir.recording);
-    description_fini(&heir.words);
+    close_heir(&heir);
     remove_files(&files);
 }
 
 static void without_any_place_to_write_the_run_goes_on(void **state) {
     (void)state;
-    struct files files;
     struct heir heir;
     const struct sink_ops nobody = {0};
     const struct run_sink sink = {&nobody, NULL};
-    make_files(&files, "run.hylog");
-    memset(&heir, 0, sizeof heir);
-    assert_int_equal(description_init(&heir.words), HYSGD_OK);
-    assert_int_equal(description_set(&heir.words, "log", "/no such directory/run.hylog"), HYSGD_OK);
-    heir.succession = (struct succession){
-        .words = &heir.words, .rank = 2, .workers = 2, .sinks = &sink, .sink_count = 1, .accounts = heir.accounts};
-    heir.record = (struct training_record){.received = heir.received};
-    assert_int_equal(recording_succeed(&heir.recording, &heir.succession, &heir.record), HYSGD_OK);
+    begin_heir(&heir, "/no such directory/run.hylog", 0);
+    heir.succession.sinks = &sink;
+    heir.succession.sink_count = 1;
+    succeed(&heir);
     assert_false(heir.record.is_continued);
     assert_non_null(strstr(heir.record.warning, "nothing is recorded any more"));
-    recording_close(&heir.recording);
-    description_fini(&heir.words);
-    remove_files(&files);
+    close_heir(&heir);
 }
 
 static void lines_are_gone_on_with_from_the_last_whole_one(void **state) {
