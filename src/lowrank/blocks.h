@@ -64,11 +64,6 @@ HYSGD_MUST_CHECK enum hysgd_status blocks_make(struct rating *ratings, uint64_t 
                                                struct blocks *blocks_out);
 void blocks_fini(struct blocks *blocks);
 
-/* Turns the cells back into ratings with the numbers of the data, in the order of the layout, in the same memory
- * ([count], as given to blocks_make). The blocks must be finished with afterwards. HYSGD_MEMORY leaves them whole.
- */
-HYSGD_MUST_CHECK enum hysgd_status blocks_restore(struct blocks *blocks, struct rating *ratings);
-
 /* Writes the layout to a file, by way of a temporary one beside it. The identity is a number for the data and the
  * setup, of the caller's choice. HYSGD_OUTPUT. */
 HYSGD_MUST_CHECK enum hysgd_status blocks_write(const struct blocks *blocks, uint64_t identity, const char *path);

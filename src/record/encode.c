@@ -43,11 +43,12 @@ const char *encode_number(double value, int digits, const char *missing, char te
     return text;
 }
 
-json_t *encode_real(double value) {
+static json_t *encode_real(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-json_t *encode_count(uint64_t value) {
+/* UINT64_MAX is "none". */
+static json_t *encode_count(uint64_t value) {
     return value <= INT64_MAX ? json_integer((json_int_t)value) : json_null();
 }
 

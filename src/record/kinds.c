@@ -257,10 +257,3 @@ static const struct record_field end_fields[] = {
 /* clang-format on */
 
 const struct record_kind record_end = {"end", "the end of the run; comes last", end_fields, false, false};
-
-size_t record_count(const struct record_kind *kind) {
-    size_t count = 0;
-    while (kind->fields[count].name != NULL)
-        count++;
-    return count;
-}

@@ -51,7 +51,4 @@ extern const struct record_kind record_run, record_option, record_account, recor
 extern const struct record_kind record_events[];
 extern const size_t record_event_count;
 
-/* The number of fields. */
-size_t record_count(const struct record_kind *kind);
-
 #endif

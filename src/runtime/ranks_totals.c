@@ -15,7 +15,8 @@ static void content_has_come(void *self, const struct comm_completion *completio
     totals->missing--;
 }
 
-enum hysgd_status ranks_totals_next(struct ranks_totals *totals) {
+/* Receives the next ones. */
+static enum hysgd_status next_totals(struct ranks_totals *totals) {
     struct ranks *ranks = totals->ranks;
     for (int i = 0; i < ranks->servers; i++) {
         if (!totals->contents[i])
@@ -27,8 +28,9 @@ enum hysgd_status ranks_totals_next(struct ranks_totals *totals) {
     return HYSGD_OK;
 }
 
-enum hysgd_status ranks_totals_start(struct ranks_totals *totals, struct ranks *ranks, enum message_channel channel,
-                                     size_t row_bytes) {
+/* Receives from now on; `row_bytes`: at most so many for a shard. HYSGD_MEMORY. Safe to fini when it fails. */
+static enum hysgd_status start_totals(struct ranks_totals *totals, struct ranks *ranks,
+                                      enum message_channel channel, size_t row_bytes) {
     size_t servers = (size_t)ranks->servers;
     *totals = (struct ranks_totals){.ranks = ranks, .channel = channel};
     HYSGD_TRY(memory_alloc(servers, sizeof *totals->contents, &totals->contents));
@@ -42,7 +44,7 @@ enum hysgd_status ranks_totals_start(struct ranks_totals *totals, struct ranks *
         if (count > 0)
             HYSGD_TRY(memory_alloc(totals->most[i], 1, &totals->contents[i]));
     }
-    return ranks_totals_next(totals);
+    return next_totals(totals);
 }
 
 void ranks_totals_fini(struct ranks_totals *totals) {
@@ -55,7 +57,8 @@ void ranks_totals_fini(struct ranks_totals *totals) {
     *totals = (struct ranks_totals){0};
 }
 
-bool ranks_totals_are_here(const struct ranks_totals *totals) {
+/* Whether all of the present round have come. */
+static bool totals_are_here(const struct ranks_totals *totals) {
     return totals->contents && totals->missing == 0;
 }
 
@@ -79,7 +82,7 @@ static enum hysgd_status send_totals(struct ranks_coordinator *self) {
                               values->shards[i]);
     coordinator_send_to_servers(ranks, message, bytes);
     memory_free(message);
-    return ranks_totals_next(values);
+    return next_totals(values);
 }
 
 /* What the probes have seen, added up, is the outcome that the engine waits for. */
@@ -91,7 +94,7 @@ static enum hysgd_status take_probed(struct ranks_coordinator *self) {
     for (int i = 0; i < self->ranks->servers; i++)
         if (probed->shards[i] > 0)
             probe_total(&training->probed, (const void *)probed->contents[i], probed->shards[i]);
-    HYSGD_TRY(ranks_totals_next(probed));
+    HYSGD_TRY(next_totals(probed));
     self->is_pending = false;
     coordinator_begin_order(self);
     HYSGD_TRY(coordinator_end_action(self, &self->pending, seconds, seconds - self->pending_since));
@@ -99,7 +102,7 @@ static enum hysgd_status take_probed(struct ranks_coordinator *self) {
 }
 
 enum hysgd_status coordinator_step_totals(struct ranks_coordinator *self, bool *has_acted) {
-    bool has_values = ranks_totals_are_here(&self->values), has_probed = ranks_totals_are_here(&self->probed);
+    bool has_values = totals_are_here(&self->values), has_probed = totals_are_here(&self->probed);
     *has_acted = *has_acted || has_values || has_probed;
     if (has_values)
         HYSGD_TRY(send_totals(self));
@@ -109,8 +112,8 @@ enum hysgd_status coordinator_step_totals(struct ranks_coordinator *self, bool *
 enum hysgd_status coordinator_start_totals(struct ranks_coordinator *self) {
     struct ranks *ranks = self->ranks;
     const struct training *training = ranks->training;
-    HYSGD_TRY(ranks_totals_start(&self->values, ranks, CHANNEL_VALUES, (size_t)ranks->workers * sizeof(double)));
+    HYSGD_TRY(start_totals(&self->values, ranks, CHANNEL_VALUES, (size_t)ranks->workers * sizeof(double)));
     if (!training->estimator.has_probe)
         return HYSGD_OK;
-    return ranks_totals_start(&self->probed, ranks, CHANNEL_PROBED, sizeof(struct probe_values));
+    return start_totals(&self->probed, ranks, CHANNEL_PROBED, sizeof(struct probe_values));
 }

@@ -16,13 +16,7 @@ struct ranks_totals {
     int missing;              /* messages of the present round */
 };
 
-/* Receives from now on; `row_bytes`: at most so many for a shard. HYSGD_MEMORY. Safe to fini when it fails. */
-HYSGD_MUST_CHECK enum hysgd_status ranks_totals_start(struct ranks_totals *totals, struct ranks *ranks,
-                                                      enum message_channel channel, size_t row_bytes);
+/* Also one that was never started, which is zero. */
 void ranks_totals_fini(struct ranks_totals *totals);
-
-/* Whether all have come; then ranks_totals_next receives the next ones. */
-bool ranks_totals_are_here(const struct ranks_totals *totals);
-HYSGD_MUST_CHECK enum hysgd_status ranks_totals_next(struct ranks_totals *totals);
 
 #endif

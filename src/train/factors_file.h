@@ -61,10 +61,8 @@ void factors_file_close(struct factors_file *file);
 HYSGD_MUST_CHECK enum hysgd_status factors_file_read_state(const struct factors_file *file, const char *path,
                                                            struct factors *factors);
 
-/* Brings the rows (or columns) of factors to their places, or back into the order of the data. HYSGD_MEMORY. */
+/* Brings the rows (or columns) of factors to their places. HYSGD_MEMORY. */
 HYSGD_MUST_CHECK enum hysgd_status factors_to_places(struct factors *factors, enum factors_side_name side,
                                                      const uint32_t *places);
-HYSGD_MUST_CHECK enum hysgd_status factors_from_places(struct factors *factors, enum factors_side_name side,
-                                                       const uint32_t *places);
 
 #endif

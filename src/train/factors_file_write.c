@@ -145,33 +145,23 @@ enum hysgd_status factors_file_write(const char *path, const struct factors_cont
 
 /* ---- Places ---- */
 
-/* Moves [count] things of `size` bytes: that of number i to places[i], or (`is_back`) from there to i. */
-static enum hysgd_status move(void *array, uint32_t count, size_t size, const uint32_t *places, bool is_back) {
+/* Moves [count] things of `size` bytes, that of number i to places[i]. */
+static enum hysgd_status move(void *array, uint32_t count, size_t size, const uint32_t *places) {
     char *moved, *old = array;
     if (array == NULL)
         return HYSGD_OK;
     HYSGD_TRY(memory_alloc(count, size, &moved));
     for (size_t i = 0; i < count; i++)
-        memcpy(moved + (is_back ? i : places[i]) * size, old + (is_back ? places[i] : i) * size, size);
+        memcpy(moved + places[i] * size, old + i * size, size);
     memcpy(old, moved, count * size);
     memory_free(moved);
     return HYSGD_OK;
 }
 
-static enum hysgd_status move_side(struct factors *factors, enum factors_side_name name, const uint32_t *places,
-                                   bool is_back) {
+enum hysgd_status factors_to_places(struct factors *factors, enum factors_side_name name, const uint32_t *places) {
     struct factors_side *side = &factors->sides[name];
     size_t bytes = factors->stride * sizeof *side->values;
-    HYSGD_TRY(move(side->values, side->count, bytes, places, is_back));
-    HYSGD_TRY(move(side->state, side->count, bytes, places, is_back));
-    return move(side->extra, side->count, sizeof *side->extra, places, is_back);
-}
-
-enum hysgd_status factors_to_places(struct factors *factors, enum factors_side_name side, const uint32_t *places) {
-    return move_side(factors, side, places, false);
-}
-
-enum hysgd_status factors_from_places(struct factors *factors, enum factors_side_name side,
-                                      const uint32_t *places) {
-    return move_side(factors, side, places, true);
+    HYSGD_TRY(move(side->values, side->count, bytes, places));
+    HYSGD_TRY(move(side->state, side->count, bytes, places));
+    return move(side->extra, side->count, sizeof *side->extra, places);
 }

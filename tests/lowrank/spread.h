@@ -3,6 +3,8 @@
 #ifndef HYSGD_TESTS_LOWRANK_SPREAD_H
 #define HYSGD_TESTS_LOWRANK_SPREAD_H
 
+#include <string.h>
+
 #include "base/memory.h"
 #include "base/random.h"
 #include "data/ratings.h"
@@ -46,6 +48,50 @@ static inline void spread_close(struct spread *spread) {
     team_stop(spread->team);
     memory_free(spread->ratings);
     memory_free(spread->given);
+}
+
+/* The number in the data of each place. */
+static inline enum hysgd_status spread_invert(const uint32_t *places, uint32_t count, uint32_t **numbers_out) {
+    uint32_t *numbers;
+    HYSGD_TRY(memory_alloc(count, sizeof *numbers, &numbers));
+    for (uint32_t i = 0; i < count; i++)
+        numbers[places[i]] = i;
+    *numbers_out = numbers;
+    return HYSGD_OK;
+}
+
+/* Unpacks the cells of a tile, from the last to the first, as ratings of which the last has number `end` - 1. */
+static inline void spread_unpack(const struct tile *tile, struct rating *ratings, uint64_t end,
+                                 const uint32_t *rows, const uint32_t *columns) {
+    const char *from = (const char *)tile->cells;
+    char *to = (char *)ratings + (end - tile->count) * sizeof(struct rating);
+    for (uint32_t i = tile->count; i-- > 0;) {
+        struct cell cell;
+        memcpy(&cell, from + i * sizeof cell, sizeof cell);
+        struct rating rating = {rows[tile->first_row + cell.row], columns[tile->first_column + cell.column],
+                                cell.value};
+        memcpy(to + i * sizeof rating, &rating, sizeof rating);
+    }
+}
+
+/* Turns the cells back into ratings with the numbers of the data, in the order of the layout, in the memory that
+ * they lie in ([count], as given to blocks_make): the blocks are spent. From the end to the beginning: a cell lies
+ * no further on than its rating, so none is overwritten unread. */
+static inline enum hysgd_status spread_restore(const struct blocks *blocks, struct rating *ratings) {
+    uint32_t *rows = NULL, *columns = NULL;
+    enum hysgd_status status = spread_invert(blocks->row_places, blocks->row_count, &rows);
+    if (status == HYSGD_OK)
+        status = spread_invert(blocks->column_places, blocks->column_count, &columns);
+    if (status == HYSGD_OK) {
+        uint64_t end = blocks->count;
+        for (size_t i = blocks_tile_count(blocks); i-- > 0;) {
+            spread_unpack(&blocks->tiles[i], ratings, end, rows, columns);
+            end -= blocks->tiles[i].count;
+        }
+    }
+    memory_free(rows);
+    memory_free(columns);
+    return status;
 }
 
 #endif

@@ -164,7 +164,7 @@ static void restoring_gives_back_every_rating(void **state) {
     struct spread spread;
     unsigned char seen[5000] = {0};
     spread_open(&spread, 100, 60, 5000, five_by_three, 2);
-    assert_int_equal(blocks_restore(&spread.blocks, spread.ratings), HYSGD_OK);
+    assert_int_equal(spread_restore(&spread.blocks, spread.ratings), HYSGD_OK);
     for (int i = 0; i < 5000; i++) {
         const struct rating *rating = &spread.ratings[i], *given = &spread.given[(int)rating->value];
         assert_memory_equal(rating, given, sizeof *rating);
@@ -217,7 +217,7 @@ static void find_imbalances(struct rating *ratings, uint64_t count, uint32_t row
             .row_groups = 33, .column_groups = 33, .balance = balance, .vector_bytes = 64, .seed = 1, .team = team};
         assert_int_equal(blocks_make(ratings, count, rows, columns, &setup, &blocks), HYSGD_OK);
         imbalances[balance] = blocks_imbalance(&blocks);
-        assert_int_equal(blocks_restore(&blocks, ratings), HYSGD_OK);
+        assert_int_equal(spread_restore(&blocks, ratings), HYSGD_OK);
         blocks_fini(&blocks);
     }
     team_stop(team);

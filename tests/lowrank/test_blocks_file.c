@@ -220,7 +220,7 @@ static void ratings_from_a_cache_can_be_restored(void **state) {
     shelf_open(&shelf);
     expect_cached(&shelf, &three_by_two, false, true);
     assert_int_equal(make_cached(&shelf, &three_by_two, false, "cache", &ratings, &blocks), HYSGD_OK);
-    assert_int_equal(blocks_restore(&blocks, ratings), HYSGD_OK);
+    assert_int_equal(spread_restore(&blocks, ratings), HYSGD_OK);
     for (int i = 0; i < COUNT; i++) {
         assert_memory_equal(&ratings[i], &shelf.spread.given[(int)ratings[i].value], sizeof *ratings);
         assert_int_equal(seen[(int)ratings[i].value]++, 0);

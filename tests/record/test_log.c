@@ -446,8 +446,8 @@ static void every_kind_has_a_name_and_fields_that_differ(void **state) {
     for (size_t i = 0; i < record_event_count; i++) {
         const struct record_kind *kind = &record_events[i];
         assert_non_null(kind->name);
-        assert_true(record_count(kind) <= RECORD_MOST_FIELDS);
         for (const struct record_field *field = kind->fields; field->name != NULL; field++) {
+            assert_true(field - kind->fields < RECORD_MOST_FIELDS);
             assert_non_null(field->help);
             for (const struct record_field *other = kind->fields; other < field; other++)
                 assert_string_not_equal(other->name, field->name);
