@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "record/bias.h"
@@ -92,70 +93,65 @@ enum column {
     COLUMN_COUNT
 };
 
-static const char *const titles[COLUMN_COUNT] = {"worker",    "received",  "applied",   "dropped",  "held",
-                                                 "waiting %", "staleness", "most",      "given up", "undone",
-                                                 "compute s", "transit s", "waiting s", "caused s", "given up s",
-                                                 "compute %", "transit %", "sent B",    "read B"};
+enum shape {
+    SHAPE_WORKER,
+    SHAPE_COUNT,
+    SHAPE_BYTES, /* a count that nobody adds up: always short */
+    SHAPE_SECONDS,
+    SHAPE_SHARE, /* of the worker's time, in percent */
+    SHAPE_MEAN   /* over the applied gradients */
+};
+
+#define AT(field) offsetof(struct event_account, field)
+
+static const struct {
+    const char *title;
+    enum shape shape;
+    size_t at; /* of the number, in the account */
+} kinds[COLUMN_COUNT] = {
+    [WORKER] = {"worker", SHAPE_WORKER, 0},
+    [RECEIVED] = {"received", SHAPE_COUNT, AT(received)},
+    [APPLIED] = {"applied", SHAPE_COUNT, AT(applied)},
+    [DROPPED] = {"dropped", SHAPE_COUNT, AT(dropped)},
+    [HELD] = {"held", SHAPE_COUNT, AT(held)},
+    [WAITING_SHARE] = {"waiting %", SHAPE_SHARE, AT(waiting_seconds)},
+    [STALENESS] = {"staleness", SHAPE_MEAN, AT(staleness_sum)},
+    [MOST_STALENESS] = {"most", SHAPE_COUNT, AT(most_staleness)},
+    [ABANDONED] = {"given up", SHAPE_COUNT, AT(abandoned)},
+    [UNDONE] = {"undone", SHAPE_COUNT, AT(undone)},
+    [COMPUTE_SECONDS] = {"compute s", SHAPE_SECONDS, AT(compute_seconds)},
+    [TRANSIT_SECONDS] = {"transit s", SHAPE_SECONDS, AT(transit_seconds)},
+    [WAITING_SECONDS] = {"waiting s", SHAPE_SECONDS, AT(waiting_seconds)},
+    [CAUSED_SECONDS] = {"caused s", SHAPE_SECONDS, AT(caused_seconds)},
+    [ABANDONED_SECONDS] = {"given up s", SHAPE_SECONDS, AT(abandoned_seconds)},
+    [COMPUTE_SHARE] = {"compute %", SHAPE_SHARE, AT(compute_seconds)},
+    [TRANSIT_SHARE] = {"transit %", SHAPE_SHARE, AT(transit_seconds)},
+    [SENT_BYTES] = {"sent B", SHAPE_BYTES, AT(traffic.sent)},
+    [READ_BYTES] = {"read B", SHAPE_BYTES, AT(traffic.received)},
+};
 
 static void print_cell(const struct row *row, enum column column, bool is_short, char cell[CELL_SIZE]) {
     const struct event_account *account = &row->account;
-    switch (column) {
-    case WORKER:
+    const void *number = (const char *)account + kinds[column].at;
+    switch (kinds[column].shape) {
+    case SHAPE_WORKER:
         print_worker(row->worker, cell);
         break;
-    case RECEIVED:
-        print_count(account->received, is_short, cell);
+    case SHAPE_COUNT:
+        print_count(*(const uint64_t *)number, is_short, cell);
         break;
-    case APPLIED:
-        print_count(account->applied, is_short, cell);
+    case SHAPE_BYTES:
+        print_count(*(const uint64_t *)number, true, cell);
         break;
-    case DROPPED:
-        print_count(account->dropped, is_short, cell);
+    case SHAPE_SECONDS:
+        print_seconds(*(const double *)number, cell);
         break;
-    case HELD:
-        print_count(account->held, is_short, cell);
+    case SHAPE_SHARE:
+        print_real(share(*(const double *)number, account), cell);
         break;
-    case WAITING_SHARE:
-        print_real(share(account->waiting_seconds, account), cell);
+    case SHAPE_MEAN:
+        print_real(*(const double *)number / (double)account->applied, cell);
         break;
-    case STALENESS:
-        print_real(account->staleness_sum / (double)account->applied, cell);
-        break;
-    case MOST_STALENESS:
-        print_count(account->most_staleness, is_short, cell);
-        break;
-    case ABANDONED:
-        print_count(account->abandoned, is_short, cell);
-        break;
-    case UNDONE:
-        print_count(account->undone, is_short, cell);
-        break;
-    case COMPUTE_SECONDS:
-        print_seconds(account->compute_seconds, cell);
-        break;
-    case TRANSIT_SECONDS:
-        print_seconds(account->transit_seconds, cell);
-        break;
-    case WAITING_SECONDS:
-        print_seconds(account->waiting_seconds, cell);
-        break;
-    case CAUSED_SECONDS:
-        print_seconds(account->caused_seconds, cell);
-        break;
-    case ABANDONED_SECONDS:
-        print_seconds(account->abandoned_seconds, cell);
-        break;
-    case COMPUTE_SHARE:
-        print_real(share(account->compute_seconds, account), cell);
-        break;
-    case TRANSIT_SHARE:
-        print_real(share(account->transit_seconds, account), cell);
-        break;
-    case SENT_BYTES:
-        print_count(account->traffic.sent, true, cell);
-        break;
-    default:
-        print_count(account->traffic.received, true, cell);
     }
 }
 
@@ -265,7 +261,7 @@ static int total_width(const struct table *table, int count) {
 static void measure(struct table *table, bool is_short) {
     table->is_short = is_short;
     for (int i = 0; i < table->column_count; i++) {
-        table->widths[i] = (int)strlen(titles[table->columns[i]]);
+        table->widths[i] = (int)strlen(kinds[table->columns[i]].title);
         for (int j = 0; j < table->row_count; j++) {
             char cell[CELL_SIZE];
             print_cell(&table->rows[j], table->columns[i], is_short, cell);
@@ -302,7 +298,7 @@ static void fit(struct table *table, int columns) {
 
 static void print_table(const struct table *table, FILE *out) {
     for (int i = 0; i < table->column_count; i++)
-        fprintf(out, "%s%*s", i > 0 ? " " : "", table->widths[i], titles[table->columns[i]]);
+        fprintf(out, "%s%*s", i > 0 ? " " : "", table->widths[i], kinds[table->columns[i]].title);
     fputc('\n', out);
     for (int j = 0; j < table->row_count; j++) {
         for (int i = 0; i < table->column_count; i++) {
