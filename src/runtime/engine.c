@@ -243,7 +243,6 @@ static void prepare_update(struct engine *engine) {
             add_part(engine, engine->contributors[i]);
     }
     sort_parts(engine);
-    engine->update_is_due = true;
 }
 
 static enum hysgd_status fail_nobody_goes_on(const struct engine *engine) {
@@ -389,7 +388,6 @@ enum hysgd_status engine_updated(struct engine *engine, double seconds, double f
     engine->held_divisor = engine->table.later_weight;
     engine->held_folded = 0;
     engine->progress.version++;
-    engine->update_is_due = false;
     if (engine->policy->updated)
         engine->policy->updated(engine->policy_self, &engine->progress);
     ask_computing(engine);
@@ -521,7 +519,7 @@ void engine_join(struct engine *engine, int index) {
 
 void engine_restore(struct engine *engine) {
     begin_call(engine, engine->progress.seconds, engine->progress.fraction);
-    engine->update_is_due = engine->clock_is_due = false;
+    engine->clock_is_due = false;
     engine->misled = -1;
     engine->progress.computing = 0;
     engine->contributor_count = 0;

@@ -82,7 +82,6 @@ struct engine {
     uint64_t abandoned; /* gradients that were given up; they are not received */
     uint64_t in_vain;   /* of them, those since the latest arrival */
     int misled;         /* a worker that the policy has answered what its aggregate does not allow; -1: none */
-    bool update_is_due; /* between a verdict ENGINE_UPDATE and engine_updated */
     int *waiting, waiting_count; /* waiting workers, in the order of their arrival */
     int clock_waiting;           /* the first so many of them all wait for the slowest clock */
     bool clock_is_due; /* the slowest clock has advanced, and an update comes before who waits for it is asked */
@@ -124,7 +123,8 @@ void engine_fini(struct engine *engine);
 /* All workers take part and compute their first gradient at version 0. */
 void engine_begin(struct engine *engine);
 
-/* After engine_begin: the workers from `first` on are not there yet. They count as lost, with nothing, until they join.
+/* After engine_begin: the workers from `first` on are not there yet. They count as lost, with nothing, until they
+ * join.
  */
 void engine_leave_out(struct engine *engine, int first);
 

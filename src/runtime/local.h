@@ -46,7 +46,6 @@ struct local_ops {
     enum hysgd_status (*init)(const void *self); /* checks the options; NULL: nothing to check */
     /* The steps of the round that `worker` begins, 1 to `steps`. NULL: workers deliver gradients. */
     uint64_t (*count)(const void *self, const struct local_now *now, int worker);
-    bool measures; /* `paces` are looked at */
 };
 
 /* off, fixed, post-local, proportional */

@@ -133,7 +133,6 @@ static const struct local_ops local_proportional = {
               .size = sizeof(struct proportional),
               .options = proportional_options},
     .count = proportional_count,
-    .measures = true,
 };
 
 static const struct hysgd_plugin *const entries[] = {&local_off.about, &local_fixed.about, &local_post.about,
