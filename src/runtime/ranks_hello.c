@@ -431,6 +431,18 @@ static enum hysgd_status keep_facts(struct ranks_options *options, const struct 
     return pack(facts, &options->facts, &options->facts_bytes);
 }
 
+/* Nothing of it is left open. */
+static void leave_group(struct ranks_options *options, bool is_complete) {
+    comm_close(options->comm, is_complete);
+    ranks_vigil_close(options->vigil);
+    control_close(options->door);
+    memory_free(options->facts);
+    options->comm = NULL;
+    options->vigil = NULL;
+    options->door = NULL;
+    options->facts = NULL;
+}
+
 enum hysgd_status ranks_agree(void *self, enum hysgd_status status, const struct runtime_facts *facts) {
     struct ranks_options *options = self;
     struct hello hello = {.stage = stage_of(options, facts)};
@@ -464,16 +476,8 @@ enum hysgd_status ranks_agree(void *self, enum hysgd_status status, const struct
     options->reports = is_complete ? false : is_lowest(&hello);
     if (status == HYSGD_OK)
         status = ranks_vigil_start(options->vigil);
-    if (status != HYSGD_OK) {
-        comm_close(hello.comm, is_complete);
-        ranks_vigil_close(options->vigil);
-        control_close(options->door);
-        options->door = NULL;
-        memory_free(options->facts);
-        options->facts = NULL;
-        options->comm = NULL;
-        options->vigil = NULL;
-    }
+    if (status != HYSGD_OK)
+        leave_group(options, is_complete);
     fini(&hello);
     return status;
 }

@@ -29,7 +29,6 @@ enum join_phase {
 /* What a rank that joins has said; messages may still be written there. */
 struct ranks_hello {
     struct ranks_hello *next;
-    struct ranks *ranks;
     int rank;
     size_t bytes; /* 0: nothing yet */
     _Alignas(16) unsigned char content[];
@@ -223,14 +222,14 @@ static enum hysgd_status take_admission(struct ranks *ranks, const struct messag
 static void hello_has_come(void *self, const struct comm_completion *completion, size_t bytes) {
     struct ranks_hello *hello = self;
     (void)completion;
-    hello->bytes = bytes == COMM_TOO_LONG ? 1 : bytes;
+    hello->bytes = bytes == COMM_TOO_LONG ? 1 : bytes; /* 1: it has come, and is too short to be a hello */
 }
 
 static enum hysgd_status await_hello(struct ranks *ranks) {
     struct ranks_join *join = ranks->join;
     struct ranks_hello *hello;
     HYSGD_TRY(memory_alloc(1, sizeof *hello + MOST_HELLO + 2, &hello));
-    *hello = (struct ranks_hello){.next = ranks->hellos, .ranks = ranks, .rank = join->rank};
+    *hello = (struct ranks_hello){.next = ranks->hellos, .rank = join->rank};
     memset(hello->content, 0, MOST_HELLO + 2);
     ranks->hellos = join->hello = hello;
     join->phase = JOIN_PREPARING;

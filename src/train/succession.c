@@ -16,6 +16,12 @@
 /* Events handed out at a time, and between two signs of life. */
 #define PLAYED_EVENTS 4096
 
+static enum hysgd_status fail_place(const char *path) {
+    return hysgd_fail(HYSGD_INPUT,
+                      "%s: is not the log of this run, or lacks what was recorded before the state gone back to",
+                      path);
+}
+
 /* ---- A compact log ---- */
 
 /* A log that is read. */
@@ -27,19 +33,13 @@ struct reading {
     struct training_record *record;
 };
 
-static enum hysgd_status fail_place(const struct reading *reading) {
-    return hysgd_fail(HYSGD_INPUT,
-                      "%s: is not the log of this run, or lacks what was recorded before the state gone back to",
-                      reading->path);
-}
-
 /* The event that the state gone back to has as its latest must be the one of the log. */
 static enum hysgd_status take_event(struct reading *reading, const struct event *event) {
     struct training_record *record = reading->record;
     record->events++;
     record->seconds = event->seconds > record->seconds ? event->seconds : record->seconds;
     if (record->events == record->place.events && event->seconds != record->place.seconds)
-        return fail_place(reading);
+        return fail_place(reading->path);
     tally_add(&reading->tally, event);
     if (record->events % PLAYED_EVENTS == 0 && record->pulse)
         record->pulse(record->pulse_self);
@@ -57,7 +57,8 @@ static enum hysgd_status read_events(struct reading *reading) {
     }
     reading->bytes = log_reader_byte(reading->reader);
     bool is_over = log_reader_summary(reading->reader) != NULL;
-    return is_over || reading->record->events < reading->record->place.events ? fail_place(reading) : HYSGD_OK;
+    return is_over || reading->record->events < reading->record->place.events ? fail_place(reading->path)
+                                                                              : HYSGD_OK;
 }
 
 /* What the log tells of the workers. */
@@ -77,7 +78,7 @@ static enum hysgd_status look_through(struct reading *reading, struct succession
     HYSGD_TRY(log_reader_open(reading->path, &reading->reader));
     const struct event_run *run = log_reader_run(reading->reader);
     if (run->workers != succession->workers)
-        return fail_place(reading);
+        return fail_place(reading->path);
     HYSGD_TRY(tally_init(&reading->tally, run));
     HYSGD_TRY(read_events(reading));
     take_accounts(reading, succession);
@@ -210,10 +211,7 @@ static enum hysgd_status continue_lines(struct recording *recording, struct succ
         HYSGD_TRY(read_lines(paths->jsonl, record, &lines));
         bool is_other = record->place.events > 0 && lines.at_place != record->place.seconds;
         if (lines.count <= record->place.events || lines.has_end || is_other)
-            return hysgd_fail(
-                HYSGD_INPUT,
-                "%s: is not the log of this run, or lacks what was recorded before the state gone back to",
-                paths->jsonl);
+            return fail_place(paths->jsonl);
         record->events = lines.count - 1;
         record->seconds = lines.last;
         HYSGD_TRY(views_continue_lines(&recording->views, paths, offsetof(struct views_paths, jsonl), lines.bytes));
