@@ -293,6 +293,12 @@ static void start_cadences(struct factorization *run) {
     }
 }
 
+/* The start and the end of each worker's part in an epoch, and what there is beside them: a small ring, for the
+ * thread that fills it empties it too, after every epoch. */
+static size_t epoch_events(const struct factorization *run) {
+    return 2 * (size_t)run->resolved->description.workers + 8;
+}
+
 enum hysgd_status factorization_init(struct factorization *run, const struct resolved *resolved,
                                      const struct run_sink *sinks, size_t sink_count, bool wants_history) {
     memset(run, 0, sizeof *run);
@@ -313,7 +319,8 @@ enum hysgd_status factorization_init(struct factorization *run, const struct res
     HYSGD_TRY(start_factors(run));
     start_cadences(run);
     /* The files last, so that a run that cannot begin leaves those of an earlier one alone. */
-    return recording_open(&run->recording, &resolved->description, sinks, sink_count, wants_history);
+    return recording_open(&run->recording, &resolved->description, epoch_events(run), sinks, sink_count,
+                          wants_history);
 }
 
 void factorization_fini(struct factorization *run) {

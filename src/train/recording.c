@@ -22,12 +22,12 @@ struct views_paths recording_paths(const struct description *words) {
                                 .serve = words->serve};
 }
 
-enum hysgd_status recording_open(struct recording *recording, const struct description *words,
+enum hysgd_status recording_open(struct recording *recording, const struct description *words, size_t events,
                                  const struct run_sink *sinks, size_t sink_count, bool wants_history) {
     recording->paths = recording_paths(words);
     if (sink_count == 0 && !wants_history && !views_are_wanted(&recording->paths))
         return HYSGD_OK;
-    HYSGD_TRY(recorder_alloc(RECORDING_EVENTS, &recording->recorder));
+    HYSGD_TRY(recorder_alloc(events, &recording->recorder));
     HYSGD_TRY(views_open(&recording->views, &recording->paths, wants_history, recording->recorder));
     for (size_t i = 0; i < sink_count; i++)
         HYSGD_TRY(recorder_add(recording->recorder, sinks[i].ops, sinks[i].self));

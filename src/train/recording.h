@@ -30,10 +30,11 @@ struct recording {
 /* Where the words have the files. They are borrowed. */
 struct views_paths recording_paths(const struct description *words);
 
-/* Opens the files that are written. `wants_history` keeps the curves also where the description names no report.
+/* Opens the files that are written. There is room for so many `events` between two drains (RECORDING_EVENTS where
+ * nobody knows better). `wants_history` keeps the curves also where the description names no report.
  * HYSGD_OUTPUT, HYSGD_MEMORY. Safe to close when it fails. The words are borrowed. */
 HYSGD_MUST_CHECK enum hysgd_status recording_open(struct recording *recording, const struct description *words,
-                                                  const struct run_sink *sinks, size_t sink_count,
+                                                  size_t events, const struct run_sink *sinks, size_t sink_count,
                                                   bool wants_history);
 void recording_close(struct recording *recording);
 

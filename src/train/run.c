@@ -235,7 +235,8 @@ enum hysgd_status run_record(struct run *run, const struct run_sink *sinks, size
         run->setup.take_over_self = run;
         return HYSGD_OK;
     }
-    HYSGD_TRY(recording_open(&run->recording, &run->resolved->description, sinks, sink_count, wants_history));
+    HYSGD_TRY(recording_open(&run->recording, &run->resolved->description, RECORDING_EVENTS, sinks, sink_count,
+                             wants_history));
     run->setup.recorder = run->recording.recorder;
     return HYSGD_OK;
 }
