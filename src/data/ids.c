@@ -90,14 +90,40 @@ static uint32_t find_hashed_number(const struct ids *ids, int64_t number) {
     return IDS_NONE;
 }
 
+/* Whether what is for finding ids was given back. */
+static bool has_stopped_finding(const struct ids *ids) {
+    return ids->count > 0 && ids->slot_count == 0 && ids->direct_count == 0;
+}
+
+static uint32_t search_number(const struct ids *ids, int64_t number) {
+    for (uint32_t i = 0; i < ids->count; i++)
+        if (ids->numbers[i] == number)
+            return i;
+    return IDS_NONE;
+}
+
 static uint32_t find_number(const struct ids *ids, int64_t number) {
+    if (has_stopped_finding(ids))
+        return search_number(ids, number);
     if ((uint64_t)number < ids->direct_count && ids->direct[number] != 0)
         return ids->direct[number] - 1;
     return find_hashed_number(ids, number);
 }
 
+static uint32_t search_text(const struct ids *ids, const char *text, size_t length) {
+    for (uint32_t i = 0; i < ids->count; i++) {
+        size_t other_length;
+        const char *other = text_at(ids, i, &other_length);
+        if (other_length == length && memcmp(other, text, length) == 0)
+            return i;
+    }
+    return IDS_NONE;
+}
+
 static uint32_t find_text(const struct ids *ids, uint64_t hash, const char *text, size_t length) {
     uint64_t slot;
+    if (has_stopped_finding(ids))
+        return search_text(ids, text, length);
     if (ids->hashed == 0)
         return IDS_NONE;
     for (struct probe probe = probe_start(ids, hash); (slot = ids->slots[probe.position]) != 0;
@@ -169,11 +195,11 @@ static enum hysgd_status reserve_id(struct ids *ids) {
     return HYSGD_OK;
 }
 
-/* Whether the number belongs into the array, which then has a place for it. */
-static enum hysgd_status reserve_direct(struct ids *ids, int64_t number, bool *is_direct_out) {
+/* Whether the number with this index belongs into the array, which then has a place for it. */
+static enum hysgd_status reserve_direct(struct ids *ids, int64_t number, uint32_t index, bool *is_direct_out) {
     uint64_t place = (uint64_t)number; /* negative numbers become too large */
     size_t wanted = most_of(DIRECT_START, ids->direct_count);
-    *is_direct_out = place < DIRECT_MOST && place < DIRECT_START + DIRECT_SPARSITY * (uint64_t)ids->count;
+    *is_direct_out = place < DIRECT_MOST && place < DIRECT_START + DIRECT_SPARSITY * (uint64_t)index;
     if (!*is_direct_out || place < ids->direct_count)
         return HYSGD_OK;
     while (wanted <= place)
@@ -183,44 +209,68 @@ static enum hysgd_status reserve_direct(struct ids *ids, int64_t number, bool *i
     return HYSGD_OK;
 }
 
+/* Lets the number, which is not there yet, be found at the index. */
+static enum hysgd_status enter_number(struct ids *ids, int64_t number, uint32_t index) {
+    bool is_direct;
+    HYSGD_TRY(reserve_direct(ids, number, index, &is_direct));
+    if (is_direct) {
+        ids->direct[number] = index + 1;
+        return HYSGD_OK;
+    }
+    HYSGD_TRY(reserve_slot(ids));
+    put_slot(ids->slots, ids->slot_count, mix((uint64_t)number), index);
+    ids->hashed++;
+    return HYSGD_OK;
+}
+
+static enum hysgd_status enter_text(struct ids *ids, uint64_t hash, uint32_t index) {
+    HYSGD_TRY(reserve_slot(ids));
+    put_slot(ids->slots, ids->slot_count, hash, index);
+    ids->hashed++;
+    return HYSGD_OK;
+}
+
+/* Makes again what is for finding ids, where it was given back. */
+static enum hysgd_status resume_finding(struct ids *ids) {
+    enum hysgd_status status = HYSGD_OK;
+    if (!has_stopped_finding(ids))
+        return HYSGD_OK;
+    for (uint32_t i = 0; i < ids->count && status == HYSGD_OK; i++)
+        status = ids->are_texts ? enter_text(ids, hash_of(ids, i), i) : enter_number(ids, ids->numbers[i], i);
+    if (status != HYSGD_OK)
+        ids_stop_finding(ids);
+    return status;
+}
+
 enum hysgd_status ids_add_rare_number(struct ids *ids, int64_t number, uint32_t *index_out) {
+    HYSGD_TRY(resume_finding(ids));
     uint32_t index = find_number(ids, number);
     if (index == IDS_NONE) {
-        bool is_direct;
         HYSGD_TRY(reserve_id(ids));
-        HYSGD_TRY(reserve_direct(ids, number, &is_direct));
-        if (!is_direct)
-            HYSGD_TRY(reserve_slot(ids));
+        HYSGD_TRY(enter_number(ids, number, ids->count));
         index = ids->count++;
         ids->numbers[index] = number;
-        if (is_direct) {
-            ids->direct[number] = index + 1;
-        } else {
-            put_slot(ids->slots, ids->slot_count, mix((uint64_t)number), index);
-            ids->hashed++;
-        }
     }
     *index_out = index;
     return HYSGD_OK;
 }
 
 static enum hysgd_status add_text(struct ids *ids, const char *text, size_t length, uint32_t *index_out) {
+    HYSGD_TRY(resume_finding(ids));
     uint64_t hash = hash_text(text, length);
     uint32_t index = find_text(ids, hash, text, length);
     if (index == IDS_NONE) {
         uint64_t used = ids->count > 0 ? ids->ends[ids->count - 1] : 0;
         HYSGD_TRY(reserve_id(ids));
-        HYSGD_TRY(reserve_slot(ids));
         if (ids->text_capacity - used < length) {
             size_t wanted = most_of(LEAST_BYTES, 2 * ids->text_capacity + length);
             HYSGD_TRY(memory_enlarge(&ids->texts, used, wanted, 1));
             ids->text_capacity = wanted;
         }
+        HYSGD_TRY(enter_text(ids, hash, ids->count));
         memcpy(ids->texts + used, text, length);
         index = ids->count++;
         ids->ends[index] = used + length;
-        put_slot(ids->slots, ids->slot_count, hash, index);
-        ids->hashed++;
     }
     *index_out = index;
     return HYSGD_OK;
@@ -297,11 +347,18 @@ enum hysgd_status ids_shrink(struct ids *ids) {
     return HYSGD_OK;
 }
 
+void ids_stop_finding(struct ids *ids) {
+    memory_free(ids->slots);
+    memory_free(ids->direct);
+    ids->slots = NULL;
+    ids->direct = NULL;
+    ids->slot_count = ids->direct_count = ids->hashed = 0;
+}
+
 void ids_fini(struct ids *ids) {
+    ids_stop_finding(ids);
     memory_free(ids->numbers);
     memory_free(ids->texts);
     memory_free(ids->ends);
-    memory_free(ids->slots);
-    memory_free(ids->direct);
     *ids = (struct ids){0};
 }

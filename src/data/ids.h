@@ -19,7 +19,7 @@ struct ids {
     char *texts;      /* [ends[count - 1]] the texts, one after another */
     uint64_t *ends;   /* [count] where each text ends */
 
-    /* For finding them. */
+    /* For finding them; none where ids_stop_finding gave it back. */
     uint64_t *slots;   /* [slot_count] open hash table: half the hash, then index + 1; 0: free */
     uint32_t *direct;  /* [direct_count] index + 1 of small numbers; 0: none, or it is in the hash table */
     size_t slot_count; /* 0 or a power of two */
@@ -54,6 +54,10 @@ HYSGD_MUST_CHECK enum hysgd_status ids_become_texts(struct ids *ids);
 /* Gives back the memory that was taken in advance, when no more ids are expected; they may come all the same.
  * HYSGD_MEMORY leaves the ids as they were. */
 HYSGD_MUST_CHECK enum hysgd_status ids_shrink(struct ids *ids);
+
+/* Gives back what is for finding ids, when none will be looked for. Where one is all the same, ids_find looks
+ * through all of them, and the first that is added makes it again. */
+void ids_stop_finding(struct ids *ids);
 
 void ids_fini(struct ids *ids);
 

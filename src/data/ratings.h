@@ -66,4 +66,7 @@ struct ratings_part ratings_part(const struct ratings *ratings, uint64_t first, 
  * within a part into another order. */
 const struct ratings_split *data_ratings(const struct plugin *data);
 
+/* For ratings whose ids nobody will look for, only name: see ids_stop_finding. */
+void data_ratings_stop_finding(const struct plugin *data);
+
 #endif

@@ -58,3 +58,9 @@ const struct ratings_split *data_ratings(const struct plugin *data) {
         return NULL;
     return &((const struct ratings_data *)data->self)->split;
 }
+
+void data_ratings_stop_finding(const struct plugin *data) {
+    struct ratings *all = &((struct ratings_data *)data->self)->split.all;
+    ids_stop_finding(&all->rows);
+    ids_stop_finding(&all->columns);
+}

@@ -212,12 +212,25 @@ static enum hysgd_status add_ids(struct ids *all, const struct ids *ids, uint32_
     return HYSGD_OK;
 }
 
+/* Gives back what only parsing needs, before the ids are there twice. */
+static void release_parsers(struct reading *reading) {
+    for (int i = 0; i < reading->lane_count; i++) {
+        struct lane *lane = &reading->lanes[i];
+        ids_stop_finding(&lane->rows);
+        ids_stop_finding(&lane->columns);
+        memory_free(lane->buffer);
+        lane->buffer = NULL;
+    }
+    memory_trim();
+}
+
 /* Numbers the ids of all lanes as they first occur in the file: those that a lane met first in a piece are
  * consecutive in it. */
 static enum hysgd_status merge_ids(struct reading *reading) {
     struct {
         uint32_t rows, columns;
     } done[PIECES_MOST_LANES] = {0};
+    release_parsers(reading);
     for (int i = 0; i < reading->lane_count; i++) {
         struct lane *lane = &reading->lanes[i];
         HYSGD_TRY(memory_alloc(lane->rows.count, sizeof *lane->row_map, &lane->row_map));

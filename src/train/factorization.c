@@ -104,6 +104,8 @@ static enum hysgd_status prepare_data(struct factorization *run) {
     if (split == NULL)
         return hysgd_fail(HYSGD_USAGE, "model factors: data %s are no ratings: expected data such as ratings:FILE",
                           run->resolved->data.ops->name);
+    if (!run->resolved->data_is_shared)
+        data_ratings_stop_finding(&run->resolved->data);
     run->ratings = &split->all;
     run->train = split->train;
     run->validation.part = split->validation;

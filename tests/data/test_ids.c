@@ -166,6 +166,73 @@ static void ids_that_were_shrunk_are_found_and_others_may_come(void **state) {
     assert_int_equal(ids_shrink(&none), HYSGD_OK);
 }
 
+/* Numbers in the array and in the table, or texts; with more of them than a table begins with. */
+static void fill(struct ids *ids, bool are_texts, uint32_t count) {
+    char text[32];
+    for (uint32_t i = 0; i < count; i++) {
+        snprintf(text, sizeof text, "%s%u", are_texts ? "user " : "", i % 3 ? i : 1000000007u * i);
+        assert_int_equal(add(ids, text), i);
+    }
+}
+
+static void ids_that_are_not_to_be_found_take_less_and_are_found_all_the_same(void **state) {
+    (void)state;
+    for (int are_texts = 0; are_texts < 2; are_texts++) {
+        struct ids ids = {0};
+        fill(&ids, are_texts, 200);
+        size_t before = memory_used();
+        ids_stop_finding(&ids);
+        ids_stop_finding(&ids);
+        assert_true(memory_used() < before);
+        assert_int_equal(find(&ids, are_texts ? "user 100" : "100"), 100);
+        assert_int_equal(find(&ids, are_texts ? "user 3000000021" : "3000000021"), 3);
+        assert_int_equal(find(&ids, "nobody"), IDS_NONE);
+        assert_int_equal(find(&ids, "4"), are_texts ? IDS_NONE : 4);
+        assert_int_equal(ids_shrink(&ids), HYSGD_OK);
+        expect_text(&ids, 199, are_texts ? "user 199" : "199");
+        ids_fini(&ids);
+    }
+}
+
+static void ids_that_were_not_to_be_found_go_on_when_another_comes(void **state) {
+    (void)state;
+    for (int are_texts = 0; are_texts < 2; are_texts++) {
+        struct ids ids = {0}, all = {0};
+        fill(&all, are_texts, 200);
+        fill(&ids, are_texts, 100);
+        ids_stop_finding(&ids);
+        fill(&ids, are_texts, 200);
+        assert_int_equal(ids.hashed, all.hashed);
+        assert_int_equal(ids.direct_count, all.direct_count);
+        ids_stop_finding(&ids);
+        assert_int_equal(add(&ids, "alice"), 200);
+        assert_int_equal(find(&ids, are_texts ? "user 100" : "100"), 100);
+        ids_fini(&all);
+        ids_fini(&ids);
+    }
+}
+
+static void ids_stay_as_they_were_when_memory_ends_before_they_can_be_found_again(void **state) {
+    (void)state;
+    for (int are_texts = 0; are_texts < 2; are_texts++) {
+        struct ids ids = {0};
+        enum hysgd_status status = HYSGD_MEMORY;
+        const char *text = are_texts ? "user x" : "12345678901";
+        uint32_t index;
+        fill(&ids, are_texts, 200);
+        ids_stop_finding(&ids);
+        for (uint64_t n = 1; status != HYSGD_OK; n++) {
+            memory_fail_at(n);
+            status = ids_add(&ids, text, strlen(text), &index);
+            memory_fail_at(0);
+            assert_int_equal(ids.count, 200 + (status == HYSGD_OK));
+            assert_int_equal(find(&ids, are_texts ? "user 101" : "101"), 101);
+        }
+        assert_int_equal(index, 200);
+        ids_fini(&ids);
+    }
+}
+
 static void exhausted_memory_leaves_the_ids_as_they_were(void **state) {
     (void)state;
     static const char *const texts[] = {"1", "-2", "1000000000", "60000", "alice", "bob"};
@@ -198,6 +265,9 @@ int main(void) {
         cmocka_unit_test(many_texts_are_all_found),
         cmocka_unit_test(texts_may_hold_any_bytes),
         cmocka_unit_test(ids_that_were_shrunk_are_found_and_others_may_come),
+        cmocka_unit_test(ids_that_are_not_to_be_found_take_less_and_are_found_all_the_same),
+        cmocka_unit_test(ids_that_were_not_to_be_found_go_on_when_another_comes),
+        cmocka_unit_test(ids_stay_as_they_were_when_memory_ends_before_they_can_be_found_again),
         cmocka_unit_test(exhausted_memory_leaves_the_ids_as_they_were),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/memory.h"
 #include "data/folder.h"
 #include "data/opened.h"
 #include "data/ratings.h"
@@ -64,6 +65,17 @@ static void a_test_file_is_the_test_part(void **state) {
     /* A user and an item that nobody trains on have their numbers all the same. */
     assert_int_equal(ids_find(&split->all.rows, "8", 1), 7);
     assert_int_equal(ids_find(&split->all.columns, "9", 1), 2);
+    opened_fini(&opened);
+}
+
+static void ratings_whose_ids_are_not_looked_for_take_less(void **state) {
+    struct opened opened;
+    const struct ratings_split *split = must_open(&opened, *state, "1 x 3\n2 y 4\n", ",split=none");
+    size_t before = memory_used();
+    data_ratings_stop_finding(&opened.plugin);
+    assert_true(memory_used() < before);
+    assert_int_equal(split->all.rows.direct_count + split->all.columns.slot_count, 0);
+    assert_int_equal(ids_find(&split->all.columns, "y", 1), 1);
     opened_fini(&opened);
 }
 
@@ -140,9 +152,13 @@ static void what_cannot_be_opened_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(only_ratings_are_seen_as_ratings), CASE(a_sample_is_row_column_and_value),
-        CASE(a_test_file_is_the_test_part),     CASE(duplicates_are_those_of_one_file),
-        CASE(pairs_are_read_when_asked_for),    CASE(a_seed_of_its_own_names_the_parts),
+        CASE(only_ratings_are_seen_as_ratings),
+        CASE(a_sample_is_row_column_and_value),
+        CASE(a_test_file_is_the_test_part),
+        CASE(duplicates_are_those_of_one_file),
+        CASE(ratings_whose_ids_are_not_looked_for_take_less),
+        CASE(pairs_are_read_when_asked_for),
+        CASE(a_seed_of_its_own_names_the_parts),
         CASE(what_cannot_be_opened_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
