@@ -330,7 +330,7 @@ static void take_restored(struct progress *progress, const struct event *event) 
          event->restored.rank, event->seconds, event->version, event->restored.undone);
     progress->version = event->version;
     progress->received = event->restored.received;
-    if (event->restored.batches > 0) /* logs of earlier versions do not tell */
+    if (event->restored.batches > 0 || event->restored.received == 0) /* logs of earlier versions do not tell */
         progress->batches = event->restored.batches;
     if (progress->shown_batches > progress->batches)
         progress->shown_batches = progress->batches;

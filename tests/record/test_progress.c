@@ -201,6 +201,19 @@ static void a_return_is_told(void **state) {
     free(text);
 }
 
+static void a_return_to_the_beginning_undoes_all_samples(void **state) {
+    (void)state;
+    struct event events[] = {sample_start(0, 0, 3),
+                             sample_arrival(0, 100, 1, 0, 0.1),
+                             {.kind = EVENT_RESTORED, .worker = -1, .seconds = 100, .restored = {.undone = 1}},
+                             sample_evaluation(100, 0.5, 0.9)};
+    events[1].arrival.batches = sample_run.train_count / sample_run.batch;
+    events[3].evaluation.received = 0;
+    char *text = show_events(events, sizeof events / sizeof *events);
+    assert_non_null(strstr(text, "epoch 0.00/10"));
+    free(text);
+}
+
 static void who_was_lost_before_a_return_does_not_wait(void **state) {
     (void)state;
     const struct event events[] = {
@@ -282,6 +295,7 @@ int main(void) {
         cmocka_unit_test(the_nearest_limit_decides_the_position),
         cmocka_unit_test(a_lost_worker_is_told),
         cmocka_unit_test(a_return_is_told),
+        cmocka_unit_test(a_return_to_the_beginning_undoes_all_samples),
         cmocka_unit_test(who_was_lost_before_a_return_does_not_wait),
         cmocka_unit_test(whoever_tells_of_losses_itself_is_quoted),
         cmocka_unit_test(a_display_that_cannot_be_written_does_not_fail_the_run),
