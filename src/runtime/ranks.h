@@ -125,7 +125,7 @@ struct ranks_past {
     int shard_count;
     struct ranks_coordinator *coordinator;
     struct ranks_inbox *inboxes;
-    void *memory[6];
+    void *memory[7];
 };
 
 /* The checkpoint that a rank writes its part of. */
@@ -417,10 +417,15 @@ void ranks_tell_lost_worker(struct ranks *ranks, int worker);
 /* A rank without a worker was told to end, and does not. */
 void ranks_tell_staying(struct ranks *ranks, int rank);
 
-/* Likewise of each rank that is lost with servers, or as the coordinator: a line for each, before the servers have
- * other hosts. The last one is kept in `text`, and completed when it is known what was gone back to. */
-void ranks_begin_telling(struct ranks *ranks, int former_leader, char *text, size_t size);
-void ranks_tell_restored(struct ranks *ranks, char *text, size_t size, uint64_t undone);
+/* Who led, and the ranks of the servers, before the run went back. */
+struct ranks_former {
+    int leader;
+    int *hosts; /* [servers] */
+};
+
+/* Likewise of each rank that was lost with servers, or as the coordinator: a line for each, the last of which tells
+ * what was gone back to. Once the record is this rank's, or nobody hears it. */
+void ranks_tell_return(const struct ranks *ranks, const struct ranks_former *former, uint64_t undone);
 
 /* ---- ranks_join.c: ranks that join ---- */
 

@@ -58,36 +58,41 @@ __attribute__((format(printf, 3, 4))) static void add(char *text, size_t size, c
     va_end(arguments);
 }
 
-/* "the coordinator and server 2"; returns how many things it was. */
-static int add_roles(const struct ranks *ranks, int rank, bool has_led, char *text, size_t size) {
-    int count = has_led;
+static const char *separator(int number, int count) {
+    if (number == 0)
+        return "";
+    return number == count - 1 ? " and " : ", ";
+}
+
+/* "the coordinator, server 1 and server 2"; returns how many things it was. */
+static int add_roles(const struct ranks *ranks, int rank, const struct ranks_former *former, char *text,
+                     size_t size) {
+    bool has_led = rank == former->leader;
+    int count = has_led, number = has_led;
+    for (int i = 0; i < ranks->servers; i++)
+        count += former->hosts[i] == rank;
     add(text, size, "%s", has_led ? "the coordinator" : "");
     for (int i = 0; i < ranks->servers; i++)
-        if (ranks->server_ranks[i] == rank)
-            add(text, size, "%sserver %d", count++ > 0 ? " and " : "", i);
+        if (former->hosts[i] == rank)
+            add(text, size, "%sserver %d", separator(number++, count), i);
     return count;
 }
 
-void ranks_begin_telling(struct ranks *ranks, int former_leader, char *text, size_t size) {
-    text[0] = '\0';
-    if (ranks->rank != ranks->leader)
-        return;
+void ranks_tell_return(const struct ranks *ranks, const struct ranks_former *former, uint64_t undone) {
+    char text[RANKS_LINE] = "";
     for (int i = 0; i < ranks->count; i++) {
         char roles[RANKS_LINE / 4] = "", why[RANKS_LINE / 2];
-        int count = ranks->members[i].is_lost ? add_roles(ranks, i, i == former_leader, roles, sizeof roles) : 0;
+        int count = ranks->members[i].is_lost ? add_roles(ranks, i, former, roles, sizeof roles) : 0;
         if (count == 0)
             continue;
         if (text[0] != '\0')
             drive_notice(ranks->training, text);
         ranks_describe_loss(ranks, i, why, sizeof why);
-        snprintf(text, size, "%s %s lost: %s", roles, count > 1 ? "are" : "is", why);
+        snprintf(text, sizeof text, "%s %s lost: %s", roles, count > 1 ? "are" : "is", why);
     }
-}
-
-void ranks_tell_restored(struct ranks *ranks, char *text, size_t size, uint64_t undone) {
     if (text[0] == '\0')
-        add(text, size, "ranks disagreed about who leads");
-    add(text, size, "; back to update %llu, %llu gradients undone",
+        add(text, sizeof text, "ranks disagreed about who leads");
+    add(text, sizeof text, "; back to update %llu, %llu gradients undone",
         (unsigned long long)ranks->training->engine.progress.version, (unsigned long long)undone);
     drive_notice(ranks->training, text);
 }

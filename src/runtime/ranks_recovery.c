@@ -249,17 +249,28 @@ static enum hysgd_status go_back(struct ranks *ranks, const struct ranks_renewal
     return HYSGD_OK;
 }
 
-enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *renewal) {
-    struct training *training = ranks->training;
-    struct ranks_past *past;
-    char text[RANKS_LINE];
-    HYSGD_TRY(leave_behind(ranks, &past));
-    ranks_begin_telling(ranks, ranks->renewed_by < 0 ? 0 : ranks->renewed_by, text, sizeof text);
+/* What the renewal says. `former_out`: of before; its hosts are kept with the past. */
+static enum hysgd_status take_places(struct ranks *ranks, const struct ranks_renewal *renewal,
+                                     struct ranks_past *past, struct ranks_former *former_out) {
+    *former_out = (struct ranks_former){.leader = ranks->renewed_by < 0 ? 0 : ranks->renewed_by};
+    HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *former_out->hosts, &former_out->hosts));
+    past->memory[6] = former_out->hosts;
     ranks->incarnation = renewal->incarnation;
     ranks->renewed_by = ranks->leader;
     ranks->generation = renewal->generation;
-    for (int i = 0; i < ranks->servers; i++)
+    for (int i = 0; i < ranks->servers; i++) {
+        former_out->hosts[i] = ranks->server_ranks[i];
         ranks->server_ranks[i] = renewal->hosts[i];
+    }
+    return HYSGD_OK;
+}
+
+enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *renewal) {
+    struct training *training = ranks->training;
+    struct ranks_past *past;
+    struct ranks_former former;
+    HYSGD_TRY(leave_behind(ranks, &past));
+    HYSGD_TRY(take_places(ranks, renewal, past, &former));
     HYSGD_TRY(ranks_open_inboxes(ranks));
     struct drive_return back;
     uint64_t *received;
@@ -272,7 +283,7 @@ enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *r
     forget_stop(training);
     if (ranks->rank == ranks->leader) {
         HYSGD_TRY(lead(ranks, past->coordinator == NULL, received, &back));
-        ranks_tell_restored(ranks, text, sizeof text, drive_undone(training, &back));
+        ranks_tell_return(ranks, &former, drive_undone(training, &back));
         drive_note_restored(training, &back);
     } else {
         ranks->has_asked_to_leave = false; /* the one who was asked may not have known it any more */

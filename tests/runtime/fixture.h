@@ -43,6 +43,8 @@ struct run_setup {
     size_t ring;      /* events in the recorder's ring; 0: no recorder */
     void (*watch)(void *self, const struct training *training, const struct event *event); /* for every event */
     void *watch_self;
+    /* Of a rank that comes to lead: it may set the recorder; `self` is the struct run. */
+    enum hysgd_status (*take_over)(void *self, struct training_record *record);
     int servers;    /* of runtime mpi: dedicated ranks */
     uint64_t chaos; /* of runtime mpi: seed of the delays of messages; 0: none */
 };
@@ -216,6 +218,8 @@ static inline enum hysgd_status run_open_rank(struct run *run, const struct run_
                                          .computes_gradients = !from->without_gradients,
                                          .has_remote_vectors = from->has_remote_vectors || run_is_spread(from),
                                          .has_one_worker = run_is_spread(from),
+                                         .take_over = from->take_over,
+                                         .take_over_self = run,
                                          .only_worker = rank < workers ? rank : -1};
     run_describe(run);
     HYSGD_TRY(run_open_plugins(run));

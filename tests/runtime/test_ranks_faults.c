@@ -405,6 +405,48 @@ static void a_rank_that_is_asked_to_leave_takes_nothing_along(void **state) {
     }
 }
 
+/* The lines that say that rank 0 is lost. */
+struct told {
+    int coordinators;
+};
+
+static enum hysgd_status hear_line(void *self, const char *text) {
+    struct told *told = self;
+    told->coordinators += strncmp(text, "the coordinator and server 0 are lost", 37) == 0;
+    return HYSGD_OK;
+}
+
+static const struct sink_ops told_sink = {.notice = hear_line};
+
+static enum hysgd_status begin_record(void *self, struct training_record *record) {
+    struct run *run = self;
+    (void)record;
+    HYSGD_TRY(recorder_alloc(4096, &run->recorder));
+    run->setup.recorder = run->recorder;
+    return recorder_add(run->recorder, &told_sink, run->from.watch_self);
+}
+
+/* Who comes to lead has no record before it takes that of the others over. */
+static void who_comes_to_lead_names_everyone_who_is_lost(void **state) {
+    (void)state;
+    for (int i = 0; i < trial_count(); i++) {
+        struct uniform_model model;
+        struct rank ranks[MOST_RANKS];
+        struct told told = {0};
+        struct trial trial = trial_of(&model, "named", "sync");
+        trial.from.chaos = (uint64_t)i + 1;
+        trial.from.ring = 0;
+        trial.from.take_over = begin_record;
+        trial.from.watch_self = &told;
+        trial.deaths[trial.death_count++] = (struct death){2, 60};
+        trial.deaths[trial.death_count++] = (struct death){0, 150 + 10 * (uint64_t)i};
+        go(&trial, ranks);
+        expect_account(&trial, ranks);
+        assert_int_equal(told.coordinators, 1);
+        end_trial(&trial, ranks);
+    }
+}
+
 /* Deaths while checkpoints are written, while the parameters are evaluated, and at the beginning. */
 static void a_death_at_any_time_leaves_a_whole_checkpoint(void **state) {
     (void)state;
@@ -470,6 +512,7 @@ int main(void) {
         cmocka_unit_test(a_rank_that_is_cut_off_does_not_take_over),
         cmocka_unit_test(a_coordinator_that_falls_silent_is_replaced),
         cmocka_unit_test(a_rank_that_is_asked_to_leave_takes_nothing_along),
+        cmocka_unit_test(who_comes_to_lead_names_everyone_who_is_lost),
         cmocka_unit_test(a_death_at_any_time_leaves_a_whole_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
