@@ -96,6 +96,9 @@ static enum hysgd_status take_letter(struct ranks *ranks, struct ranks_letter **
 static enum hysgd_status send_letter(struct ranks *ranks, int to, enum message_channel channel, const void *message,
                                      size_t bytes) {
     struct ranks_letter *letter;
+    if (bytes > ranks->control_most)
+        return hysgd_fail(HYSGD_FAILED, "rank %d cannot say %zu bytes: there is room for %zu", ranks->rank, bytes,
+                          ranks->control_most);
     HYSGD_TRY(take_letter(ranks, &letter));
     memcpy(letter->content, message, bytes);
     letter->to = to;
@@ -340,6 +343,14 @@ static int count_at_beginning(const struct ranks *ranks) {
     return invitation ? invitation->ranks : ranks->count;
 }
 
+/* Bytes of the longest control message, or message of membership. */
+static size_t most_bytes(const struct ranks *ranks) {
+    size_t per_worker = sizeof(struct engine_part) + sizeof(struct server_row) + sizeof(int32_t) + sizeof(double);
+    size_t per_rank = sizeof(int32_t) + 1;
+    return 2048 + (size_t)ranks->workers * per_worker + (size_t)ranks->most * per_rank +
+           (1 + (size_t)ranks->training->shares.classes) * sizeof(double);
+}
+
 static enum hysgd_status place(struct ranks *ranks) {
     const struct training *training = ranks->training;
     int dedicated = (int)ranks->options->servers;
@@ -362,17 +373,12 @@ static enum hysgd_status place(struct ranks *ranks) {
     for (int i = 0; i < ranks->servers; i++)
         ranks->server_ranks[i] = dedicated > 0 ? begun - dedicated + i : i;
     cut_slices(ranks);
+    ranks->control_most = most_bytes(ranks); /* before anybody is heard, as answers are such messages */
     ranks->confirms = ranks->options->tolerate > 0 || !is_one_host(ranks);
     return HYSGD_OK;
 }
 
 enum hysgd_status ranks_open_inboxes(struct ranks *ranks) {
-    const struct training *training = ranks->training;
-    size_t workers = (size_t)ranks->workers;
-    size_t per_worker = sizeof(struct engine_part) + sizeof(struct server_row) + sizeof(int32_t) + sizeof(double);
-    size_t per_rank = sizeof(int32_t) + 1;
-    ranks->control_most = 2048 + workers * per_worker + (size_t)ranks->most * per_rank +
-                          (1 + (size_t)training->shares.classes) * sizeof(double);
     HYSGD_TRY(memory_alloc((size_t)ranks->most, sizeof *ranks->inboxes, &ranks->inboxes));
     for (int i = 0; i < ranks->count; i++)
         if (!ranks->members[i].is_lost)

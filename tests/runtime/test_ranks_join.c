@@ -13,7 +13,7 @@
 #include "runtime/control.h"
 #include "runtime/fixture.h"
 
-enum { RANKS = 3, PLACES = 4, MOST = 8, ENOUGH = 20 };
+enum { RANKS = 3, PLACES = 4, MOST = 8, ENOUGH = 20, SEEDS = 4 };
 
 /* A run of three ranks, and who joins. */
 struct scene {
@@ -24,7 +24,7 @@ struct scene {
     int count;
     struct run run; /* of rank 0 */
     enum hysgd_status status;
-    int delivered; /* by worker 3 */
+    int delivered, enough; /* gradients by worker 3, and of how many the run ends */
 };
 
 static void start_newcomer(void *self, struct comm *end) {
@@ -37,7 +37,7 @@ static void start_newcomer(void *self, struct comm *end) {
 static void watch(void *self, const struct training *training, const struct event *event) {
     struct scene *scene = self;
     scene->delivered += event->kind == EVENT_ARRIVAL && event->worker == PLACES - 1;
-    if (scene->delivered > ENOUGH)
+    if (scene->delivered > scene->enough)
         training_stop((struct training *)(uintptr_t)training);
 }
 
@@ -50,8 +50,8 @@ static void *first_main(void *argument) {
     return NULL;
 }
 
-static void open_scene(struct scene *scene, const char *policy, const char *wire) {
-    memset(scene, 0, sizeof *scene);
+static void open_scene(struct scene *scene, const char *policy, const char *wire, uint64_t seed) {
+    *scene = (struct scene){.enough = seed > 0 ? 1 : ENOUGH};
     strcpy(scene->folder, "/tmp/hysgd-join-XXXXXX");
     assert_non_null(mkdtemp(scene->folder));
     snprintf(scene->path, sizeof scene->path, "%s/door", scene->folder);
@@ -69,7 +69,7 @@ static void open_scene(struct scene *scene, const char *policy, const char *wire
                                      .watch = watch,
                                      .watch_self = scene};
     const struct comm_local_setup setup = {
-        .size = RANKS, .most = MOST, .start = start_newcomer, .start_self = scene};
+        .size = RANKS, .most = MOST, .seed = seed, .most_delay = 400, .start = start_newcomer, .start_self = scene};
     assert_int_equal(comm_local_open(&setup, scene->ends), HYSGD_OK);
     for (int i = 1; i < RANKS; i++) {
         scene->ranks[scene->count] = (struct run_rank){.from = scene->from, .rank = i, .end = scene->ends[i]};
@@ -91,27 +91,38 @@ static void close_scene(struct scene *scene, pthread_t first) {
     rmdir(scene->folder);
 }
 
+static void ask_and_join(const char *policy, const char *wire, uint64_t seed) {
+    struct scene scene;
+    pthread_t first;
+    char answer[CONTROL_LINE];
+    open_scene(&scene, policy, wire, seed);
+    pthread_create(&first, NULL, first_main, &scene);
+    while (access(scene.path, F_OK) != 0)
+        sched_yield();
+    enum hysgd_status status = control_ask(scene.path, "", answer);
+    if (status != HYSGD_OK)
+        fail_msg("%s: %s", policy, hysgd_error_message());
+    assert_string_equal(answer, "worker 3 joins as rank 3 on local");
+    close_scene(&scene, first);
+}
+
 static void who_asks_at_the_door_joins(void **state) {
     (void)state;
-    static const char *const policies[][2] = {
-        {"async", "fp32"}, {"sync", "int8"}, {"threshold,step=40,wait=no", "fp32"}, {"table", "fp32"}};
-    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
-        struct scene scene;
-        pthread_t first;
-        char answer[CONTROL_LINE];
-        open_scene(&scene, policies[i][0], policies[i][1]);
-        pthread_create(&first, NULL, first_main, &scene);
-        while (access(scene.path, F_OK) != 0)
-            sched_yield();
-        enum hysgd_status status = control_ask(scene.path, "", answer);
-        if (status != HYSGD_OK)
-            fail_msg("%s: %s", policies[i][0], hysgd_error_message());
-        assert_string_equal(answer, "worker 3 joins as rank 3 on local");
-        close_scene(&scene, first);
-    }
+    ask_and_join("async", "fp32", 0);
+    ask_and_join("sync", "int8", 0);
+    ask_and_join("threshold,step=40,wait=no", "fp32", 0);
+    ask_and_join("table", "fp32", 0);
+}
+
+/* Signs of life of the leader overtake its welcome, and are answered. */
+static void a_newcomer_bears_messages_in_any_order(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        ask_and_join("async", "fp32", seed);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(who_asks_at_the_door_joins)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(who_asks_at_the_door_joins),
+                                       cmocka_unit_test(a_newcomer_bears_messages_in_any_order)};
     return cmocka_run_group_tests_name("ranks that join", tests, NULL, NULL);
 }
