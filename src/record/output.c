@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +21,19 @@ static enum hysgd_status fail(const struct output *output, const char *what, int
     return hysgd_fail(HYSGD_OUTPUT, "%s: %s: %s", name, what, strerror(error));
 }
 
+/* The file is this process's alone, and empty. Two runs that write one file leave nothing that can be read. Where
+ * files cannot be locked nobody is kept out. */
+static enum hysgd_status claim(const struct output *output, int descriptor) {
+    struct stat found;
+    if (fstat(descriptor, &found) != 0 || !S_ISREG(found.st_mode))
+        return HYSGD_OK;
+    if (flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return hysgd_fail(HYSGD_OUTPUT,
+                          "%s: another process is writing to it: expected a file that only this run writes",
+                          output->path);
+    return ftruncate(descriptor, 0) == 0 ? HYSGD_OK : fail(output, "cannot be opened for writing", errno);
+}
+
 /* Opens `path`, or the temporary file where there is one. */
 static enum hysgd_status open_stream(struct output *output, int flags) {
     if (strcmp(output->path, "-") == 0) {
@@ -30,11 +44,12 @@ static enum hysgd_status open_stream(struct output *output, int flags) {
     int descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
     if (descriptor < 0)
         return fail(output, "cannot be opened for writing", errno);
-    output->stream = fdopen(descriptor, "w");
-    if (output->stream == NULL) {
-        int error = errno;
+    enum hysgd_status status = claim(output, descriptor);
+    if (status == HYSGD_OK && (output->stream = fdopen(descriptor, "w")) == NULL)
+        status = fail(output, "cannot be opened for writing", errno);
+    if (status != HYSGD_OK) {
         close(descriptor);
-        return fail(output, "cannot be opened for writing", error);
+        return status;
     }
     setvbuf(output->stream, output->buffer, _IOFBF, sizeof output->buffer);
     return HYSGD_OK;
@@ -42,7 +57,7 @@ static enum hysgd_status open_stream(struct output *output, int flags) {
 
 enum hysgd_status output_open(struct output *output, const char *path) {
     HYSGD_TRY(memory_copy_text(path, &output->path));
-    return open_stream(output, O_TRUNC);
+    return open_stream(output, 0);
 }
 
 /* A rename would replace a link rather than what it points to. */
@@ -68,7 +83,7 @@ enum hysgd_status output_open_whole(struct output *output, const char *path) {
     struct stat present;
     bool exists = stat(path, &present) == 0;
     if (strcmp(path, "-") == 0 || (exists && !S_ISREG(present.st_mode)))
-        return open_stream(output, O_TRUNC);
+        return open_stream(output, 0);
     if (exists)
         HYSGD_TRY(follow_link(output));
     return open_temporary(output);

@@ -17,7 +17,8 @@ struct output {
     char buffer[1 << 16];
 };
 
-/* Opens for writing from the beginning. */
+/* Opens for writing from the beginning. A regular file is this output's alone while it is open: HYSGD_OUTPUT where
+ * another process, or another output of this one, writes to it; it is left as it is then. */
 HYSGD_MUST_CHECK enum hysgd_status output_open(struct output *output, const char *path);
 
 /* As output_open, but the path changes only when output_close succeeds: the bytes go to a temporary file beside it,

@@ -432,6 +432,30 @@ static void a_pulse_brings_what_was_written_to_the_file(void **state) {
     unlink(path);
 }
 
+/* What one process has begun to write is not emptied, and not written by two. */
+static void a_file_that_is_being_written_is_nobody_elses(void **state) {
+    (void)state;
+    char path[64];
+    void *sink, *other;
+    sample_file(path);
+    assert_int_equal(sink_log_alloc(path, &sink), HYSGD_OK);
+    assert_int_equal(sink_log.begin(sink, &sample_run), HYSGD_OK);
+    assert_int_equal(sink_log.flush(sink), HYSGD_OK);
+    struct file before = read_file(path);
+    assert_int_equal(sink_log_alloc(path, &other), HYSGD_OUTPUT);
+    assert_non_null(strstr(hysgd_error_message(), ": another process is writing to it: expected a file that only"));
+    assert_int_equal(sink_csv_alloc(path, &other), HYSGD_OUTPUT);
+    struct file after = read_file(path);
+    assert_true(before.size > 0);
+    assert_int_equal(after.size, before.size);
+    sink_log_free(sink);
+    assert_int_equal(sink_log_alloc(path, &other), HYSGD_OK);
+    sink_log_free(other);
+    free(before.bytes);
+    free(after.bytes);
+    unlink(path);
+}
+
 static void a_file_that_is_not_there_is_named(void **state) {
     (void)state;
     struct log_reader *reader;
@@ -476,6 +500,7 @@ int main(void) {
         cmocka_unit_test(memory_failures_leave_nothing_behind),
         cmocka_unit_test(a_full_disk_is_reported_with_path_and_reason),
         cmocka_unit_test(a_pulse_brings_what_was_written_to_the_file),
+        cmocka_unit_test(a_file_that_is_being_written_is_nobody_elses),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
         cmocka_unit_test(every_kind_has_a_name_and_fields_that_differ),
     };
