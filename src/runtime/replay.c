@@ -40,7 +40,8 @@ static enum hysgd_status begin_evaluation(struct replay *replay) {
     if (replay->is_evaluating || replay->evaluations == plan->evaluation_count || return_is_due(replay))
         return HYSGD_OK;
     const struct replay_evaluation *next = &plan->evaluations[replay->evaluations];
-    if (next->version != progress->version || next->received != progress->received)
+    if (next->version != progress->version || next->received != progress->received ||
+        next->returns != replay->returns) /* before a return the run may have been in that state too */
         return HYSGD_OK;
     replay->evaluations++;
     replay->is_evaluating = true;

@@ -14,6 +14,7 @@ struct replay_evaluation {
     double seconds;
     uint64_t version, received;
     uint64_t event; /* its number, from 1 */
+    size_t returns; /* that stand before it */
 };
 
 /* A return after a loss: of the events, counted from 1, those after `kept` and before `at` are undone. */

@@ -41,9 +41,10 @@ static enum hysgd_status add_return(struct replay_plan *plan, const char *path, 
 static void leave_out_undone(struct replay_plan *plan) {
     size_t count = 0, next = 0;
     for (size_t i = 0; i < plan->evaluation_count; i++) {
-        const struct replay_evaluation *evaluation = &plan->evaluations[i];
+        struct replay_evaluation *evaluation = &plan->evaluations[i];
         while (next < plan->return_count && plan->returns[next].at < evaluation->event)
             next++;
+        evaluation->returns = next;
         if (next == plan->return_count || evaluation->event <= plan->returns[next].kept)
             plan->evaluations[count++] = *evaluation;
     }

@@ -308,6 +308,35 @@ static void a_run_may_go_back_several_times(void **state) {
     try_at_random(any_policy, 3, 6);
 }
 
+static void stop_at_return(void *self, const struct training *training, const struct event *event) {
+    note(self, training, event);
+    if (event->kind == EVENT_RESTORED)
+        training_stop((struct training *)(uintptr_t)training);
+}
+
+/* The run was in that state before, too. */
+static void what_is_gone_back_to_may_be_evaluated(void **state) {
+    (void)state;
+    for (uint64_t send = 100; send < 200; send += 20) {
+        char path[] = "/tmp/hysgd-return-XXXXXX";
+        struct rank ranks[MOST_RANKS];
+        struct trial trial = trial_of("async");
+        close(mkstemp(path));
+        trial.from.limits.gradients = 100000000;
+        trial.from.evaluate_every = (struct training_cadence){TRAINING_NEVER, 0};
+        trial.deaths[trial.death_count++] = (struct death){2, send};
+        begin(&trial);
+        trial.from.watch = stop_at_return;
+        go(&trial, ranks);
+        assert_int_equal(ranks[0].status, HYSGD_INTERRUPTED);
+        assert_int_equal(returns_in(&trial.notes), 1);
+        write_log(&trial, &ranks[0], path);
+        expect_replay(&trial, &ranks[0], path, "evaluated");
+        end(&trial, ranks);
+        unlink(path);
+    }
+}
+
 static void a_return_to_the_beginning_keeps_nothing(void **state) {
     (void)state;
     struct trial trial = trial_of("async");
@@ -396,6 +425,7 @@ int main(void) {
         cmocka_unit_test(what_a_run_has_undone_is_left_out_of_its_replay),
         cmocka_unit_test(what_workers_keep_goes_back_with_the_run),
         cmocka_unit_test(a_run_may_go_back_several_times),
+        cmocka_unit_test(what_is_gone_back_to_may_be_evaluated),
         cmocka_unit_test(a_return_to_the_beginning_keeps_nothing),
         cmocka_unit_test(a_return_to_the_checkpoint_has_its_place_in_the_log),
         cmocka_unit_test(a_run_that_was_resumed_may_go_back_to_where_it_began),
