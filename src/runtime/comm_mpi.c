@@ -30,7 +30,12 @@ static struct {
     atomic_bool has_lost;    /* ranks have died or failed to take leave: it would wait for ever */
     struct end *unopened;    /* one whose opening has failed: MPI may still write to its memory */
     pthread_t entering;      /* is in MPI_Init_thread, */
-    int wanted, given, code; /* with this argument and these results */
+    int wanted, given, code; /* with this argument and these results; or joins a group, */
+    struct end *joining;     /* with this end, */
+    MPI_Comm parent;         /* by way of this, */
+    enum hysgd_status status;
+    char message[1024]; /* and this result */
+    char failure[1024]; /* why no group could be opened, for who asks again */
 } process;
 
 /* Ranks that may be admitted to a group that was opened for that. */
@@ -316,23 +321,25 @@ static void *enter_main(void *argument) {
     return NULL;
 }
 
-/* MPI_Init_thread waits for all ranks that were started, for ever where one has ended: so it has a thread of its
- * own, which is left behind then. */
-static enum hysgd_status initialize_in_time(int wanted, int *given_out) {
+/* What waits for others in MPI does so for ever where one has ended: so it has a thread of its own, which is left
+ * behind then. */
+static enum hysgd_status do_in_time(int seconds, void *main(void *), void *argument, const char *what) {
     struct timespec until;
-    process.wanted = wanted;
-    int fault = pthread_create(&process.entering, NULL, enter_main, &process.wanted);
+    int fault = pthread_create(&process.entering, NULL, main, argument);
     if (fault != 0)
         return hysgd_fail(HYSGD_FAILED, "a thread cannot be started: %s", strerror(fault));
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ENTRANCE_SECONDS;
-    if (pthread_timedjoin_np(process.entering, NULL, &until) != 0) {
-        process.has_lost = true;
-        pthread_detach(process.entering);
-        return hysgd_fail(HYSGD_FAILED,
-                          "MPI: within %d s not all ranks have started: one has ended, or cannot be reached",
-                          ENTRANCE_SECONDS);
-    }
+    until.tv_sec += seconds;
+    if (pthread_timedjoin_np(process.entering, NULL, &until) == 0)
+        return HYSGD_OK;
+    process.has_lost = true;
+    pthread_detach(process.entering);
+    return hysgd_fail(HYSGD_FAILED, "MPI: within %d s %s: one has ended, or cannot be reached", seconds, what);
+}
+
+static enum hysgd_status initialize_in_time(int wanted, int *given_out) {
+    process.wanted = wanted;
+    HYSGD_TRY(do_in_time(ENTRANCE_SECONDS, enter_main, &process.wanted, "not all ranks have started"));
     *given_out = process.given;
     return process.code == MPI_SUCCESS ? HYSGD_OK : comm_mpi_fail(process.code, "it cannot be initialized");
 }
@@ -486,11 +493,33 @@ static enum hysgd_status check_growth(int given) {
 #endif
 }
 
+static void *join_main(void *argument) {
+    (void)argument;
+    process.status = comm_mpi_join(process.joining, process.parent);
+    if (process.status != HYSGD_OK)
+        snprintf(process.message, sizeof process.message, "%s", hysgd_error_message());
+    return NULL;
+}
+
+static enum hysgd_status join_in_time(struct end *end, MPI_Comm parent) {
+    process.joining = end;
+    process.parent = parent;
+    HYSGD_TRY(do_in_time(MEETING_SECONDS, join_main, NULL,
+                         "the ranks of the run that started this process did not meet it"));
+    if (process.status != HYSGD_OK)
+        status_set_message(process.message);
+    return process.status;
+}
+
 enum hysgd_status comm_open(bool may_grow, struct comm **comm_out) {
     struct end *end = NULL;
     int given = 0;
     MPI_Comm parent = MPI_COMM_NULL;
     *comm_out = NULL;
+    if (process.failure[0] != '\0') {
+        status_set_message(process.failure);
+        return HYSGD_FAILED;
+    }
     if (process.has_lost)
         return hysgd_fail(HYSGD_USAGE,
                           "ranks of this job have died: the rest cannot begin anew, start the job again");
@@ -504,10 +533,11 @@ enum hysgd_status comm_open(bool may_grow, struct comm **comm_out) {
     process.is_open = true;
     if (comm_is_admitted())
         MPI_Comm_get_parent(&parent);
-    enum hysgd_status status = parent != MPI_COMM_NULL ? comm_mpi_join(end, parent) : begin_group(end, may_grow);
+    enum hysgd_status status = parent != MPI_COMM_NULL ? join_in_time(end, parent) : begin_group(end, may_grow);
     if (status != HYSGD_OK) {
         process.unopened = end; /* others may wait in end_init: is_open stays, so that this process does not */
         process.has_lost = true;
+        snprintf(process.failure, sizeof process.failure, "%s", hysgd_error_message());
         return status;
     }
     *comm_out = &end->comm;

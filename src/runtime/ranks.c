@@ -132,6 +132,7 @@ void ranks_end(struct ranks *ranks) {
         char text[sizeof training->message];
     } message = {.head = {.head = {MESSAGE_END, sizeof message}, .status = (int32_t)training->status}};
     snprintf(message.text, sizeof message.text, "%s", training->message);
+    ranks_join_end(ranks);
     ranks->has_ended_others = true;
     for (int i = 0; i < ranks->count; i++)
         ranks_send(ranks, i, &message, sizeof message);

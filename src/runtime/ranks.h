@@ -434,6 +434,9 @@ void ranks_tell_return(const struct ranks *ranks, const struct ranks_former *for
 HYSGD_MUST_CHECK enum hysgd_status ranks_join_open(struct ranks *ranks, struct control *door);
 void ranks_join_close(struct ranks *ranks);
 
+/* The run is over: whoever is about to join is refused, by all, so that nobody waits for that process. */
+void ranks_join_end(struct ranks *ranks);
+
 /* By the coordinator while the run goes on: hears requests, and goes on with the one that it has heard. */
 HYSGD_MUST_CHECK enum hysgd_status ranks_join_step(struct ranks *ranks);
 

@@ -115,6 +115,15 @@ static void refuse(struct ranks *ranks, const char *why) {
     control_answer(join->control, false, why);
 }
 
+void ranks_join_end(struct ranks *ranks) {
+    const struct ranks_join *join = ranks->join;
+    if (!join || join->phase == JOIN_NOBODY || join->phase == JOIN_STARTING)
+        return;
+    int rank = join->rank;
+    refuse(ranks, "the run is over");
+    comm_abandon(ranks->comm, rank); /* the others do so when they hear of it, before they hear of the end */
+}
+
 /* ---- A request ---- */
 
 /* A place that nobody has: of one that has left before one where nobody was. -1: there is none. */

@@ -75,7 +75,14 @@ static enum hysgd_status say_hello(struct comm *comm, int leader, const struct m
     return wait_for(comm, leader, &awaited);
 }
 
-/* Why it cannot join, and leaves those who have other things to do. */
+/* Those who have other things to do are not waited for when the group is left. */
+static void abandon_all(struct comm *comm) {
+    for (int i = 0; i < comm_size(comm); i++)
+        if (i != comm_rank(comm))
+            comm_abandon(comm, i);
+}
+
+/* Why it cannot join. */
 static void decline(struct ranks_options *options, enum hysgd_status status) {
     const struct ranks_invitation *invitation = ranks_newcomer_invitation(options);
     struct message_hello *hello;
@@ -86,8 +93,7 @@ static void decline(struct ranks_options *options, enum hysgd_status status) {
         (void)ignored;
         memory_free(hello);
     }
-    for (int i = 0; i < comm_size(options->comm); i++)
-        comm_abandon(options->comm, i);
+    abandon_all(options->comm);
     comm_close(options->comm, false);
     memory_free(options->facts);
     options->facts = NULL;
@@ -174,5 +180,7 @@ enum hysgd_status ranks_newcomer_begin(struct ranks *ranks) {
     if (status == HYSGD_OK)
         status = take_state(ranks, welcome);
     memory_free(content);
+    if (status != HYSGD_OK)
+        abandon_all(ranks->comm);
     return status;
 }
