@@ -25,10 +25,17 @@ struct scene {
     struct run run; /* of rank 0 */
     enum hysgd_status status;
     int delivered, enough; /* gradients by worker 3, and of how many the run ends */
+    bool holds_back;       /* who is admitted is never started, and the run ends meanwhile */
+    struct comm *_Atomic held;
+    int refusals; /* that rank 0 tells of */
 };
 
 static void start_newcomer(void *self, struct comm *end) {
     struct scene *scene = self;
+    if (scene->holds_back) {
+        scene->held = end;
+        return;
+    }
     struct run_rank *rank = &scene->ranks[scene->count++];
     *rank = (struct run_rank){.from = scene->from, .rank = comm_rank(end), .end = end};
     pthread_create(&rank->thread, NULL, run_rank_main, rank);
@@ -37,13 +44,23 @@ static void start_newcomer(void *self, struct comm *end) {
 static void watch(void *self, const struct training *training, const struct event *event) {
     struct scene *scene = self;
     scene->delivered += event->kind == EVENT_ARRIVAL && event->worker == PLACES - 1;
-    if (scene->delivered > scene->enough)
+    if (scene->delivered > scene->enough || scene->held != NULL)
         training_stop((struct training *)(uintptr_t)training);
 }
+
+static enum hysgd_status hear_refusal(void *self, const char *text) {
+    struct scene *scene = self;
+    scene->refusals += strcmp(text, "no worker joins: the run is over") == 0;
+    return HYSGD_OK;
+}
+
+static const struct sink_ops refusal_sink = {.notice = hear_refusal};
 
 static void *first_main(void *argument) {
     struct scene *scene = argument;
     scene->status = run_open(&scene->run, &scene->from);
+    if (scene->status == HYSGD_OK)
+        scene->status = recorder_add(scene->run.recorder, &refusal_sink, scene);
     if (scene->status == HYSGD_OK)
         scene->status = run_go_rank(&scene->run, scene->ends[0]);
     training_summarize(&scene->run.training, scene->run.seconds, &scene->run.summary);
@@ -121,8 +138,32 @@ static void a_newcomer_bears_messages_in_any_order(void **state) {
         ask_and_join("async", "fp32", seed);
 }
 
+/* Nobody waits for a process that is about to join, and may be long in reading its data. */
+static void the_end_of_a_run_waits_for_nobody_who_would_join(void **state) {
+    (void)state;
+    struct scene scene;
+    pthread_t first;
+    char answer[CONTROL_LINE];
+    open_scene(&scene, "async", "fp32", 0);
+    scene.holds_back = true;
+    pthread_create(&first, NULL, first_main, &scene);
+    while (access(scene.path, F_OK) != 0)
+        sched_yield();
+    assert_int_equal(control_ask(scene.path, "", answer), HYSGD_FAILED);
+    assert_non_null(strstr(hysgd_error_message(), "the run is over"));
+    pthread_join(first, NULL);
+    for (int i = 0; i < scene.count; i++)
+        pthread_join(scene.ranks[i].thread, NULL);
+    assert_int_equal(scene.status, HYSGD_INTERRUPTED);
+    assert_int_equal(scene.refusals, 1);
+    comm_close(scene.held, false);
+    run_close(&scene.run);
+    rmdir(scene.folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(who_asks_at_the_door_joins),
-                                       cmocka_unit_test(a_newcomer_bears_messages_in_any_order)};
+                                       cmocka_unit_test(a_newcomer_bears_messages_in_any_order),
+                                       cmocka_unit_test(the_end_of_a_run_waits_for_nobody_who_would_join)};
     return cmocka_run_group_tests_name("ranks that join", tests, NULL, NULL);
 }
