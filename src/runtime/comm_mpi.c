@@ -321,6 +321,11 @@ static void *enter_main(void *argument) {
     return NULL;
 }
 
+static enum hysgd_status keep_failure(enum hysgd_status status) {
+    snprintf(process.failure, sizeof process.failure, "%s", hysgd_error_message());
+    return status;
+}
+
 /* What waits for others in MPI does so for ever where one has ended: so it has a thread of its own, which is left
  * behind then. */
 static enum hysgd_status do_in_time(int seconds, void *main(void *), void *argument, const char *what) {
@@ -334,12 +339,14 @@ static enum hysgd_status do_in_time(int seconds, void *main(void *), void *argum
         return HYSGD_OK;
     process.has_lost = true;
     pthread_detach(process.entering);
-    return hysgd_fail(HYSGD_FAILED, "MPI: within %d s %s: one has ended, or cannot be reached", seconds, what);
+    return keep_failure(
+        hysgd_fail(HYSGD_FAILED, "MPI: within %d s %s: one has ended, or cannot be reached", seconds, what));
 }
 
 static enum hysgd_status initialize_in_time(int wanted, int *given_out) {
     process.wanted = wanted;
-    HYSGD_TRY(do_in_time(ENTRANCE_SECONDS, enter_main, &process.wanted, "not all ranks have started"));
+    int seconds = comm_is_admitted() ? MEETING_SECONDS : ENTRANCE_SECONDS; /* who started it is there already */
+    HYSGD_TRY(do_in_time(seconds, enter_main, &process.wanted, "not all ranks have started"));
     *given_out = process.given;
     return process.code == MPI_SUCCESS ? HYSGD_OK : comm_mpi_fail(process.code, "it cannot be initialized");
 }
@@ -537,8 +544,7 @@ enum hysgd_status comm_open(bool may_grow, struct comm **comm_out) {
     if (status != HYSGD_OK) {
         process.unopened = end; /* others may wait in end_init: is_open stays, so that this process does not */
         process.has_lost = true;
-        snprintf(process.failure, sizeof process.failure, "%s", hysgd_error_message());
-        return status;
+        return keep_failure(status);
     }
     *comm_out = &end->comm;
     return HYSGD_OK;
