@@ -223,8 +223,8 @@ static enum hysgd_status mpi_progress(struct comm *comm) {
     HYSGD_TRY(reserve_finished(end));
     int count = 0;
     int code = MPI_Testsome(end->count, end->requests, &count, end->indices, end->statuses);
-    if (code == MPI_SUCCESS &&
-        count == 0) /* it may look first and then let come what there is: who rests now misses that */
+    /* Once more, as it may look first and then let come what there is: who rests now misses that. */
+    if (code == MPI_SUCCESS && count == 0)
         code = MPI_Testsome(end->count, end->requests, &count, end->indices, end->statuses);
     if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS)
         return comm_mpi_fail(code, "requests cannot be tested");
@@ -373,8 +373,8 @@ static enum hysgd_status enter(bool may_grow, int *given_out) {
     *given_out = given;
     if (given < MPI_THREAD_FUNNELED)
         return hysgd_fail(HYSGD_FAILED, "MPI: the library allows no threads beside the one that calls it");
-    MPI_Comm_set_errhandler(MPI_COMM_WORLD,
-                            MPI_ERRORS_RETURN); /* where MPICH looks when it tests several requests */
+    /* Of the world too, where MPICH looks when it tests several requests. */
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
     return HYSGD_OK;
 }
@@ -542,7 +542,7 @@ enum hysgd_status comm_open(bool may_grow, struct comm **comm_out) {
         MPI_Comm_get_parent(&parent);
     enum hysgd_status status = parent != MPI_COMM_NULL ? join_in_time(end, parent) : begin_group(end, may_grow);
     if (status != HYSGD_OK) {
-        process.unopened = end; /* others may wait in end_init: is_open stays, so that this process does not */
+        process.unopened = end; /* others may still wait to meet: is_open stays, so that this process does not */
         process.has_lost = true;
         return keep_failure(status);
     }

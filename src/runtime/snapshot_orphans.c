@@ -20,8 +20,9 @@ void snapshot_store_orphans(const struct training *training, double *table) {
         row[LOSSES] = training->workers[i].taken.changes;
         row[FROM_DRAW] = (double)training->workers[i].taken.draw;
     }
-    for (int i = 0; partition->join_count == 0 && i < partition->change_count;
-         i++) /* else there is another table */
+    if (partition->join_count > 0)
+        return; /* there is another table for that */
+    for (int i = 0; i < partition->change_count; i++)
         table[(size_t)partition->changes[i].worker * SNAPSHOT_ORPHAN_FIELDS + LOST_AS] = i + 1;
 }
 
