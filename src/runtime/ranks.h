@@ -117,6 +117,20 @@ struct ranks_parcel {
     _Alignas(16) unsigned char content[];
 };
 
+/* Memory of an earlier incarnation: of its worker, of its checkpoint, of what it was when it ended, and any that is
+ * put aside by itself. */
+enum ranks_past_memory {
+    PAST_VECTOR,
+    PAST_GRADIENT,
+    PAST_ENCODED,
+    PAST_PLACES,
+    PAST_PLAN,
+    PAST_RECEIVED,
+    PAST_HOSTS,
+    PAST_OTHER,
+    PAST_COUNT
+};
+
 /* What an earlier incarnation, or worker, has left: messages that nobody waits for any more may still be written
  * there. */
 struct ranks_past {
@@ -125,7 +139,7 @@ struct ranks_past {
     int shard_count;
     struct ranks_coordinator *coordinator;
     struct ranks_inbox *inboxes;
-    void *memory[7];
+    void *memory[PAST_COUNT];
 };
 
 /* The checkpoint that a rank writes its part of. */

@@ -71,7 +71,7 @@ static enum hysgd_status bury(struct ranks *ranks, struct ranks_past **past_out)
 enum hysgd_status ranks_put_aside(struct ranks *ranks, void *memory) {
     struct ranks_past *past;
     HYSGD_TRY(memory_alloc(1, sizeof *past, &past));
-    *past = (struct ranks_past){.next = ranks->past, .memory = {memory}};
+    *past = (struct ranks_past){.next = ranks->past, .memory = {[PAST_OTHER] = memory}};
     ranks->past = past;
     return HYSGD_OK;
 }
@@ -85,7 +85,7 @@ void ranks_forget_past(struct ranks *ranks) {
         ranks_coordinator_free(past->coordinator);
         for (int i = 0; past->inboxes && i < ranks->count; i++)
             memory_free(past->inboxes[i].content);
-        for (size_t i = 0; i < sizeof past->memory / sizeof *past->memory; i++)
+        for (int i = 0; i < PAST_COUNT; i++)
             memory_free(past->memory[i]);
         memory_free(past->shards);
         memory_free(past->inboxes);
@@ -142,7 +142,7 @@ static enum hysgd_status restore_beginning(struct ranks *ranks) {
     return path ? ranks_read_slices(ranks, path) : HYSGD_OK;
 }
 
-/* `place_out`: where the record was then. */
+/* `place`: where the record was then. */
 static enum hysgd_status restore(struct ranks *ranks, const struct ranks_renewal *renewal,
                                  struct training_place *place) {
     struct training *training = ranks->training;
@@ -223,20 +223,12 @@ static enum hysgd_status leave_behind(struct ranks *ranks, struct ranks_past **p
     ranks_coordinator_interrupt(ranks->coordinator);
     HYSGD_TRY(bury(ranks, past_out));
     snapshot_discard_part(ranks->save.part);
-    (*past_out)->memory[4] = ranks->save.plan;
+    (*past_out)->memory[PAST_PLAN] = ranks->save.plan;
     ranks->save = (struct ranks_save){0};
     return HYSGD_OK;
 }
 
-/* What was reached may be undone: the limits are looked at again. A signal has no reason, and stays. */
-static void forget_stop(struct training *training) {
-    if (training->status != HYSGD_OK || !training->reason)
-        return;
-    training->reason = NULL;
-    atomic_store(&training->is_stopping, false);
-}
-
-/* `back_out`: what is to be recorded of it, but who delivered what. */
+/* `back`: what is to be recorded of it, but who delivered what. */
 static enum hysgd_status go_back(struct ranks *ranks, const struct ranks_renewal *renewal,
                                  struct drive_return *back) {
     struct training *training = ranks->training;
@@ -254,7 +246,7 @@ static enum hysgd_status take_places(struct ranks *ranks, const struct ranks_ren
                                      struct ranks_past *past, struct ranks_former *former_out) {
     *former_out = (struct ranks_former){.leader = ranks->renewed_by < 0 ? 0 : ranks->renewed_by};
     HYSGD_TRY(memory_alloc((size_t)ranks->servers, sizeof *former_out->hosts, &former_out->hosts));
-    past->memory[6] = former_out->hosts;
+    past->memory[PAST_HOSTS] = former_out->hosts;
     ranks->incarnation = renewal->incarnation;
     ranks->renewed_by = ranks->leader;
     ranks->generation = renewal->generation;
@@ -275,12 +267,12 @@ enum hysgd_status ranks_renew(struct ranks *ranks, const struct ranks_renewal *r
     struct drive_return back;
     uint64_t *received;
     HYSGD_TRY(memory_alloc((size_t)ranks->workers, sizeof *received, &received));
-    past->memory[5] = received;
+    past->memory[PAST_RECEIVED] = received;
     drive_count_received(training, received);
     if (past->coordinator)
         ranks->received = training->engine.progress.received;
     HYSGD_TRY(go_back(ranks, renewal, &back));
-    forget_stop(training);
+    drive_go_on(training, false);
     if (ranks->rank == ranks->leader) {
         HYSGD_TRY(lead(ranks, past->coordinator == NULL, received, &back));
         ranks_tell_return(ranks, &former, drive_undone(training, &back));

@@ -179,10 +179,10 @@ void ranks_worker_interrupt(struct ranks *ranks) {
 enum hysgd_status ranks_worker_renew(struct ranks *ranks, struct ranks_past *past) {
     struct ranks_worker *worker = ranks->worker;
     size_t count = ranks->training->server.count;
-    past->memory[0] = worker->vector;
-    past->memory[1] = worker->gradient;
-    past->memory[2] = worker->encoded;
-    past->memory[3] = worker->places;
+    past->memory[PAST_VECTOR] = worker->vector;
+    past->memory[PAST_GRADIENT] = worker->gradient;
+    past->memory[PAST_ENCODED] = worker->encoded;
+    past->memory[PAST_PLACES] = worker->places;
     worker->vector = worker->gradient = NULL;
     worker->encoded = NULL;
     worker->places = NULL;
