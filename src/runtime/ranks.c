@@ -363,6 +363,8 @@ static enum hysgd_status place(struct ranks *ranks) {
     int begun = ranks->first_count = count_at_beginning(ranks);
     size_t shards = (training->server.count + SERVER_SHARD - 1) / SERVER_SHARD;
     ranks->servers = dedicated > 0 ? dedicated : begun;
+    if (ranks->servers > MOST_SERVERS)
+        ranks->servers = MOST_SERVERS;
     if ((size_t)ranks->servers > shards)
         ranks->servers = (int)shards;
     HYSGD_TRY(memory_alloc((size_t)ranks->workers, sizeof *ranks->worker_ranks, &ranks->worker_ranks));
