@@ -293,41 +293,41 @@ static enum hysgd_status begin_farewells(struct comm *comm) {
     return HYSGD_OK;
 }
 
-/* Ranks that are still to leave or to be told; those that died are abandoned. */
-static int count_missing(struct comm *comm) {
-    int missing = 0;
+/* The first rank that is still to leave or to be told; -1: none is. Those that died are abandoned. */
+static int find_missing(struct comm *comm) {
+    int missing = -1;
     for (int i = 0; i < comm->size; i++) {
         const struct comm_peer *peer = &comm->peers[i];
         if (i == comm->rank || peer->is_abandoned || (peer->has_left && peer->knows_leave))
             continue;
         if (comm_peer_has_died(comm, i))
             comm_abandon(comm, i);
-        else
-            missing++;
+        else if (missing < 0)
+            missing = i;
     }
     return missing;
 }
 
-/* Tells all that this rank leaves and waits until all do; true when all did. */
-static bool take_leave(struct comm *comm, double patience) {
-    enum hysgd_status status = begin_farewells(comm);
-    double until = machine_seconds() + patience;
-    while (status == HYSGD_OK && count_missing(comm) > 0 && machine_seconds() < until) {
+int comm_leave(struct comm *comm, double seconds) {
+    double until = machine_seconds() + seconds;
+    if (!comm->is_closing)
+        comm->farewell = begin_farewells(comm);
+    comm->is_closing = true;
+    while (comm->farewell == HYSGD_OK && find_missing(comm) >= 0 && machine_seconds() < until) {
         int completed = 0;
-        status = comm_progress(comm, &completed);
+        comm->farewell = comm_progress(comm, &completed);
         if (completed == 0)
             comm_rest(comm);
     }
-    bool is_clean = status == HYSGD_OK && count_missing(comm) == 0;
-    for (int i = 0; i < comm->size; i++)
-        is_clean = is_clean && !comm->peers[i].is_abandoned;
-    return is_clean;
+    return find_missing(comm);
 }
 
 void comm_close(struct comm *comm, bool all_are_alive) {
     if (comm == NULL)
         return;
-    comm->is_closing = true;
-    bool is_clean = take_leave(comm, all_are_alive ? LONG_FAREWELL_SECONDS : FAREWELL_SECONDS);
+    int missing = comm_leave(comm, all_are_alive ? LONG_FAREWELL_SECONDS : FAREWELL_SECONDS);
+    bool is_clean = comm->farewell == HYSGD_OK && missing < 0;
+    for (int i = 0; i < comm->size; i++)
+        is_clean = is_clean && !comm->peers[i].is_abandoned;
     comm->ops->close(comm, is_clean);
 }

@@ -137,6 +137,10 @@ HYSGD_MUST_CHECK enum hysgd_status comm_admit(struct comm *comm, const struct co
 /* What an admitted rank was told by the one that admitted it; NULL elsewhere. */
 const void *comm_welcome(const struct comm *comm, size_t *bytes_out);
 
+/* Begins to leave: tells all ranks, and waits so long for them to do so too. The first that is still waited for,
+ * -1: none is. Nothing but comm_leave again, comm_close and what asks may be called from then on. */
+int comm_leave(struct comm *comm, double seconds);
+
 /* Leaves the group; NULL is allowed. Waits for all ranks that are neither abandoned nor dead to do so too, so that
  * no end looks like a death, but not longer than some seconds (`all_are_alive`: some minutes, as nobody should be
  * missed). Requests that are not complete are given up, and their memory is the caller's again. After a death

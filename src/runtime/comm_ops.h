@@ -45,10 +45,11 @@ struct comm {
     int admitting;
     void *welcome; /* [welcome_bytes] of an admitted rank */
     size_t welcome_bytes;
-    bool is_closing;
-    bool has_slack;       /* comm_rest has set the timer slack of its thread */
-    bool is_resting;      /* comm_rest was called since something completed */
-    double resting_since; /* machine_seconds */
+    bool is_closing;            /* it has begun to take leave, */
+    enum hysgd_status farewell; /* with this success */
+    bool has_slack;             /* comm_rest has set the timer slack of its thread */
+    bool is_resting;            /* comm_rest was called since something completed */
+    double resting_since;       /* machine_seconds */
 };
 
 /* For implementations: fills the parts of an end that comm.c keeps, and frees them. */

@@ -497,6 +497,19 @@ static enum hysgd_status check_place(const struct ranks_options *options, const 
         (long long)ranks, workers, (long long)options->servers);
 }
 
+/* Who holds the end up is named. */
+static void leave(struct ranks *ranks) {
+    bool all_are_alive = ranks->lost_count == 0;
+    int awaited = all_are_alive ? comm_leave(ranks->comm, ranks->options->patience) : -1;
+    char text[RANKS_LINE];
+    if (awaited >= 0 && ranks->coordinator) {
+        snprintf(text, sizeof text, "rank %d on %s has not ended: it is waited for, for two minutes at most",
+                 awaited, comm_host(ranks->comm, awaited));
+        drive_notice(ranks->training, text);
+    }
+    comm_close(ranks->comm, all_are_alive);
+}
+
 static enum hysgd_status ranks_run(void *self, struct training *training, double *seconds_out) {
     struct ranks_options *options = self;
     struct ranks ranks = {.training = training, .options = options, .comm = options->comm, .renewed_by = -1};
@@ -521,7 +534,7 @@ static enum hysgd_status ranks_run(void *self, struct training *training, double
         *seconds_out = ranks_coordinator_seconds(&ranks);
         drive_drain(training, *seconds_out);
     }
-    comm_close(ranks.comm, ranks.lost_count == 0);
+    leave(&ranks);
     ranks_vigil_close(options->vigil);
     options->reports = ranks.rank == ranks.leader;
     options->comm = NULL;

@@ -245,6 +245,18 @@ static void nobody_is_told_after_close(void **state) {
     assert_int_equal(never.count, 0);
 }
 
+static void who_is_still_awaited_at_the_end_is_named(void **state) {
+    (void)state;
+    struct ends ends = open_ends((struct comm_local_setup){.size = 2});
+    int left = 0;
+    assert_int_equal(comm_leave(ends.of[0], 0), 1);
+    assert_int_equal(comm_leave(ends.of[1], 0), 0);
+    for (int i = 0; i < 100 && left < 2; i++) /* in turns, as both are of this thread */
+        left = (comm_leave(ends.of[0], 1e-3) < 0) + (comm_leave(ends.of[1], 1e-3) < 0);
+    assert_int_equal(left, 2);
+    close_ends(&ends);
+}
+
 static void wrong_ranks_and_tags_are_refused(void **state) {
     (void)state;
     struct ends ends = open_ends((struct comm_local_setup){.size = 2});
@@ -300,6 +312,7 @@ int main(void) {
         cmocka_unit_test(deaths_can_be_hidden_as_between_hosts),
         cmocka_unit_test(a_frozen_rank_neither_sends_nor_receives_until_thawed),
         cmocka_unit_test(nobody_is_told_after_close),
+        cmocka_unit_test(who_is_still_awaited_at_the_end_is_named),
         cmocka_unit_test(wrong_ranks_and_tags_are_refused),
         cmocka_unit_test(each_lack_of_memory_is_a_status),
     };
