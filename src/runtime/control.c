@@ -3,6 +3,7 @@
 #include "runtime/control.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,6 +18,10 @@
 
 /* Seconds that a request may take to come in. */
 #define MOST_SECONDS 1.0
+
+/* How often who asks looks whether the run is stopped, and for how many looks it may be. */
+#define LOOK_MILLISECONDS  500
+#define MOST_STOPPED_LOOKS 60
 
 struct control {
     int listening, asking; /* -1: nobody asks */
@@ -38,8 +43,9 @@ static enum hysgd_status make_address(const char *path, struct sockaddr_un *addr
     return HYSGD_OK;
 }
 
+/* Connecting to who is stopped does not wait either. */
 static int open_socket(void) {
-    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
 /* Whether nobody is in the way, or only what is left of a run that is over. */
@@ -51,7 +57,8 @@ static enum hysgd_status check_place(const struct sockaddr_un *address) {
         return hysgd_fail(HYSGD_USAGE, "control=%s: there is a file that is no socket: expected a path of its own",
                           address->sun_path);
     int probe = open_socket();
-    bool is_alive = probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof *address) == 0;
+    bool is_alive =
+        probe >= 0 && (connect(probe, (const struct sockaddr *)address, sizeof *address) == 0 || errno == EAGAIN);
     if (probe >= 0)
         close(probe);
     return is_alive ? hysgd_fail(HYSGD_USAGE, "control=%s: another run listens there: expected a path of its own",
@@ -65,7 +72,7 @@ static enum hysgd_status listen_at(struct control *control) {
     struct stat made;
     strcat(beside.sun_path, ".new");
     unlink(beside.sun_path);
-    control->listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    control->listening = open_socket();
     if (control->listening < 0 || bind(control->listening, (const struct sockaddr *)&beside, sizeof beside) != 0 ||
         listen(control->listening, 8) != 0 || lstat(beside.sun_path, &made) != 0 ||
         rename(beside.sun_path, control->address.sun_path) != 0) {
@@ -134,6 +141,12 @@ static bool is_host(const char *name) {
     return strlen(name) < 256 && name[strspn(name, known)] == '\0';
 }
 
+/* Who was not answered for long may wait no more, and whom he asked for must not join then. */
+static bool has_gone(const struct control *control) {
+    char byte;
+    return recv(control->asking, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 /* A whole line. */
 static bool take_request(struct control *control, char host[256]) {
     const char *rest = control->line + sizeof GREETING - 1;
@@ -164,7 +177,10 @@ bool control_hear(struct control *control, char host[256]) {
     char *end = memchr(control->line, '\n', control->length);
     if (end != NULL) {
         *end = '\0';
-        return take_request(control, host);
+        if (!has_gone(control))
+            return take_request(control, host);
+        hang_up(control);
+        return false;
     }
     if (count <= 0 || is_late || control->length == sizeof control->line - 1)
         control_answer(control, false, "expected a request of `hysgd join`: one line");
@@ -176,17 +192,56 @@ bool control_hear(struct control *control, char host[256]) {
 static enum hysgd_status fail_connect(const char *path, int fault) {
     struct stat found;
     if (fault == ECONNREFUSED && stat(path, &found) == 0 && S_ISSOCK(found.st_mode))
-        return hysgd_fail(HYSGD_INPUT, "%s: the run that listened there is over", path);
+        return hysgd_fail(HYSGD_INPUT,
+                          "%s: nobody listens there: the run is over, or has just lost the rank that led it", path);
+    if (fault == EAGAIN)
+        return hysgd_fail(HYSGD_FAILED, "%s: the run does not listen, and as many as can already wait for it",
+                          path);
     if (fault == ECONNREFUSED || fault == ENOTSOCK || fault == EPROTOTYPE)
         return hysgd_fail(HYSGD_INPUT, "%s: is no socket of a run: expected the control=PATH of one", path);
     return hysgd_fail(HYSGD_INPUT, "%s: there is no run: %s", path, strerror(fault));
 }
 
-static enum hysgd_status read_answer(const char *path, int asking, char answer[CONTROL_LINE]) {
+/* Whether the process at the other end is stopped, as by SIGSTOP; what is not on this machine never is. */
+static bool is_stopped(int asking) {
+    struct ucred other;
+    socklen_t size = sizeof other;
+    char path[64], line[512] = "";
+    if (getsockopt(asking, SOL_SOCKET, SO_PEERCRED, &other, &size) != 0)
+        return false;
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)other.pid);
+    FILE *stream = fopen(path, "re");
+    if (stream == NULL)
+        return false;
+    const char *name_end = fgets(line, sizeof line, stream) != NULL ? strrchr(line, ')') : NULL;
+    fclose(stream);
+    return name_end != NULL && (strncmp(name_end, ") T", 3) == 0 || strncmp(name_end, ") t", 3) == 0);
+}
+
+/* Waits until there is something to read. A rank that is stopped does not answer; whoever takes its place then has
+ * made another door. */
+static enum hysgd_status await_answer(const char *path, int asking, const struct stat *door) {
+    struct pollfd handle = {.fd = asking, .events = POLLIN};
+    int looks = 0, ready;
+    while ((ready = poll(&handle, 1, LOOK_MILLISECONDS)) == 0 || (ready < 0 && errno == EINTR)) {
+        struct stat found;
+        looks = is_stopped(asking) ? looks + 1 : 0;
+        if (looks > 0 && stat(path, &found) == 0 && (found.st_dev != door->st_dev || found.st_ino != door->st_ino))
+            return hysgd_fail(HYSGD_FAILED, "%s: another rank leads the run by now: ask again", path);
+        if (looks == MOST_STOPPED_LOOKS)
+            return hysgd_fail(HYSGD_FAILED, "%s: the rank that leads the run is stopped, and does not answer",
+                              path);
+    }
+    return HYSGD_OK;
+}
+
+static enum hysgd_status read_answer(const char *path, int asking, const struct stat *door,
+                                     char answer[CONTROL_LINE]) {
     char line[CONTROL_LINE] = "";
     size_t length = 0;
     ssize_t count = 1;
     while (count > 0 && length < sizeof line - 1 && memchr(line, '\n', length) == NULL) {
+        HYSGD_TRY(await_answer(path, asking, door));
         count = recv(asking, line + length, sizeof line - 1 - length, 0);
         length += count > 0 ? (size_t)count : 0;
     }
@@ -207,7 +262,8 @@ enum hysgd_status control_ask(const char *path, const char *host, char answer[CO
     if (!is_host(host))
         return hysgd_fail(HYSGD_USAGE, "join: host=%.300s: expected the name of a host", host);
     HYSGD_TRY(make_address(path, &address));
-    int asking = open_socket();
+    struct stat door = {0};
+    int asking = stat(path, &door) == 0 ? open_socket() : -1;
     if (asking < 0 || connect(asking, (const struct sockaddr *)&address, sizeof address) != 0) {
         int fault = errno;
         if (asking >= 0)
@@ -219,7 +275,7 @@ enum hysgd_status control_ask(const char *path, const char *host, char answer[CO
     if (send(asking, line, (size_t)length, MSG_NOSIGNAL) != length)
         status = hysgd_fail(HYSGD_FAILED, "%s: the run cannot be asked: %s", path, strerror(errno));
     if (status == HYSGD_OK)
-        status = read_answer(path, asking, answer);
+        status = read_answer(path, asking, &door, answer);
     close(asking);
     return status;
 }

@@ -197,7 +197,7 @@ class TestJoin(unittest.TestCase):
         os.remove(path)
         with socket.socket(socket.AF_UNIX) as door:
             door.bind(path)
-        self.assert_refused("run.sock: the run that listened there is over", 3)
+        self.assert_refused("run.sock: nobody listens there: the run is over, or has just lost the rank that led it", 3)
         self.assert_refused("expected the name of a host", 2, hysgd("join", "run.sock", "--host", "a b", folder=self.folder))
 
     def test_the_door_of_a_run_that_is_over_is_replaced_and_that_of_another_is_not(self):
