@@ -22,6 +22,7 @@ struct clock {
     int32_t rank;
     uint64_t count;
     double first, least, most; /* offsets */
+    int32_t with;              /* rank of the coordinator, with whose clock it was compared lately */
     struct event latest;
 };
 
@@ -31,6 +32,7 @@ struct contents {
     double seconds; /* of the latest event */
     struct clock *clocks;
     size_t clock_count, clock_room;
+    int32_t coordinator; /* rank that has led lately; -1: not known */
 };
 
 bool inspect_is_log(const char *path) {
@@ -65,6 +67,9 @@ static enum hysgd_status take_clock(struct contents *contents, const struct even
     clock->count++;
     clock->least = fmin(clock->least, offset);
     clock->most = fmax(clock->most, offset);
+    if (event->clock.error_seconds == 0) /* as no other is: a new coordinator comes first */
+        contents->coordinator = event->clock.rank;
+    clock->with = contents->coordinator;
     clock->latest = *event;
     return HYSGD_OK;
 }
@@ -92,6 +97,16 @@ static void print_plain(const char *text, FILE *out) {
         fputc((unsigned char)*text < ' ' || *text == 127 ? '?' : *text, out);
 }
 
+/* After the loss of a coordinator some clocks have been compared with its clock only. */
+static void print_with(const struct contents *contents, const struct clock *clock, FILE *out) {
+    if (clock->with == contents->coordinator)
+        fputs("\n", out);
+    else if (clock->with == clock->rank)
+        fprintf(out, "  was the coordinator before rank %" PRId32 "\n", contents->coordinator);
+    else
+        fprintf(out, "  with rank %" PRId32 ", which was the coordinator\n", clock->with);
+}
+
 static void print_clocks(const struct contents *contents, FILE *out) {
     if (contents->clock_count == 0)
         return;
@@ -100,9 +115,10 @@ static void print_clocks(const struct contents *contents, FILE *out) {
           out);
     for (size_t i = 0; i < contents->clock_count; i++) {
         const struct clock *clock = &contents->clocks[i];
-        fprintf(out, "%8" PRId32 " %14.4f %18.4f %13.4f %10" PRIu64 " %11.3f\n", clock->rank,
+        fprintf(out, "%8" PRId32 " %14.4f %18.4f %13.4f %10" PRIu64 " %11.3f", clock->rank,
                 1e3 * clock->latest.clock.offset_seconds, 1e3 * clock->latest.clock.error_seconds,
                 1e3 * clock->first, clock->count, clock->latest.seconds);
+        print_with(contents, clock, out);
     }
 }
 
@@ -129,12 +145,12 @@ static void print_text(const struct contents *contents, FILE *out) {
 /* ---- JSON ---- */
 
 static json_t *clock_json(const struct clock *clock) {
-    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "rank", (int)clock->rank, "offset_seconds",
+    return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:i}", "rank", (int)clock->rank, "offset_seconds",
                      json_number(clock->latest.clock.offset_seconds), "error_seconds",
                      json_number(clock->latest.clock.error_seconds), "first_offset_seconds",
                      json_number(clock->first), "least_offset_seconds", json_number(clock->least),
                      "most_offset_seconds", json_number(clock->most), "compared", (json_int_t)clock->count, "t",
-                     json_number(clock->latest.seconds));
+                     json_number(clock->latest.seconds), "with", (int)clock->with);
 }
 
 static json_t *contents_json(const struct contents *contents) {
@@ -158,7 +174,7 @@ static json_t *contents_json(const struct contents *contents) {
 }
 
 enum hysgd_status inspect_log_print(const char *path, bool is_json, FILE *out) {
-    struct contents contents = {0};
+    struct contents contents = {.coordinator = -1};
     HYSGD_TRY(log_reader_open(path, &contents.reader));
     enum hysgd_status status = read_events(&contents);
     if (status == HYSGD_OK && is_json)

@@ -21,23 +21,28 @@ static struct event clock_event(double seconds, int rank, double offset, double 
     return (struct event){.kind = EVENT_CLOCK, .worker = -1, .seconds = seconds, .clock = {rank, offset, error}};
 }
 
-/* A log of four ranks, of which the second is a second behind and drifts, without its end. */
-static void write_log(char path[64]) {
-    const struct event events[] = {clock_event(0.5, 1, 1, 1e-3),
-                                   clock_event(0.5, 0, 0, 0),
-                                   {.kind = EVENT_START, .worker = 0, .seconds = 1},
-                                   clock_event(2, 3, -0.25, 1e-3),
-                                   clock_event(12.5, 1, 1.5, 2e-3)};
+/* Without its end. */
+static void write_events(const struct event *events, size_t count, char path[64]) {
     const struct event_run run = {.title = "sync\x1b[2J", .runtime = "mpi", .workers = 4, .batch = 64};
     void *sink;
     strcpy(path, "/tmp/hysgd-inspect-XXXXXX");
     close(mkstemp(path));
     assert_int_equal(sink_log_alloc(path, &sink), HYSGD_OK);
     assert_int_equal(sink_log.begin(sink, &run), HYSGD_OK);
-    for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+    for (size_t i = 0; i < count; i++)
         assert_int_equal(sink_log.event(sink, &events[i]), HYSGD_OK);
     assert_int_equal(sink_log.pulse(sink, 20), HYSGD_OK);
     sink_log_free(sink);
+}
+
+/* A log of four ranks, of which the second is a second behind and drifts. */
+static void write_log(char path[64]) {
+    const struct event events[] = {clock_event(0.5, 1, 1, 1e-3),
+                                   clock_event(0.5, 0, 0, 0),
+                                   {.kind = EVENT_START, .worker = 0, .seconds = 1},
+                                   clock_event(2, 3, -0.25, 1e-3),
+                                   clock_event(12.5, 1, 1.5, 2e-3)};
+    write_events(events, sizeof events / sizeof *events, path);
 }
 
 static char *print_log(const char *path, bool is_json) {
@@ -75,6 +80,29 @@ static void clocks_are_listed_by_rank_with_their_latest_offset(void **state) {
     assert_int_equal(memory_used(), used);
 }
 
+static void clocks_of_before_a_coordinator_was_lost_are_told_apart(void **state) {
+    (void)state;
+    const struct event events[] = {clock_event(0.5, 0, 0, 0),    clock_event(0.5, 1, 1, 1e-3),
+                                   clock_event(0.5, 2, 2, 1e-3), clock_event(0.5, 3, 3, 1e-3),
+                                   clock_event(7, 1, 0, 0),      clock_event(7, 2, 1, 1e-3)};
+    char path[64];
+    write_events(events, sizeof events / sizeof *events, path);
+    char *text = print_log(path, false);
+    assert_non_null(strstr(text, "0.500  was the coordinator before rank 1\n"));
+    assert_non_null(strstr(text, "7.000\n       2 "));
+    assert_non_null(strstr(text, "7.000\n       3 "));
+    assert_non_null(strstr(text, "0.500  with rank 0, which was the coordinator\n"));
+    free(text);
+    text = print_log(path, true);
+    json_t *all = json_loads(text, 0, NULL), *clocks = json_object_get(all, "clocks");
+    const int with[] = {0, 1, 1, 0};
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(json_integer_value(json_object_get(json_array_get(clocks, i), "with")), with[i]);
+    json_decref(all);
+    free(text);
+    unlink(path);
+}
+
 static void texts_of_a_log_do_not_steer_the_terminal(void **state) {
     (void)state;
     char path[64];
@@ -102,6 +130,7 @@ static void other_files_are_no_logs(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clocks_are_listed_by_rank_with_their_latest_offset),
+        cmocka_unit_test(clocks_of_before_a_coordinator_was_lost_are_told_apart),
         cmocka_unit_test(texts_of_a_log_do_not_steer_the_terminal),
         cmocka_unit_test(other_files_are_no_logs),
     };
