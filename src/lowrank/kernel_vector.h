@@ -5,8 +5,10 @@
 #include "lowrank/kernel_vector_pairs.h"
 #include "lowrank/kernel_vector_step.h"
 
-/* Ratings between a rating and the factors asked for ahead of it. */
-#define AHEAD 4
+/* Chunks of a side that are asked for ahead of a rating, so many that the third-level cache has the time to bring
+ * them; and ratings at least. */
+#define CHUNKS_AHEAD  40
+#define RATINGS_AHEAD 4
 
 /* Chunks of a side with a state beyond which prefetching would push out of the first-level cache what is at work.
  */
@@ -268,6 +270,13 @@ INLINE float visit_cell(const struct visit *visit, const struct tile *tile, cons
                         mode);
 }
 
+/* Ratings between a rating and the factors asked for ahead of it: an even number, as two are visited at once. */
+INLINE uint32_t ratings_ahead(const struct visit *visit, const struct mode mode) {
+    const bool has_state = mode.rule == RULE_NESTEROV || mode.rule == RULE_ADAGRAD;
+    const uint32_t ahead = CHUNKS_AHEAD / (visit->chunks * (has_state ? 4 : 2)) * 2;
+    return ahead > RATINGS_AHEAD ? ahead : RATINGS_AHEAD;
+}
+
 /* Two ratings that share neither row nor column, step by step in turns: while one waits for its sum, the other
  * works.
  */
@@ -285,6 +294,7 @@ INLINE double run_ratings(const struct kernel *kernel, struct factors *factors, 
     const struct visit visit = visit_begin(kernel, factors, step, mode);
     const struct tile local = *tile;
     const struct cell *cells = tile->cells;
+    const uint32_t ahead = ratings_ahead(&visit, mode);
     const uint32_t count = tile->count, negatives = mode.is_lean ? 0 : kernel->setup.negatives;
     struct draw draw;
     double sum = 0;
@@ -292,8 +302,8 @@ INLINE double run_ratings(const struct kernel *kernel, struct factors *factors, 
     if (negatives > 0)
         draw_init(&draw, tile, step);
     for (; mode.is_lean && mode.chunks > 0 && mode.chunks <= LANES_TWICE && i + 1 < count; i += 2) {
-        prefetch(&visit, &local, i + AHEAD, mode);
-        prefetch(&visit, &local, i + AHEAD + 1, mode);
+        prefetch(&visit, &local, i + ahead, mode);
+        prefetch(&visit, &local, i + ahead + 1, mode);
         if (cells[i].row != cells[i + 1].row && cells[i].column != cells[i + 1].column) {
             sum += visit_two(&visit, &local, &cells[i], mode);
         } else {
@@ -302,7 +312,7 @@ INLINE double run_ratings(const struct kernel *kernel, struct factors *factors, 
         }
     }
     for (; i < count; i++) {
-        prefetch(&visit, &local, i + AHEAD, mode);
+        prefetch(&visit, &local, i + ahead, mode);
         sum += visit_cell(&visit, &local, &cells[i], mode);
         for (uint32_t n = 0; n < negatives; n++)
             sum += visit_negative(&visit, tile->first_row + cells[i].row, tile->first_column + cells[i].column,
