@@ -8,8 +8,9 @@
 #include "base/memory.h"
 #include "runtime/ranks.h"
 
-/* Seconds that the run may take to answer. */
-#define MOST_SECONDS 120.0
+/* Seconds that the run may take to answer; and to take note that the process cannot join. */
+#define MOST_SECONDS         120.0
+#define MOST_REFUSAL_SECONDS 10.0
 
 enum hysgd_status ranks_newcomer_enter(struct ranks_options *options) {
     size_t bytes;
@@ -42,8 +43,8 @@ static void has_come(void *self, const struct comm_completion *completion, size_
     awaited->bytes = bytes;
 }
 
-static enum hysgd_status wait_for(struct comm *comm, int leader, const struct awaited *awaited) {
-    double until = machine_seconds() + MOST_SECONDS;
+static enum hysgd_status wait_for(struct comm *comm, int leader, double seconds, const struct awaited *awaited) {
+    double until = machine_seconds() + seconds;
     while (awaited->missing > 0) {
         int completed;
         HYSGD_TRY(comm_progress(comm, &completed));
@@ -72,7 +73,7 @@ static enum hysgd_status say_hello(struct comm *comm, int leader, const struct m
     struct awaited awaited = {.missing = 1};
     HYSGD_TRY(comm_send(comm, leader, ranks_tag_of(0, CHANNEL_HELLO, 0), hello, sizeof *hello + hello->bytes,
                         has_come, &awaited));
-    return wait_for(comm, leader, &awaited);
+    return wait_for(comm, leader, MOST_SECONDS, &awaited);
 }
 
 /* Those who have other things to do are not waited for when the group is left. */
@@ -82,14 +83,25 @@ static void abandon_all(struct comm *comm) {
             comm_abandon(comm, i);
 }
 
-/* Why it cannot join. */
+/* Says why it cannot join, and stays until that is heard: of one that has ended it would only be known that it has.
+ * `answer`: to be kept until the group is left. */
+static enum hysgd_status say_why(struct comm *comm, int leader, const struct message_hello *hello,
+                                 struct message_welcome *answer) {
+    struct awaited awaited = {.missing = 1};
+    HYSGD_TRY(say_hello(comm, leader, hello));
+    HYSGD_TRY(comm_receive(comm, leader, ranks_tag_of(0, CHANNEL_WELCOME, 0), answer, sizeof *answer, has_come,
+                           &awaited));
+    return wait_for(comm, leader, MOST_REFUSAL_SECONDS, &awaited);
+}
+
 static void decline(struct ranks_options *options, enum hysgd_status status) {
     const struct ranks_invitation *invitation = ranks_newcomer_invitation(options);
     struct message_hello *hello;
+    struct message_welcome welcome;
     char message[1024];
     snprintf(message, sizeof message, "%s", hysgd_error_message());
     if (invitation && make_hello(status, message, strlen(message) + 1, &hello) == HYSGD_OK) {
-        enum hysgd_status ignored = say_hello(options->comm, invitation->leader, hello);
+        enum hysgd_status ignored = say_why(options->comm, invitation->leader, hello, &welcome);
         (void)ignored;
         memory_free(hello);
     }
@@ -113,7 +125,7 @@ static enum hysgd_status receive(struct ranks *ranks, uint32_t tag, size_t bytes
     struct awaited awaited = {.missing = 1};
     HYSGD_TRY(memory_alloc(bytes, 1, content_out));
     HYSGD_TRY(comm_receive(ranks->comm, ranks->leader, tag, *content_out, bytes, has_come, &awaited));
-    HYSGD_TRY(wait_for(ranks->comm, ranks->leader, &awaited));
+    HYSGD_TRY(wait_for(ranks->comm, ranks->leader, MOST_SECONDS, &awaited));
     return awaited.bytes == bytes ? HYSGD_OK
                                   : hysgd_fail(HYSGD_FAILED, "rank %d tells of another run", ranks->leader);
 }
