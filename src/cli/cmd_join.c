@@ -37,8 +37,8 @@ const struct command command_join = {
         "one more process with its own command line, on a slot that mpirun has to spare (mpirun --oversubscribe makes "
         "room), and goes on meanwhile. The process must find what the others did: the same program, options and data.\n"
         "The worker takes the place of one that was lost or has left, else one of those that --spare keeps free. Exit code "
-        "0: it takes part. 1: the run refuses and says why, or is lost or stopped before it answers. 3: nothing that listens at SOCKET "
-        "is a run.",
+        "0: it takes part. 1: the run refuses and says why, or is lost or stopped before it answers. 3: nothing that "
+        "listens at SOCKET is a run.",
     .examples = "  mpirun --oversubscribe --enable-recovery -n 4 hysgd train --runtime mpi \\\n"
                 "      --tolerate 1 --spare 2 --control run.sock &\n"
                 "  hysgd join run.sock\n"
