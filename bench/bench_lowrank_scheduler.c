@@ -63,7 +63,8 @@ static double lay_out(struct bench *bench, int groups, int balance, struct team 
     const struct blocks_setup setup = {.row_groups = groups,
                                        .column_groups = groups,
                                        .balance = balance,
-                                       .vector_bytes = factors_bytes_each(bench->factors.rank, bench->factors.state),
+                                       .vector_bytes =
+                                           factors_bytes_each(bench->factors.rank, bench->factors.state),
                                        .seed = 1,
                                        .team = team};
     memcpy(bench->ratings, bench->given, bench->count * sizeof *bench->ratings);

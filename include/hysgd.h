@@ -77,7 +77,7 @@ struct hysgd_result {
     int straggler;           /* the worker that held the others up (see README); -1: none did */
     double straggler_share;  /* of all waiting, that it caused; 0 to 1, 0 where there is none */
     double target_seconds;   /* when the target was first seen reached; NaN if it was not or none was set */
-    uint64_t undone;         /* gradients received and then undone, because a loss took the run back; not in `received` */
+    uint64_t undone; /* gradients received and then undone, because a loss took the run back; not in `received` */
 };
 
 /* Makes a job with every option at its default. HYSGD_MEMORY. The caller frees it with hysgd_job_free. */

@@ -18,8 +18,9 @@ struct options {
 #define AT(field) offsetof(struct options, field)
 
 static const struct hysgd_option own_options[] = {
-    {"data", HYSGD_OPTION_TEXT, AT(data), "", 0, 0, NULL, "evaluate on these data, not on those of the checkpoint; of ratings that a model of factors was not trained on all, unless "
-     "their split is given"},
+    {"data", HYSGD_OPTION_TEXT, AT(data), "", 0, 0, NULL,
+     "evaluate on these data, not on those of the checkpoint; of ratings that a model of factors was not trained on all, "
+     "unless their split is given"},
     {"model", HYSGD_OPTION_TEXT, AT(model), "", 0, 0, NULL, "the model, where the checkpoint does not say it"},
     {"split", HYSGD_OPTION_CHOICE, AT(split), "test", 0, 0, "train|test|validation",
      "which part of the data; validation: of ratings only"},
@@ -48,7 +49,8 @@ static enum hysgd_status evaluate_factors(struct recommender *recommender, const
                                                 .top = (uint32_t)own->top,
                                                 .relevant = own->relevant};
     if (own->model[0] != '\0')
-        return hysgd_fail(HYSGD_USAGE, "evaluate: --model has no effect: a model of factors says itself what it is");
+        return hysgd_fail(HYSGD_USAGE,
+                          "evaluate: --model has no effect: a model of factors says itself what it is");
     return recommender_evaluate(recommender, &judging, own->json ? RECOMMENDER_JSON : RECOMMENDER_CSV, stdout);
 }
 

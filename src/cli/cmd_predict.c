@@ -30,7 +30,8 @@ static const struct hysgd_option own_options[] = {
     {"item", HYSGD_OPTION_TEXT, AT(item), "", 0, 0, NULL, "model factors: predict for this item and --user"},
     {"new-users", HYSGD_OPTION_TEXT, AT(new_users), "", 0, 0, NULL,
      "model factors: fold in the users of this file, lines user item value, from these ratings"},
-    {"new-items", HYSGD_OPTION_TEXT, AT(new_items), "", 0, 0, NULL, "model factors: the same for the items of this file"},
+    {"new-items", HYSGD_OPTION_TEXT, AT(new_items), "", 0, 0, NULL,
+     "model factors: the same for the items of this file"},
     {"batch", HYSGD_OPTION_INT, AT(batch), "256", 1, 1e6, NULL, "samples computed at a time"},
     {0},
 };
@@ -57,7 +58,8 @@ static enum hysgd_status predict_samples(const char *path, const struct options 
     struct trained *trained;
     bool has_new = own->new_users[0] != '\0' || own->new_items[0] != '\0';
     if (own->split == RECOMMENDER_VALIDATION || own->pairs[0] != '\0' || own->user[0] != '\0' || has_new)
-        return hysgd_fail(HYSGD_USAGE, "predict: pairs, new users and items and --split=validation are for models of factors");
+        return hysgd_fail(HYSGD_USAGE,
+                          "predict: pairs, new users and items and --split=validation are for models of factors");
     HYSGD_TRY(trained_open(path, own->model, own->data, own->batch, &trained));
     enum hysgd_status status = trained_predict(trained, (enum hysgd_split)own->split, own->first, own->count,
                                                (enum trained_format)own->format, stdout);

@@ -124,7 +124,8 @@ static void begin_alone(struct fold *fold, struct factors *alone, struct factor_
     *alone = *fold->factors;
     alone->state = FACTORS_NO_STATE;
     alone->sides[setup->side] = (struct factors_side){.count = 1, .values = fold->values, .extra = extra};
-    factors_start_part(alone, setup->side, 0, 1, NULL, FACTORS_POSITIVE, is_positive ? 1 : 0, SUM_START, setup->seed);
+    factors_start_part(alone, setup->side, 0, 1, NULL, FACTORS_POSITIVE, is_positive ? 1 : 0, SUM_START,
+                       setup->seed);
 }
 
 static enum hysgd_status pass(struct fold *fold) {

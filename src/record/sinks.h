@@ -12,7 +12,8 @@ extern const struct sink_ops sink_log;
 HYSGD_MUST_CHECK enum hysgd_status sink_log_alloc(const char *path, void **self_out);
 void sink_log_free(void *self);
 
-/* Goes on with the first `bytes` bytes of a log, whole blocks, that another process has begun: adopt it. HYSGD_OUTPUT. */
+/* Goes on with the first `bytes` bytes of a log, whole blocks, that another process has begun: adopt it.
+ * HYSGD_OUTPUT. */
 HYSGD_MUST_CHECK enum hysgd_status sink_log_continue(const char *path, uint64_t bytes, void **self_out);
 
 /* The same as JSON lines: a header line with version and run, a line per event, a line with the summary. */

@@ -14,7 +14,8 @@ static uint64_t namespace_number(const char *path) {
 }
 
 struct comm_identity comm_identity_here(int bell) {
-    struct comm_identity own = {.process = getpid(), .bell = bell,
+    struct comm_identity own = {.process = getpid(),
+                                .bell = bell,
                                 .process_space = namespace_number("/proc/self/ns/pid"),
                                 .network = namespace_number("/proc/self/ns/net")};
     if (gethostname(own.host, sizeof own.host - 1) != 0)

@@ -10,8 +10,8 @@
 struct runtime_place {
     int rank, ranks;
     bool reports; /* for all of the run: rank 0, or who takes its place when that is lost */
-    int workers;     /* of the whole run */
-    int worker;      /* the one that computes here; -1: none */
+    int workers;  /* of the whole run */
+    int worker;   /* the one that computes here; -1: none */
 };
 
 /* What the processes of a run must have in common, in the words of one of them. */
@@ -24,7 +24,8 @@ struct runtime_facts {
 struct runtime_ops {
     struct hysgd_plugin about;
     bool is_modelled; /* the clock is modelled: compute, receive and apply times count */
-    /* First of all: a process that was started by a run which goes on, to join it, meets that. NULL: there are none. */
+    /* First of all: a process that was started by a run which goes on, to join it, meets that. NULL: there are
+     * none. */
     enum hysgd_status (*enter)(void *self);
     /* Known before the run begins, in every process alike. NULL: this process does everything. */
     void (*place)(const void *self, struct runtime_place *place_out);

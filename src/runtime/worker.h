@@ -16,11 +16,11 @@ struct worker_taken {
 
 struct training_worker {
     struct worker_taken taken; /* where the worker computes, by who lets it start; else known from its starts */
-    struct sampler sampler;   /* all zero where another process computes */
-    uint64_t draws;           /* batches begun */
-    double loss;              /* of the latest gradient: the mean over its batches */
-    double data_seconds;      /* until it had the samples of its latest gradient */
-    bool has_given_up;        /* the latest batch, before its last piece was done: there is no gradient */
+    struct sampler sampler;    /* all zero where another process computes */
+    uint64_t draws;            /* batches begun */
+    double loss;               /* of the latest gradient: the mean over its batches */
+    double data_seconds;       /* until it had the samples of its latest gradient */
+    bool has_given_up;         /* the latest batch, before its last piece was done: there is no gradient */
     double delivered_seconds; /* when its latest gradient reached the server, or was given up, on the run's clock */
     bool is_under_way;        /* begun and neither delivered nor given up */
     uint64_t has_read;        /* the latest version that it was sent, and 1; 0: none yet */

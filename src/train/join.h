@@ -7,8 +7,8 @@
 
 #include "base/status.h"
 
-/* Asks the run that listens at the path, waits until the worker takes part, and prints which it is. `host`: where its
- * process is to run; "": where the launcher puts it. HYSGD_INPUT: there is no run; HYSGD_FAILED: it refuses. */
+/* Asks the run that listens at the path, waits until the worker takes part, and prints which it is. `host`: where
+ * its process is to run; "": where the launcher puts it. HYSGD_INPUT: there is no run; HYSGD_FAILED: it refuses. */
 HYSGD_MUST_CHECK enum hysgd_status join_run(const char *path, const char *host, FILE *out);
 
 #endif
