@@ -189,4 +189,20 @@ static inline struct hysgd_metrics subject_evaluate(struct subject *subject) {
     return metrics;
 }
 
+static inline void subject_refuses_gradient(struct subject *subject) {
+    double loss;
+    assert_int_equal(subject->ops->gradient(subject->model.self, subject_workspace(subject), subject->vector,
+                                            &subject->batch, subject->gradient, &loss),
+                     HYSGD_FAILED);
+}
+
+/* And adds nothing. */
+static inline void subject_refuses_evaluation(struct subject *subject) {
+    struct hysgd_metrics metrics = {0};
+    assert_int_equal(subject->ops->evaluate(subject->model.self, subject_workspace(subject), subject->vector,
+                                            &subject->batch, &metrics),
+                     HYSGD_FAILED);
+    assert_int_equal(metrics.count, 0);
+}
+
 #endif

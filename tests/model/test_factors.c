@@ -56,18 +56,11 @@ static void factors_predict_by_their_formula(void **state) {
 static void factors_refuse_what_they_do_not_have(void **state) {
     (void)state;
     struct subject subject;
-    struct hysgd_metrics metrics = {0};
-    double loss;
     open_factors(&subject, "rank=2");
     const uint32_t beyond[] = {0, COLUMNS};
     memcpy(subject.inputs, beyond, sizeof beyond);
-    assert_int_equal(subject.ops->gradient(subject.model.self, subject_workspace(&subject), subject.vector,
-                                           &subject.batch, subject.gradient, &loss),
-                     HYSGD_FAILED);
-    assert_int_equal(subject.ops->evaluate(subject.model.self, subject_workspace(&subject), subject.vector,
-                                           &subject.batch, &metrics),
-                     HYSGD_FAILED);
-    assert_int_equal(metrics.count, 0);
+    subject_refuses_gradient(&subject);
+    subject_refuses_evaluation(&subject);
     subject_close(&subject);
     static const char *const wrong[] = {"unseen=never", "loss=bpr", "negatives=3", "nonnegative=yes"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)

@@ -172,28 +172,17 @@ static void wrong_batches_are_refused(void **state) {
     (void)state;
     for (size_t m = 0; m < model_list.count; m++) {
         struct subject subject;
-        struct hysgd_metrics metrics = {0};
-        double loss;
         subject_open(&subject, m);
         if (subject.ops->predict && subject.shape.classes > 0) {
             subject.labels[1] = CLASSES;
-            assert_int_equal(subject.ops->gradient(subject.model.self, subject_workspace(&subject), subject.vector,
-                                                   &subject.batch, subject.gradient, &loss),
-                             HYSGD_FAILED);
-            assert_int_equal(subject.ops->evaluate(subject.model.self, subject_workspace(&subject), subject.vector,
-                                                   &subject.batch, &metrics),
-                             HYSGD_FAILED);
-            assert_int_equal(metrics.count, 0);
+            subject_refuses_gradient(&subject);
+            subject_refuses_evaluation(&subject);
             subject.labels[1] = 0;
             subject.batch.count = BATCH - 1;
-            assert_int_equal(subject.ops->gradient(subject.model.self, subject_workspace(&subject), subject.vector,
-                                                   &subject.batch, subject.gradient, &loss),
-                             HYSGD_FAILED);
+            subject_refuses_gradient(&subject);
             assert_int_equal(subject_evaluate(&subject).count, BATCH + 1);
             subject.batch.count = BATCH + 1;
-            assert_int_equal(subject.ops->evaluate(subject.model.self, subject_workspace(&subject), subject.vector,
-                                                   &subject.batch, &metrics),
-                             HYSGD_FAILED);
+            subject_refuses_evaluation(&subject);
         }
         subject_close(&subject);
     }
