@@ -18,9 +18,7 @@ const char *encode_number(double value, int digits, const char *missing, char te
 /* The exact number or null, in a buffer that lives as long as the enclosing block. */
 #define ENCODE_JSON(value) encode_number((value), 0, "null", (char[ENCODE_NUMBER_SIZE]){0})
 
-/* A new JSON value; NULL when memory is short. A text that is not UTF-8 has '?' in the place of its bytes above
- * 127.
- */
+/* A new JSON value; NULL when memory is short. A text that is not UTF-8 has '?' for its bytes above 127. */
 json_t *encode_text(const char *text);
 
 /* The fields of the first and the last line of an event log (see jsonl.c) as a new object; NULL when memory is

@@ -18,8 +18,7 @@ HYSGD_MUST_CHECK enum hysgd_status worker_list_read(const char *key, const char 
 HYSGD_MUST_CHECK enum hysgd_status worker_weights_read(const char *text, int workers,
                                                        const struct partition *partition, double **weights_out);
 
-/* The same for "samples" after a loss: the weights of those that are left have the mean 1. Nothing to do otherwise.
- */
+/* The same for "samples" after a loss: the weights of those that are left have the mean 1. Else nothing to do. */
 void worker_weights_deal(const char *text, const struct partition *partition, double *weights);
 
 #endif

@@ -10,8 +10,8 @@
 /* Texts are never NULL; "" stands for the default or for none. */
 struct description {
     char *data, *model, *policy, *optimizer, *correction, *runtime, *partition, *local, *local_optimizer, *wire;
-    char *servers, *tolerate, *patience, *copies,
-        *control; /* options of the runtime; once resolved "", and part of it */
+    char *servers, *tolerate, *patience; /* options of the runtime; once resolved "", and part of it */
+    char *copies, *control;              /* likewise */
     char *worker_weights;
     char *scheduler; /* of the model factors; "none": a policy trains */
     int balance;     /* enum blocks_balance */
